@@ -1,0 +1,49 @@
+"""smh makes Keras 3 models small: in training, on disk and in memory.
+
+The names below are loaded when they are first used, so that `import smh` costs nothing and
+modules without Keras (`smh.index_store`) stay without it.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "compress": "smh.compression",
+    "materialize": "smh.materialization",
+    "report": "smh.size_report",
+    "SizeReport": "smh.size_report",
+    "Modifier": "smh.modifiers",
+    "VariableFactory": "smh.variable_factory",
+    "ProductVariablePool": "smh.variable_pool",
+    "HashVariablePool": "smh.variable_pool",
+    "MetaVariablePool": "smh.variable_pool",
+    "IndexStoreType": "smh.index_store",
+    "VirtualVariable": "smh.virtual_variable",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+if TYPE_CHECKING:
+    from smh.compression import compress as compress
+    from smh.index_store import IndexStoreType as IndexStoreType
+    from smh.materialization import materialize as materialize
+    from smh.modifiers import Modifier as Modifier
+    from smh.size_report import SizeReport as SizeReport
+    from smh.size_report import report as report
+    from smh.variable_factory import VariableFactory as VariableFactory
+    from smh.variable_pool import HashVariablePool as HashVariablePool
+    from smh.variable_pool import MetaVariablePool as MetaVariablePool
+    from smh.variable_pool import ProductVariablePool as ProductVariablePool
+    from smh.virtual_variable import VirtualVariable as VirtualVariable
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'smh' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,270 @@
+"""The door for built models: `smh.compress`."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.errors import ArgumentError, SelectionError, SmhWarning, UnbuiltModelError
+from smh.modifiers import Modifier, as_modifier, initial_std_modifier
+from smh.pool_shape import choose_sides, too_small
+from smh.pool_slice import PoolSlice, check_shape
+from smh.selection import make_matcher
+from smh.typing import Selector
+from smh.variable_pool import ProductVariablePool, VariablePool
+from smh.virtual_variable import (
+    WeightSpec,
+    attach,
+    own_layers,
+    virtual_variables,
+    wrap_calls,
+)
+from smh.virtual_variable.raw_variables import raw_variables
+from smh.weight_spec import FLOATS, std_of
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A variable to compress and the layers that track it (several where a weight is shared)."""
+
+    variable: keras.Variable
+    owners: tuple[keras.Layer, ...]
+
+    @property
+    def spec(self) -> WeightSpec:
+        """What the layer asked for."""
+        v = self.variable
+        return WeightSpec(v.path, v.name, tuple(v._shape), v._dtype, lambda: std_of(v))
+
+
+def compress(
+    model: keras.Model,
+    fraction: float | None = None,
+    *,
+    target_params: int | None = None,
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    pool: VariablePool | None = None,
+    modifier: Any = initial_std_modifier,
+    seed: int | None = None,
+) -> keras.Model:
+    """Replaces the selected weights of a built model by slices of one product, in place.
+
+    The model then trains `L` and `R` of `M = L @ R` and one scale per weight instead of the
+    weights. Its architecture, layers and the way it is called and trained stay as they are.
+    Give exactly one of `fraction`, `target_params` and `pool`.
+
+    Args:
+        model: a built Keras 3 model of any kind, or a layer.
+        fraction: numbers in the factors over numbers in the selected weights, in (0, 1]. The
+            factors come within one replica (rows + columns of the pool) below it, never above.
+        target_params: trainable numbers of the whole model afterwards; reached within one
+            replica from below.
+        apply_to: what to select: a regular expression matched at the begin of a variable's full
+            path or bare name, a function of the variable, or a list of these. Default: every
+            trainable float variable of rank 2 or more.
+        exclude: what to leave dense, in the same form.
+        pool: a pool of your own, or one that another model uses already.
+        modifier: applied to each slice. Default: a learned scale that starts at the standard
+            deviation the weight has now. `None`: the slice as it is.
+        seed: makes the factors repeatable.
+
+    Returns:
+        The same model.
+
+    Raises:
+        UnbuiltModelError: the model has no weights yet.
+        SelectionError: nothing is selected, or a variable that cannot be compressed.
+        ArgumentError: a value that cannot work.
+        PoolExhaustedError: `pool` is too small.
+        In every case the model is as it was.
+
+    Cost: each outermost call adds `rows * cols * replicas` multiply-adds, about
+    `fraction / 2 * numel ** 1.5`, independent of the batch size.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300)])
+        >>> smh.compress(model, fraction=0.1).count_params()
+        23477
+
+    Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
+    """
+    _check_is_built(model)
+    modifier = as_modifier(modifier)
+    if apply_to is not None:
+        apply_to = make_matcher(apply_to, "apply_to")
+    selected = _select(model, apply_to, make_matcher(exclude or [], "exclude"))
+    if pool is None:
+        budget = _budget(model, selected, modifier, fraction, target_params)
+        pool = _make_pool(selected, budget, fraction, target_params, seed)
+    else:
+        _check_own_pool(pool, selected, fraction, target_params, seed)
+    _check_modifier(modifier, selected)
+    _warn_about_raw_variables(model)
+
+    pool.core_variables  # noqa: B018  (builds the factors before anything is changed)
+    slices = [
+        PoolSlice(item.spec, pool, pool.allocate(item.spec.shape), modifier) for item in selected
+    ]
+    for item, pool_slice in zip(selected, slices, strict=True):
+        attach(list(item.owners), item.variable, pool_slice)
+    wrap_calls(model)
+    _reset_training(model)
+    return model
+
+
+def _check_is_built(model: Any) -> None:
+    if not isinstance(model, keras.Layer):
+        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    unbuilt = [layer for layer in own_layers(model) if not layer.built]
+    if not model.built or (unbuilt and not model.variables):
+        raise UnbuiltModelError(
+            f"'{model.name}' is not built, so it has no weights yet. Start it with "
+            "keras.Input(shape), call model.build(input_shape), or call it once on data."
+        )
+    for layer in unbuilt:
+        warnings.warn(
+            f"Layer '{layer.name}' ({type(layer).__name__}) is not built; weights that it creates "
+            "later stay dense.",
+            SmhWarning,
+            stacklevel=3,
+        )
+
+
+def _select(model, apply_to, exclude) -> list[Selected]:
+    variables: dict[int, keras.Variable] = {}
+    owners: dict[int, list[keras.Layer]] = {}
+    for layer in own_layers(model):
+        for variable in layer._trainable_variables:
+            variables[id(variable)] = variable
+            owners.setdefault(id(variable), []).append(layer)
+
+    def wanted(variable):
+        if not variable.trainable or variable._dtype not in FLOATS:
+            return False
+        if exclude(variable.path, variable.name, variable):
+            return False
+        if apply_to is None:
+            return len(variable._shape) >= 2 and math.prod(variable._shape) > 0
+        return apply_to(variable.path, variable.name, variable)
+
+    selected = [Selected(v, tuple(owners[key])) for key, v in variables.items() if wanted(v)]
+    if not any(math.prod(item.variable._shape) for item in selected):
+        raise SelectionError(_nothing_selected(model, list(variables.values())))
+    for item in selected:
+        if type(item.variable) is not keras.Variable:
+            raise SelectionError(
+                f"'{item.variable.path}' is a {type(item.variable).__name__}, not a plain "
+                "keras.Variable, and cannot be made virtual. Leave it out with `exclude=`."
+            )
+    return selected
+
+
+def _nothing_selected(model, variables) -> str:
+    if virtual_variables(model):
+        return (
+            f"Nothing is left to select in '{model.name}': it is compressed already. To change the "
+            "fraction, compress a fresh model, or `smh.materialize(model)` first."
+        )
+    paths = "\n".join(
+        f"  {v.path} {tuple(v._shape)} {v._dtype}{'' if v.trainable else ' (not trainable)'}"
+        for v in variables
+    )
+    return (
+        f"Nothing was selected in '{model.name}'. Only trainable float variables can be; without "
+        f"`apply_to`, those of rank 2 or more. There are:\n{paths or '  (no variables)'}"
+    )
+
+
+def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int:
+    """How many numbers the factors may have."""
+    if (fraction is None) == (target_params is None):
+        raise ArgumentError(
+            "Give exactly one of fraction, target_params and pool, for example "
+            f"smh.compress(model, fraction=0.1). Got fraction={fraction}, "
+            f"target_params={target_params}, pool=None."
+        )
+    total = _numbers(selected)
+    if fraction is not None:
+        if not isinstance(fraction, numbers.Real) or isinstance(fraction, bool):
+            raise ArgumentError(f"fraction must be a number, got {fraction!r}.")
+        if not 0 < fraction <= 1:
+            raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction}.")
+        return math.floor(fraction * total + 1e-9)
+    if not isinstance(target_params, numbers.Integral) or isinstance(target_params, bool):
+        raise ArgumentError(f"target_params must be a whole number, got {target_params!r}.")
+    now = sum(math.prod(v.shape) for v in model.trainable_variables)
+    parts = sum(np.size(v) for item in selected for v in modifier.parts(item.spec).values())
+    if target_params > now:
+        raise ArgumentError(
+            f"target_params={target_params:,} is more than the {now:,} that the model trains now."
+        )
+    return int(target_params) - (now - total) - int(parts)
+
+
+def _make_pool(selected, budget, fraction, target_params, seed) -> ProductVariablePool:
+    shape = choose_sides([item.spec.shape for item in selected], budget)
+    if shape.replicas < 1 and fraction is not None:
+        raise too_small(fraction, shape.replica_size / _numbers(selected))
+    if shape.replicas < 1:
+        smallest = target_params - budget + shape.replica_size
+        raise ArgumentError(
+            f"target_params={target_params:,} is too small: what stays dense and one replica of "
+            f"the pool need {smallest:,}."
+        )
+    return ProductVariablePool.from_shape(shape, seed=seed)
+
+
+def _check_own_pool(pool, selected, fraction, target_params, seed) -> None:
+    if not isinstance(pool, VariablePool):
+        raise ArgumentError(f"pool must be a VariablePool, got {type(pool).__name__}.")
+    for name, value in (("fraction", fraction), ("target_params", target_params), ("seed", seed)):
+        if value is not None:
+            raise ArgumentError(f"{name} is decided by `pool` already; leave out one of the two.")
+    pool.index_store.check(_numbers(selected))
+
+
+def _check_modifier(modifier: Modifier, selected) -> None:
+    """Tries the modifier on the smallest weight, so that a faulty one fails before any change."""
+    spec = min((item.spec for item in selected), key=lambda spec: math.prod(spec.shape))
+    parts = {name: np.asarray(v, "float32") for name, v in modifier.parts(spec).items()}
+    try:
+        check_shape(modifier.apply(keras.ops.zeros(spec.shape), parts), spec)
+    except SelectionError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"The modifier failed on a tensor of shape {spec.shape}: {error}"
+        ) from error
+
+
+def _warn_about_raw_variables(model) -> None:
+    for layer in own_layers(model):
+        for name in raw_variables(layer):
+            warnings.warn(
+                f"Layer '{layer.name}' holds the raw tf.Variable '{name}', which Keras does not "
+                "track: it is neither compressed nor trained by fit. Use self.add_weight(...).",
+                SmhWarning,
+                stacklevel=3,
+            )
+
+
+def _reset_training(model) -> None:
+    """Drops the compiled functions, and the optimizer's state for variables that are gone."""
+    for layer in own_layers(model):
+        if not isinstance(layer, keras.Model):
+            continue
+        layer.train_function = layer.test_function = layer.predict_function = None
+        optimizer = getattr(layer, "optimizer", None)
+        if optimizer is not None and optimizer.built:
+            layer.optimizer = type(optimizer).from_config(optimizer.get_config())
+
+
+def _numbers(selected) -> int:
+    return sum(math.prod(item.variable._shape) for item in selected)

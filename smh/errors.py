@@ -1,0 +1,37 @@
+"""Every error that smh raises on purpose.
+
+Each is also the built-in error that a caller would expect (`ValueError`, `TypeError`), so that
+code which knows nothing of smh still catches it.
+"""
+
+
+class SmhError(Exception):
+    """Base class of all errors raised by smh."""
+
+
+class ArgumentError(SmhError, ValueError):
+    """An argument has a value that cannot work; the message names one that does."""
+
+
+class SelectionError(SmhError, ValueError):
+    """The selection of variables is empty or contains one that cannot be compressed."""
+
+
+class PoolExhaustedError(SmhError, ValueError):
+    """A pool has fewer free entries than were asked for."""
+
+
+class UnbuiltModelError(SmhError, ValueError):
+    """The model has no variables yet."""
+
+
+class VirtualVariableError(SmhError, TypeError):
+    """An operation needs stored numbers, and a virtual variable stores none."""
+
+
+class GraphModeError(SmhError, RuntimeError):
+    """A TF1 function was called outside a graph, or a Keras one inside."""
+
+
+class SmhWarning(UserWarning):
+    """Something stays as it was, or is dropped, that the caller may have expected otherwise."""

@@ -1,0 +1,159 @@
+"""Where a weight lies in its pool: integers only, no tensors.
+
+Training, saving and playback all take their addresses from here, so they cannot disagree.
+A store hands out *slots* in the order in which they are asked for. A slot is a list of
+half-open segments of the flat pool, and a count of padded elements behind them.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from dataclasses import dataclass
+
+from smh.errors import ArgumentError, PoolExhaustedError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The address of one weight.
+
+    Attributes:
+        begin: entries handed out before this one (not taken modulo the pool's size).
+        length: number of elements of the weight.
+        segments: half-open ranges `(start, stop)` of the flat pool, in the weight's order.
+        padding: number of elements behind the last segment that no pool entry backs.
+    """
+
+    begin: int
+    length: int
+    segments: tuple[tuple[int, int], ...]
+    padding: int = 0
+
+
+class IndexStoreType(enum.Enum):
+    """What happens when more is asked for than the pool holds."""
+
+    basic = "basic"  # an error
+    cyclic = "cyclic"  # begin again at the pool's start
+    padding = "padding"  # the constant `PADDING_VALUE`
+
+
+PADDING_VALUE = 0.01
+
+
+class IndexStore(abc.ABC):
+    """Hands out the entries of a pool of `size` entries, first come first served."""
+
+    def __init__(self, size: int):
+        self.size = int(size)
+        self.allocated = 0
+
+    def allocate(self, length: int) -> Slot:
+        """Returns the slot of the next `length` elements."""
+        length = int(length)
+        if length < 0:
+            raise ArgumentError(f"A slot needs a length of at least 0, got {length}.")
+        self.check(length)
+        segments = self._segments(self.allocated, length)
+        covered = sum(stop - start for start, stop in segments)
+        slot = Slot(self.allocated, length, segments, length - covered)
+        self.allocated += length
+        return slot
+
+    def check(self, length: int) -> None:
+        """Raises what `allocate(length)` would raise, and changes nothing."""
+
+    @abc.abstractmethod
+    def _segments(self, begin: int, length: int) -> tuple[tuple[int, int], ...]: ...
+
+
+class BasicIndexStore(IndexStore):
+    """Every entry is handed out once; past the end is an error."""
+
+    def check(self, length: int) -> None:
+        needed = self.allocated + length
+        if needed > self.size:
+            raise PoolExhaustedError(
+                f"The pool is full: {length:,} entries asked for, {self.allocated:,} of "
+                f"{self.size:,} used, {self.size - self.allocated:,} free. The smallest "
+                f"pool_size that holds all of them is {needed:,}."
+            )
+
+    def _segments(self, begin, length):
+        return ((begin, begin + length),) if length else ()
+
+
+class CyclicIndexStore(IndexStore):
+    """Element `i` of a slot that begins at `b` is entry `(b + i) mod size`."""
+
+    def _segments(self, begin, length):
+        segments = []
+        while length:
+            start = begin % self.size
+            step = min(length, self.size - start)
+            segments.append((start, start + step))
+            begin, length = begin + step, length - step
+        return tuple(segments)
+
+
+class PaddingIndexStore(IndexStore):
+    """Past the end every element is the constant `PADDING_VALUE`."""
+
+    def _segments(self, begin, length):
+        stop = min(begin + length, self.size)
+        return ((begin, stop),) if stop > begin else ()
+
+
+_STORES = {
+    IndexStoreType.basic: BasicIndexStore,
+    IndexStoreType.cyclic: CyclicIndexStore,
+    IndexStoreType.padding: PaddingIndexStore,
+}
+
+
+def make_index_store(kind: IndexStoreType | str, size: int) -> IndexStore:
+    """Returns an empty store of `kind` for a pool of `size` entries."""
+    try:
+        return _STORES[IndexStoreType(kind)](size)
+    except ValueError:
+        names = ", ".join(f"'{t.value}'" for t in IndexStoreType)
+        raise ArgumentError(f"index_store_type must be one of {names}, got {kind!r}.") from None
+
+
+@dataclass(frozen=True)
+class CutPlan:
+    """How to cut a range of the flat pool once, so that every slot is a run of whole pieces.
+
+    Attributes:
+        start, stop: the range of the flat pool that is cut.
+        sizes: lengths of the pieces, in order; they sum to `stop - start`.
+        runs: for each slot, for each of its segments, the half-open run of piece numbers.
+    """
+
+    start: int
+    stop: int
+    sizes: tuple[int, ...]
+    runs: tuple[tuple[tuple[int, int], ...], ...]
+
+
+def plan_cuts(slots: list[Slot], size: int, granularity: int = 1) -> CutPlan:
+    """Plans one split of the flat pool that serves all `slots`, also when they overlap.
+
+    Args:
+        slots: the slots to serve.
+        size: number of entries of the pool.
+        granularity: the range begins and ends at multiples of this (a product's row length).
+
+    Returns:
+        A `CutPlan`. For disjoint slots every slot is exactly one piece.
+    """
+    edges = {edge for slot in slots for segment in slot.segments for edge in segment}
+    if not edges:
+        return CutPlan(0, 0, (), tuple(() for _ in slots))
+    start = min(edges) // granularity * granularity
+    stop = min(-(-max(edges) // granularity) * granularity, size)
+    cuts = sorted(edges | {start, stop})
+    number = {edge: i for i, edge in enumerate(cuts)}
+    runs = tuple(tuple((number[a], number[b]) for a, b in slot.segments) for slot in slots)
+    return CutPlan(start, stop, tuple(b - a for a, b in zip(cuts, cuts[1:], strict=False)), runs)

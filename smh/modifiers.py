@@ -1,0 +1,170 @@
+"""What happens to a weight after it is cut from the pool.
+
+A modifier is a function of one tensor that returns a tensor of the same shape. One that owns
+trained variables is a `Modifier`: it says which, and the variables are created once per weight,
+named after it (`dense/kernel/scale`), trained and saved.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from keras import ops
+
+from smh.errors import ArgumentError
+from smh.typing import Shape, Tensor
+from smh.virtual_variable import WeightSpec
+
+
+class Modifier(abc.ABC):
+    """A modifier that may own trained variables.
+
+    Example:
+        A weight that is a learned mixture of itself and its sign::
+
+            class SignMix(smh.Modifier):
+                def parts(self, spec):
+                    return {"mix": np.float32(0.5)}
+
+                def apply(self, tensor, parts):
+                    return parts["mix"] * ops.sign(tensor) + (1 - parts["mix"]) * tensor
+    """
+
+    def parts(self, spec: WeightSpec) -> Mapping[str, np.ndarray | np.floating]:
+        """Returns the initial values of the trained variables, by name. Default: none."""
+        del spec
+        return {}
+
+    @abc.abstractmethod
+    def apply(self, tensor: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+        """Returns the modified weight; the same shape as `tensor`."""
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Applies a modifier that owns no variables."""
+        spec = WeightSpec("tensor", "tensor", tuple(tensor.shape), "float32", lambda: 1.0)
+        if self.parts(spec):
+            raise ArgumentError(
+                f"{type(self).__name__} owns trained variables, so it cannot be called on a "
+                "tensor. Pass it as `modifier=` to VariableFactory or smh.compress."
+            )
+        return self.apply(tensor, {})
+
+
+class FunctionModifier(Modifier):
+    """A function of one tensor, without variables."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        self.function = function
+
+    def apply(self, tensor, parts):
+        """Returns `function(tensor)`."""
+        del parts
+        return self.function(tensor)
+
+
+class ScaleModifier(Modifier):
+    """Multiplies the weight by one learned number.
+
+    Args:
+        initial: function of the `WeightSpec` that returns the number to start from.
+        name: name of the variable.
+    """
+
+    def __init__(self, initial: Callable[[WeightSpec], float], name: str = "scale"):
+        self.initial = initial
+        self.name = name
+
+    def parts(self, spec):
+        """One number per weight."""
+        return {self.name: np.float32(self.initial(spec))}
+
+    def apply(self, tensor, parts):
+        """Returns `scale * tensor`."""
+        return tensor * parts[self.name]
+
+
+class ChainModifier(Modifier):
+    """Applies modifiers one after the other."""
+
+    def __init__(self, modifiers: Iterable[Modifier]):
+        self.modifiers = tuple(modifiers)
+
+    def parts(self, spec):
+        """The parts of all; a name that occurs again gets a number."""
+        return {name: value for names in self._named(spec) for name, (_, value) in names.items()}
+
+    def apply(self, tensor, parts):
+        """Returns `f_k(... f_1(tensor))`."""
+        spec = WeightSpec("", "", tuple(tensor.shape), "float32", lambda: 1.0)
+        for modifier, names in zip(self.modifiers, self._named(spec), strict=True):
+            own = {original: parts[name] for name, (original, _) in names.items()}
+            tensor = modifier.apply(tensor, own)
+        return tensor
+
+    def _named(self, spec):
+        taken: set[str] = set()
+        for modifier in self.modifiers:
+            names = {}
+            for original, value in modifier.parts(spec).items():
+                copies = (f"{original}_{i}" if i else original for i in range(len(taken) + 1))
+                name = next(copy for copy in copies if copy not in taken)
+                taken.add(name)
+                names[name] = (original, value)
+            yield names
+
+
+def fanout_scale(shape: Shape) -> float:
+    """The published initial scale: `sqrt(2 / (h w out))` for a 4-D kernel, `1 / sqrt(out)` for a
+    matrix, 1 for everything else.
+    """
+    if len(shape) == 4:
+        height, width, _, out = shape
+        return math.sqrt(2.0 / (height * width * out))
+    if len(shape) == 2:
+        return 1.0 / math.sqrt(shape[1])
+    return 1.0
+
+
+def constant_fanout_scale_modifier(tensor: Tensor) -> Tensor:
+    """Multiplies by the fixed `fanout_scale` of the tensor's shape."""
+    return tensor * fanout_scale(tuple(tensor.shape))
+
+
+def relu_modifier(tensor: Tensor) -> Tensor:
+    """Applies `relu`: a non-negative weight."""
+    return ops.relu(tensor)
+
+
+def sign_fw_modifier(tensor: Tensor) -> Tensor:
+    """The sign in the forward pass, the identity in the backward pass: a binary weight."""
+    return tensor + ops.stop_gradient(ops.sign(tensor) - tensor)
+
+
+fanout_scale_modifier = constant_fanout_scale_modifier
+variable_fanout_scale_modifier = ScaleModifier(lambda spec: fanout_scale(spec.shape))
+variable_scale_modifier = ScaleModifier(lambda spec: 1.0)
+initial_std_modifier = ScaleModifier(lambda spec: spec.initial_std())
+
+
+def modifier_factory(
+    modifiers: Iterable[Modifier | Callable[[Tensor], Tensor]],
+) -> ChainModifier:
+    """Returns the modifier that applies `modifiers` one after the other."""
+    return ChainModifier(as_modifier(modifier) for modifier in modifiers)
+
+
+def as_modifier(modifier: Modifier | Callable[[Tensor], Tensor] | None) -> Modifier:
+    """Accepts what users may pass as `modifier=`; `None` leaves the weight as it is cut."""
+    if modifier is None:
+        return ChainModifier(())
+    if isinstance(modifier, Modifier):
+        return modifier
+    if callable(modifier):
+        return FunctionModifier(modifier)
+    raise ArgumentError(
+        "modifier must be a function of one tensor, a smh.Modifier or None, "
+        f"got {type(modifier).__name__}. For several, use modifier_factory([...])."
+    )

@@ -1,0 +1,207 @@
+"""How large a model is, weight by weight: `smh.report`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from smh.errors import ArgumentError
+from smh.virtual_variable import (
+    Source,
+    VirtualVariable,
+    VirtualWeights,
+    own_layers,
+    own_variables,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a report.
+
+    Attributes:
+        path: path of the variable.
+        shape: its shape.
+        dtype: its dtype.
+        stored: how it is stored: `dense`, `frozen`, or the pool and the range it is computed from.
+        original: numbers that a dense layer would have here.
+        trained: numbers that training changes.
+        bytes: bytes that these numbers and the ones stored with them take in memory.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    stored: str
+    original: int
+    trained: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SizeReport:
+    """What `smh.report` returns: rows and totals. `print` shows it as a table.
+
+    Attributes:
+        name: name of the model.
+        rows: one `Row` per weight, then one per factor of each pool.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+
+    @property
+    def original_params(self) -> int:
+        """Numbers of the dense model."""
+        return sum(row.original for row in self.rows)
+
+    @property
+    def trained_params(self) -> int:
+        """Numbers that training changes; a shared pool counts once."""
+        return sum(row.trained for row in self.rows)
+
+    @property
+    def original_bytes(self) -> int:
+        """Bytes of the dense model's variables."""
+        return sum(row.original * _itemsize(row.dtype) for row in self.rows)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all variables that are stored; a shared pool counts once."""
+        return sum(row.bytes for row in self.rows)
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Writes the rows to `path`, replacing it only once all is written."""
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow(asdict(row) | {"shape": "x".join(map(str, row.shape))})
+        partial.replace(target)
+
+    def __rich__(self) -> Table:
+        """The table that `rich` prints."""
+        from rich.table import Table
+
+        table = Table(title=f"smh report: {self.name}", title_justify="left")
+        table.add_column("variable", overflow="fold")
+        table.add_column("shape")
+        table.add_column("stored as", overflow="fold")
+        for heading in ("original", "trained", "bytes"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in self.rows:
+            table.add_row(
+                row.path,
+                "x".join(map(str, row.shape)) or "scalar",
+                row.stored,
+                *(f"{n:,}" if n else "-" for n in (row.original, row.trained, row.bytes)),
+            )
+        table.add_section()
+        totals = (self.original_params, self.trained_params, self.bytes)
+        table.add_row("total", "", "", *(f"{n:,}" for n in totals), style="bold")
+        table.caption = (
+            f"{self.trained_params / max(1, self.original_params):.2%} of the numbers are trained; "
+            f"{self.bytes:,} of {self.original_bytes:,} bytes are stored."
+        )
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=_terminal_width(), record=True)
+        console.print(self)
+        return console.export_text().rstrip()
+
+
+def report(model: keras.Model) -> SizeReport:
+    """Lists how each weight of a model is stored, and what that costs.
+
+    Args:
+        model: a built model, compressed or not. It is not changed, and nothing is computed.
+
+    Returns:
+        A `SizeReport`: `print(report)`, `report.rows`, `report.to_csv(path)`.
+
+    Example:
+        >>> print(smh.report(smh.compress(model, fraction=0.1)))
+    """
+    if not isinstance(model, keras.Layer):
+        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    seen: set[int] = set()
+    rows: list[Row] = []
+    pools: dict[int, Source] = {}
+    for layer in own_layers(model):
+        if isinstance(layer, (Source, VirtualWeights)):
+            continue
+        for variable in own_variables(layer):
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            rows.append(_row(variable))
+            if isinstance(variable, VirtualVariable):
+                source = variable.parametrization.source
+                pools.setdefault(id(source), source)
+    for pool in pools.values():
+        rows.extend(_factor_row(factor) for factor in (pool.variables if pool else ()))
+    return SizeReport(model.name, tuple(rows))
+
+
+def _row(variable: keras.Variable) -> Row:
+    shape, dtype = tuple(variable._shape), variable._dtype
+    numbers = math.prod(shape)
+    if not isinstance(variable, VirtualVariable):
+        trained = numbers if variable.trainable else 0
+        return Row(
+            variable.path, shape, dtype, "dense", numbers, trained, numbers * _itemsize(dtype)
+        )
+    parts = variable.parametrization.parts
+    stored = [*parts, *([variable._snapshot] if variable._snapshot is not None else [])]
+    how = variable.parametrization.describe()
+    return Row(
+        variable.path,
+        shape,
+        dtype,
+        how if variable._snapshot is None else f"frozen copy of {how}",
+        numbers,
+        sum(math.prod(part.shape) for part in parts if part.trainable),
+        sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored),
+    )
+
+
+def _factor_row(factor: keras.Variable) -> Row:
+    numbers = math.prod(factor.shape)
+    trained = numbers if factor.trainable else 0
+    return Row(
+        factor.path,
+        tuple(factor.shape),
+        factor._dtype,
+        "factor",
+        0,
+        trained,
+        numbers * _itemsize(factor._dtype),
+    )
+
+
+def _itemsize(dtype: str) -> int:
+    if dtype == "bfloat16":
+        return 2
+    return 1 if dtype == "bool" else np.dtype(dtype).itemsize
+
+
+def _terminal_width() -> int:
+    from rich.console import Console
+
+    return max(80, min(Console().width, 120))

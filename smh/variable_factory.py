@@ -1,0 +1,257 @@
+"""The door at construction: variables become virtual while the layers that ask for them are built.
+
+For a model that is built already, use `smh.compress`; both end in the same state.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from contextvars import ContextVar
+from typing import Any
+
+from smh.errors import GraphModeError, SelectionError, SmhWarning
+from smh.modifiers import (
+    Modifier,
+    as_modifier,
+    constant_fanout_scale_modifier,
+    fanout_scale_modifier,
+    modifier_factory,
+    relu_modifier,
+    sign_fw_modifier,
+    variable_fanout_scale_modifier,
+    variable_scale_modifier,
+)
+from smh.pool_slice import PoolSlice, check_shape
+from smh.selection import make_matcher
+from smh.typing import Selector
+from smh.variable_pool import VariablePool
+from smh.virtual_variable import WeightSpec
+from smh.virtual_variable.building import Request, adopt_while_building, request_behind
+from smh.weight_spec import FLOATS, std_of
+
+__all__ = [
+    "Modifier",
+    "VariableFactory",
+    "constant_fanout_scale_modifier",
+    "fanout_scale_modifier",
+    "modifier_factory",
+    "relu_modifier",
+    "sign_fw_modifier",
+    "variable_fanout_scale_modifier",
+    "variable_scale_modifier",
+]
+
+# Set while a factory creates variables of its own, which must not come back to it.
+_creating_own: ContextVar[bool] = ContextVar("smh_creating_own", default=False)
+
+
+class VariableFactory:
+    """Gives a network's weights out of a pool while the network is built.
+
+    Args:
+        variable_pool: the pool; `None` leaves every variable as it is.
+        apply_to: which variables: a regular expression matched (`re.match`) against the full
+            Keras path or TF1 name and against the bare name, a function of the Keras variable, or
+            a list of these; `None` for all. Variables that are not trainable or not of a float
+            type always stay as they are.
+        modifier: a function of one tensor, or a `Modifier`, applied to each slice.
+
+    Example:
+        >>> pool = ProductVariablePool(True, pool_size=7e5, fraction=0.4)
+        >>> factory = VariableFactory(pool, ".*", modifier=fanout_scale_modifier)
+        >>> with tf.variable_creator_scope(factory.custom_getter_tf2):
+        ...     model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+
+    Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
+    """
+
+    def __init__(
+        self,
+        variable_pool: VariablePool | None,
+        apply_to: Selector | None = None,
+        modifier: Any = None,
+    ):
+        if variable_pool is not None and not isinstance(variable_pool, VariablePool):
+            raise SelectionError(
+                f"variable_pool must be a VariablePool or None, got {type(variable_pool).__name__}."
+            )
+        self._pool = variable_pool
+        self._matches = make_matcher(".*" if apply_to is None else apply_to, "apply_to")
+        self._apply_to = apply_to
+        self._modifier = as_modifier(modifier)
+        self._given: dict[tuple[Any, str], Any] = {}  # (graph, name) -> tensor
+        self._map: dict[str, tuple[int, int] | None] = {}
+
+    @property
+    def layer_name_variable_index_map(self) -> dict[str, tuple[int, int] | None]:
+        """For each variable seen, the range of the pool it was given, or `None`: left dense."""
+        return dict(self._map)
+
+    @property
+    def custom_getter_tf2(self):
+        """The creator for `tf.variable_creator_scope` around the building of a Keras 3 model.
+
+        Raises:
+            GraphModeError: on another Keras backend, whose variables no TensorFlow scope sees.
+        """
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise GraphModeError(
+                "custom_getter_tf2 needs Keras on TensorFlow, because tf.variable_creator_scope "
+                f"sees no variable of the '{keras.backend.backend()}' backend. "
+                "Use smh.compress(model, ...), which works on every backend."
+            )
+        return _Creator(self)
+
+    @property
+    def custom_getter(self):
+        """The getter for `tf.compat.v1.variable_scope(..., custom_getter=)` in graph mode.
+
+        It returns a tensor, once per name: a scope that is entered again with `reuse` gets the
+        same one.
+        """
+        return self._get_in_graph
+
+    def _create(self, request: Request, next_creator, kwargs) -> Any:
+        variable = request.variable
+        if not self._matches(variable.path, variable.name, variable):
+            self._map[variable.path] = None
+            return next_creator(**kwargs)
+        spec = WeightSpec(
+            variable.path,
+            variable.name,
+            tuple(variable._shape),
+            variable._dtype,
+            lambda: std_of(kwargs["initial_value"]()),
+        )
+        self._check_room(spec)
+        token = _creating_own.set(True)
+        try:
+            self._pool.core_variables  # noqa: B018  (builds the factors)
+            slot = self._pool.allocate(spec.shape)
+            adopt_while_building(request, PoolSlice(spec, self._pool, slot, self._modifier))
+        finally:
+            _creating_own.reset(token)
+        self._map[spec.path] = (slot.begin, slot.begin + slot.length)
+        return None  # the virtual variable stores nothing
+
+    def _get_in_graph(self, getter, name, shape=None, dtype=None, *args, **kwargs):
+        import tensorflow as tf
+
+        from smh.graph_pool import graph_pool
+
+        dtype_name = tf.as_dtype(dtype or tf.float32).base_dtype.name
+        wanted = (
+            self._pool is not None
+            and kwargs.get("trainable") is not False
+            and dtype_name in FLOATS
+            and self._matches(name, name.rsplit("/", 1)[-1], None)
+        )
+        if not wanted:
+            self._map[name] = None
+            return getter(name, shape, dtype, *args, **kwargs)
+        pool = graph_pool(self._pool, getter)
+        key = (pool.graph, name)
+        if key not in self._given:
+            self._given[key] = self._new_in_graph(pool, getter, name, shape, dtype_name, kwargs)
+            return self._given[key]
+        given = self._given[key]
+        if kwargs.get("reuse") is False:
+            raise SelectionError(
+                f"Variable {name} already exists. To share it, set reuse=True or "
+                "reuse=tf.AUTO_REUSE in the variable_scope."
+            )
+        if shape is not None and not given.shape.is_compatible_with(shape):
+            raise SelectionError(f"Variable {name} has shape {given.shape}, asked for {shape}.")
+        return given
+
+    def _new_in_graph(self, pool, getter, name, shape, dtype_name, kwargs):
+        import tensorflow as tf
+
+        from smh.graph_pool import outside_control_flow
+
+        initializer = kwargs.get("initializer")
+        if shape is None:
+            shape = tf.convert_to_tensor(initializer).shape
+        shape = tuple(tf.TensorShape(shape).as_list())
+
+        def initial_std():
+            initial = initializer or tf.compat.v1.glorot_uniform_initializer()
+            with tf.init_scope(), tf.Graph().as_default(), tf.compat.v1.Session() as session:
+                return std_of(session.run(tf.convert_to_tensor(initial(shape, dtype=tf.float32))))
+
+        spec = WeightSpec(name, name.rsplit("/", 1)[-1], shape, dtype_name, initial_std)
+        self._check_room(spec)
+        slot = self._pool.allocate(shape)
+        with outside_control_flow(pool.graph):
+            parts = {
+                part: getter(
+                    name=f"{name}/{part}",
+                    shape=value.shape,
+                    dtype=tf.float32,
+                    initializer=tf.compat.v1.constant_initializer(value),
+                    trainable=True,
+                )
+                for part, value in self._modifier.parts(spec).items()
+            }
+            with tf.name_scope(f"{name}/"):
+                values = {part: tf.convert_to_tensor(v) for part, v in parts.items()}
+                tensor = self._modifier.apply(tf.reshape(pool.piece(slot), shape), values)
+                tensor = tf.cast(check_shape(tensor, spec), dtype_name, name="virtual")
+                if kwargs.get("regularizer") is not None:
+                    tf.compat.v1.add_to_collection(
+                        tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES, kwargs["regularizer"](tensor)
+                    )
+        self._map[name] = (slot.begin, slot.begin + slot.length)
+        return tensor
+
+    def _check_room(self, spec: WeightSpec) -> None:
+        length = 1
+        for dimension in spec.shape:
+            length *= dimension
+        try:
+            self._pool.index_store.check(length)
+        except Exception as error:
+            raise type(error)(f"No room for '{spec.path}' {spec.shape}. {error}") from None
+
+
+class _Creator:
+    """What TensorFlow calls for each variable while the scope is open.
+
+    One is made per scope, so that the scope's end can be noticed: TensorFlow drops it then.
+    """
+
+    def __init__(self, factory: VariableFactory):
+        self._factory = factory
+        self._seen: list[str] = []
+        weakref.finalize(self, _warn_if_idle, self._seen, factory._map, factory._apply_to)
+
+    def __call__(self, next_creator, **kwargs):
+        if self._factory._pool is None or _creating_own.get():
+            return next_creator(**kwargs)
+        request = request_behind(kwargs)
+        if request is None:
+            return next_creator(**kwargs)
+        self._seen.append(request.variable.path)
+        return self._factory._create(request, next_creator, kwargs)
+
+
+def _warn_if_idle(seen: list[str], given: dict, apply_to) -> None:
+    if not seen:
+        warnings.warn(
+            "A variable_creator_scope of a VariableFactory was closed and no layer was built "
+            "inside it, so nothing was compressed: a layer that is built later is dense. Start "
+            "the model with keras.Input(shape), or call it on data, inside the scope; or build "
+            "it and call smh.compress(model, ...).",
+            SmhWarning,
+            stacklevel=2,
+        )
+    elif not any(given.get(path) for path in seen):
+        warnings.warn(
+            f"apply_to={apply_to!r} matched none of the variables built inside the "
+            f"variable_creator_scope: {', '.join(seen)}.",
+            SmhWarning,
+            stacklevel=2,
+        )

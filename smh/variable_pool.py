@@ -1,0 +1,419 @@
+"""Pools: many weights from few trained numbers.
+
+A pool owns the *factors*, the only numbers that are trained, and hands out *slots* of the flat
+pool that they compute. It is a Keras layer, tracked and saved with every model that uses it.
+
+Reference: E. Eban, Y. Movshovitz-Attias, H. Wu, M. Sandler, A. Poon, Y. Idelbayev,
+M. A. Carreira-Perpinan, "Structured Multi-Hashing for Model Compression", CVPR 2020.
+"""
+
+from __future__ import annotations
+
+import abc
+import itertools
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from smh.errors import ArgumentError
+from smh.factor_initializers import balanced_factors, factor_seeds, with_stddev
+from smh.index_store import (
+    PADDING_VALUE,
+    CutPlan,
+    IndexStoreType,
+    Slot,
+    make_index_store,
+    plan_cuts,
+)
+from smh.pool_shape import PoolShape, published_square
+from smh.products import (
+    MatrixProduct,
+    Product,
+    published_hash,
+    published_kronecker,
+)
+from smh.typing import Shape, Tensor
+from smh.virtual_variable import Source
+
+__all__ = ["HashVariablePool", "IndexStoreType", "MetaVariablePool", "ProductVariablePool"]
+
+
+class VariablePool(Source):
+    """What all pools share: slots, cutting, and the published properties."""
+
+    _factor_names: tuple[str, ...] = ()
+
+    def __init__(self, trainable: bool, size: int, granularity: int, index_store_type):
+        super().__init__(name=type(self).__name__, trainable=bool(trainable))
+        self._granularity = granularity
+        self.__dict__["index_store"] = make_index_store(index_store_type, size)
+        self.__dict__["graph_factors"] = None  # set where the pool is used in a TF1 graph
+
+    @property
+    def core_variables(self) -> list[keras.Variable]:
+        """The factors: all that is trained. In a TF1 graph, that graph's variables."""
+        if self.graph_factors is not None:
+            return list(self.graph_factors)
+        if not self.built:
+            self.build()
+        return self.factors()
+
+    @property
+    def core_size(self) -> int:
+        """Numbers that are trained."""
+        return sum(math.prod(shape) for shape in self.factor_shapes())
+
+    @property
+    def pool_size(self) -> int:
+        """Numbers that the factors compute."""
+        return self.index_store.size
+
+    @property
+    def status(self) -> int:
+        """Numbers handed out so far."""
+        return self.index_store.allocated
+
+    @property
+    def scope_name(self) -> str:
+        """The scope in which the factors are named."""
+        return type(self).__name__
+
+    def allocate(self, shape: Sequence[int]) -> Slot:
+        """Hands out the next slot, for a weight of `shape`."""
+        return self.index_store.allocate(math.prod(shape))
+
+    def get_slice(self, shape: Sequence[int]) -> Tensor:
+        """Allocates the next slot and returns its present value.
+
+        Args:
+            shape: shape of the weight.
+
+        Returns:
+            A tensor of `shape`. It does not follow the factors; layers use a virtual variable.
+
+        Raises:
+            PoolExhaustedError: if a `basic` pool has too few entries left.
+
+        Example:
+            >>> pool = ProductVariablePool(True, pool_size=100, fraction=0.5)
+            >>> pool.get_slice([3, 4]).shape, pool.status
+            (TensorShape([3, 4]), 12)
+        """
+        (piece,) = self.pieces([self.allocate(shape)])
+        return ops.reshape(piece, list(shape))
+
+    def pieces(self, slots: Sequence[Slot]) -> list[Tensor]:
+        """Returns the flat values of `slots` by one product and one split."""
+        plan = plan_cuts(list(slots), self.pool_size, self._granularity)
+        if not plan.sizes:
+            return [_joined((), slot) for slot in slots]
+        flat = self.entries([f.value for f in self.core_variables], plan.start, plan.stop)
+        return cut(flat, plan, slots)
+
+    @abc.abstractmethod
+    def factors(self) -> list[keras.Variable]:
+        """The trained variables, in order."""
+
+    @abc.abstractmethod
+    def factor_shapes(self) -> list[Shape]:
+        """Their shapes, known before they are built."""
+
+    @abc.abstractmethod
+    def factor_initializers(self) -> list[tuple[str, Any]]:
+        """Their names and initializers, in the order of `factor_shapes`."""
+
+    @abc.abstractmethod
+    def entries(self, factors: Sequence[Tensor], start: int, stop: int) -> Tensor:
+        """Returns entries `start` to `stop` of the flat pool, computed from `factors`."""
+
+    def quantize(self, *args, **kwargs):
+        """Raises: Keras would quantise the layers around a pool that it cannot see."""
+        raise ArgumentError(
+            "A model with a variable pool cannot be quantised by Keras. Call "
+            "`smh.materialize(model).quantize(...)`."
+        )
+
+
+def cut(flat: Tensor, plan: CutPlan, slots: Sequence[Slot]) -> list[Tensor]:
+    """Cuts a flat range once and joins the pieces of each slot.
+
+    One split, because its gradient is one concatenation: slicing once per weight would make each
+    gradient a zero-padded copy of the whole range (2.8 times the step of a ResNet-34).
+    """
+    edges = list(itertools.accumulate(plan.sizes))[:-1]
+    pieces = ops.split(flat, edges) if edges else [flat]
+    return [
+        _joined([p for first, last in run for p in pieces[first:last]], slot)
+        for slot, run in zip(slots, plan.runs, strict=True)
+    ]
+
+
+def _joined(pieces: Sequence[Tensor], slot: Slot) -> Tensor:
+    pieces = list(pieces)
+    if slot.padding or not pieces:
+        pieces.append(ops.full([slot.padding], PADDING_VALUE, dtype="float32"))
+    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces)
+
+
+class SinglePool(VariablePool):
+    """A pool computed by one `Product` from factors of its own."""
+
+    def __init__(self, trainable, product: Product, initializers: Sequence[Any], names, store):
+        super().__init__(trainable, product.size, product.granularity, store)
+        self.__dict__["product"] = product
+        self.__dict__["_initializers"] = list(zip(names, initializers, strict=True))
+
+    def build(self, input_shape=None):
+        """Creates the factors."""
+        del input_shape
+        for (name, initializer), shape in zip(
+            self.factor_initializers(), self.factor_shapes(), strict=True
+        ):
+            # In full precision also under a mixed policy: the product is cast, not the factors.
+            self.add_weight(
+                name=name, shape=shape, initializer=initializer, dtype="float32", autocast=False
+            )
+        self.built = True
+
+    def factors(self):
+        """The trained variables, in order."""
+        return list(self._trainable_variables)
+
+    def factor_shapes(self):
+        """Their shapes."""
+        return list(self.product.factor_shapes)
+
+    def factor_initializers(self):
+        """Their names and initializers."""
+        return self._initializers
+
+    def entries(self, factors, start, stop):
+        """Returns entries `start` to `stop`, 1-D."""
+        grain = self.product.granularity
+        low = start // grain * grain
+        high = min(-(-stop // grain) * grain, self.product.size)
+        flat = self.product.entries(factors, low, high)
+        return flat if (low, high) == (start, stop) else flat[start - low : stop - low]
+
+
+class ProductVariablePool(SinglePool):
+    """The pool is the product of two factors.
+
+    With side `n = ceil(sqrt(pool_size))` and `M = floor(fraction * pool_size / (2 n))` replicas,
+    `L` is `[n, M]`, `R` is `[M, n]`, the pool is the `n * n` entries of `L @ R` row by row.
+
+    Args:
+        trainable: whether the factors are trained.
+        pool_size: how many weights the pool must hold.
+        fraction: factors' numbers over `pool_size`, in (0, 1].
+        stddev: standard deviation of the pool's entries at the start.
+        initializer: initializer class that takes `stddev`, or an initializer object.
+        use_kronecker_product: sum of Kronecker products in place of the matrix product.
+        index_store_type: what happens past the pool's end.
+        seed: makes the factors repeatable; `None` follows `keras.utils.set_random_seed`.
+
+    Raises:
+        ArgumentError: if the fraction leaves no replica; the message says the smallest that works.
+
+    Cost: `n * n * M` multiply-adds per model call; `n * n` floats of memory during it.
+
+    Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
+    """
+
+    def __init__(
+        self,
+        trainable,
+        pool_size,
+        fraction,
+        stddev=1.0,
+        initializer=keras.initializers.RandomNormal,
+        use_kronecker_product=False,
+        index_store_type=IndexStoreType.basic,
+        *,
+        seed=None,
+    ):
+        _check_size_and_fraction(pool_size, fraction)
+        if use_kronecker_product:
+            product: Product = published_kronecker(pool_size, fraction)
+            terms = product.replicas
+        else:
+            product = MatrixProduct(published_square(pool_size, fraction))
+            terms = product.shape.replicas
+        # A sum of M products of two factors of deviation s has deviation s * s * sqrt(M).
+        factor_std = math.sqrt(stddev / math.sqrt(terms))
+        initializers = [with_stddev(initializer, factor_std, s) for s in factor_seeds(seed, 2)]
+        names = ("variable_left", "variable_right")
+        super().__init__(trainable, product, initializers, names, index_store_type)
+
+    @classmethod
+    def from_shape(cls, shape: PoolShape, *, trainable=True, seed=None) -> ProductVariablePool:
+        """The pool that `smh.compress` makes: chosen sides, balanced orthogonal factors.
+
+        Args:
+            shape: sides and replicas, see `smh.pool_shape.choose_sides`.
+            trainable: whether the factors are trained.
+            seed: makes the factors repeatable.
+
+        Returns:
+            A pool whose entries have root mean square 1, exactly so over every full row.
+        """
+        pool = cls.__new__(cls)
+        initializers = balanced_factors(shape.cols, 1.0, factor_seeds(seed, 2))
+        names = ("variable_left", "variable_right")
+        SinglePool.__init__(
+            pool, trainable, MatrixProduct(shape), initializers, names, IndexStoreType.basic
+        )
+        return pool
+
+
+class HashVariablePool(SinglePool):
+    """Every entry of the pool is an element of one short vector.
+
+    Args:
+        trainable: whether the vector is trained.
+        stddev: standard deviation of its elements at the start.
+        pool_size: how many weights the pool must hold.
+        fraction: length of the vector over `pool_size`, in (0, 1].
+        initializer: initializer class that takes `stddev`, or an initializer object.
+        seed: makes the vector's start repeatable, and is the seed of the random hash.
+        index_store_type: `basic` or `cyclic`.
+        hashing: `"modulo"`, the published law `i mod length`, or `"random"`, a seeded hash.
+
+    Cost: one gather of `pool_size` elements per model call; a random hash keeps 4 bytes per weight.
+
+    Reference: W. Chen et al., "Compressing Neural Networks with the Hashing Trick" (2015).
+    """
+
+    def __init__(
+        self,
+        trainable,
+        stddev=1.0,
+        pool_size=None,
+        fraction=None,
+        initializer=keras.initializers.RandomNormal,
+        seed=None,
+        index_store_type=IndexStoreType.basic,
+        *,
+        hashing="modulo",
+    ):
+        _check_size_and_fraction(pool_size, fraction)
+        if hashing not in ("modulo", "random"):
+            raise ArgumentError(f"hashing must be 'modulo' or 'random', got {hashing!r}.")
+        if IndexStoreType(index_store_type) is IndexStoreType.padding:
+            raise ArgumentError("HashVariablePool has no padding store; use 'basic' or 'cyclic'.")
+        hash_seed = None if hashing == "modulo" else (seed or 0)
+        product = published_hash(pool_size, fraction, hash_seed)
+        initializers = [with_stddev(initializer, stddev, factor_seeds(seed, 1)[0])]
+        super().__init__(trainable, product, initializers, ("hash",), index_store_type)
+
+
+_ELEMENTS = {"PRODUCT_POOL": ProductVariablePool, "HASH_POOL": HashVariablePool}
+
+
+class MetaVariablePool(VariablePool):
+    """The entry-wise sum or product of several pools, each with its share of the fraction.
+
+    Args:
+        trainable: whether the factors are trained.
+        stddev: standard deviation of the combined entries at the start.
+        pool_size: how many weights the pool must hold.
+        fraction: numbers trained by all pools together over `pool_size`, in (0, 1].
+        initializer: initializer class that takes `stddev`.
+        elements: names of the pools, `"PRODUCT_POOL"` or `"HASH_POOL"`.
+        reduce_by: `"SUM"` or `"PROD"`.
+        index_store_type: what happens past the pool's end.
+        seed: makes the factors repeatable.
+
+    Raises:
+        ArgumentError: for an unknown element or reduction.
+
+    The published code gives each of `k` summed pools the deviation `stddev / k`; independent terms
+    add in squares, so `stddev / sqrt(k)` is used here, and `stddev ** (1 / k)` for a product.
+    """
+
+    def __init__(
+        self,
+        trainable,
+        stddev=1.0,
+        pool_size=None,
+        fraction=None,
+        initializer=keras.initializers.RandomNormal,
+        elements=("PRODUCT_POOL", "HASH_POOL"),
+        reduce_by="SUM",
+        index_store_type=IndexStoreType.basic,
+        *,
+        seed=None,
+    ):
+        _check_size_and_fraction(pool_size, fraction)
+        unknown = [name for name in elements if name not in _ELEMENTS]
+        if unknown or not elements:
+            raise ArgumentError(f"elements must be among {sorted(_ELEMENTS)}, got {elements!r}.")
+        if reduce_by not in ("SUM", "PROD"):
+            raise ArgumentError(f"reduce_by must be 'SUM' or 'PROD', got {reduce_by!r}.")
+        count = len(elements)
+        share = stddev / math.sqrt(count) if reduce_by == "SUM" else stddev ** (1 / count)
+        pools = [
+            _ELEMENTS[name](
+                trainable=trainable,
+                stddev=share,
+                pool_size=pool_size,
+                fraction=fraction / count,
+                initializer=initializer,
+                seed=pool_seed,
+            )
+            for name, pool_seed in zip(elements, factor_seeds(seed, count), strict=True)
+        ]
+        # The smallest of the pools limits all; the coarsest row decides where to cut.
+        size = min(pool.pool_size for pool in pools)
+        super().__init__(trainable, size, max(p._granularity for p in pools), index_store_type)
+        self.reduce_by = reduce_by
+        self.sub_pools = pools
+
+    def build(self, input_shape=None):
+        """Creates the factors of every pool."""
+        del input_shape
+        for pool in self.sub_pools:
+            pool.build()
+        self.built = True
+
+    def factors(self):
+        """The trained variables of all pools, in order."""
+        return [factor for pool in self.sub_pools for factor in pool.factors()]
+
+    def factor_shapes(self):
+        """Their shapes."""
+        return [shape for pool in self.sub_pools for shape in pool.factor_shapes()]
+
+    def factor_initializers(self):
+        """Their names and initializers."""
+        return [
+            (f"subpool_{i}_{name}", initializer)
+            for i, pool in enumerate(self.sub_pools)
+            for name, initializer in pool.factor_initializers()
+        ]
+
+    def entries(self, factors, start, stop):
+        """Returns entries `start` to `stop`, 1-D."""
+        factors, terms = list(factors), []
+        for pool in self.sub_pools:
+            count = len(pool.factor_shapes())
+            terms.append(pool.entries(factors[:count], start, stop))
+            factors = factors[count:]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term if self.reduce_by == "SUM" else total * term
+        return total
+
+
+def _check_size_and_fraction(pool_size: Any, fraction: Any) -> None:
+    for name, value in (("pool_size", pool_size), ("fraction", fraction)):
+        if not isinstance(value, numbers.Real) or isinstance(value, bool):
+            raise ArgumentError(f"{name} must be a number, got {value!r}.")
+    if not (math.isfinite(pool_size) and pool_size >= 1):
+        raise ArgumentError(f"pool_size must be at least 1, got {pool_size}.")
+    if not 0 < fraction <= 1:
+        raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction}.")

@@ -1,0 +1,35 @@
+"""The mechanism: a variable of a layer that is computed instead of stored.
+
+`parametrization` says what computes a weight, `variable` is what the layer sees, `once` computes
+all of them once per outermost call, `holder` and `attach` put them into live layers.
+"""
+
+from smh.virtual_variable.attach import (
+    attach,
+    attach_when_tracked,
+    holder_of,
+    own_layers,
+    own_variables,
+    virtual_variables,
+    wrap_calls,
+)
+from smh.virtual_variable.holder import VirtualWeights
+from smh.virtual_variable.parametrization import Parametrization, Source, WeightSpec
+from smh.virtual_variable.variable import VirtualVariable, stored_variable, virtualize
+
+__all__ = [
+    "Parametrization",
+    "Source",
+    "VirtualVariable",
+    "VirtualWeights",
+    "WeightSpec",
+    "attach",
+    "attach_when_tracked",
+    "holder_of",
+    "own_layers",
+    "own_variables",
+    "stored_variable",
+    "virtual_variables",
+    "virtualize",
+    "wrap_calls",
+]

@@ -1,0 +1,124 @@
+"""A `keras.Variable` without storage."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from smh.errors import VirtualVariableError
+from smh.virtual_variable import once
+from smh.virtual_variable.parametrization import Parametrization
+
+
+class VirtualVariable(keras.Variable):
+    """A variable whose value is computed from other variables.
+
+    It is never constructed: `virtualize` turns a live variable of a layer into one, so that every
+    reference that the layer holds to it stays good. Everything Keras does with a variable goes
+    through `value`, which is overridden here.
+    """
+
+    _parametrization: Parametrization
+    _snapshot: keras.Variable | None
+    _holders: list
+
+    @property
+    def parametrization(self) -> Parametrization:
+        """What computes the value."""
+        return self._parametrization
+
+    @property
+    def value(self):
+        """The computed weight, in the compute dtype if a mixed policy is active."""
+        return self._maybe_autocast(once.read(self))
+
+    @property
+    def trainable(self):
+        """Whether training may change this weight."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        if bool(value) != self._trainable:
+            self._trainable = bool(value)
+            for holder in self._holders[:1]:
+                holder.settle(self)
+
+    def assign(self, value):
+        """Raises: there is nothing to assign to."""
+        del value
+        raise VirtualVariableError(
+            f"'{self.path}' is a virtual variable: its value is computed from "
+            f"{self._parametrization.describe()}, so nothing can be assigned to it. Assign to "
+            "the trained parts (`model.trainable_variables`), or call "
+            "`plain = smh.materialize(model)` and assign to the plain model's variable."
+        )
+
+    def _direct_assign(self, value):
+        self.assign(value)
+
+    def __repr__(self):
+        return (
+            f"<VirtualVariable path={self.path}, shape={tuple(self._shape)}, "
+            f"dtype={self._dtype}, from={self._parametrization.describe()}>"
+        )
+
+    # The TensorFlow backend's Variable is a Trackable that TensorFlow's checkpoints and
+    # SavedModels find by the layer's attribute; it has nothing to save.
+    @property
+    def handle(self):
+        """Raises: the TensorFlow backend asks here for the resource of a stored variable."""
+        raise VirtualVariableError(
+            f"'{self.path}' is a virtual variable and has no storage of its own. For gradients, "
+            "use `model.trainable_variables` as the sources."
+        )
+
+    def _serialize_to_tensors(self):
+        return {}
+
+    def _restore_from_tensors(self, restored_tensors):
+        del restored_tensors
+
+    def _copy_trackable_to_cpu(self, object_map):
+        object_map[self] = self
+
+    def _export_to_saved_model_graph(self, object_map, tensor_map, options, **kwargs):
+        del object_map, tensor_map, options, kwargs
+        return []
+
+    def _write_object_proto(self, proto, options):
+        del proto, options
+
+
+def virtualize(variable: keras.Variable, parametrization: Parametrization) -> VirtualVariable:
+    """Turns a live variable into a virtual one, in place, and frees its storage.
+
+    Relies on: Keras reads a variable through `value`, `_maybe_autocast`, `shape` and `dtype`
+    only, and keeps the stored tensor in `_value`. Nothing outside `_value` owns the storage.
+    """
+    variable.__class__ = VirtualVariable
+    variable._value = None
+    variable._initializer = None
+    variable._parametrization = parametrization
+    variable._snapshot = None
+    variable._holders = []
+    if parametrization.source is not None:
+        parametrization.source.add_user(variable)
+    return variable
+
+
+def stored_variable(path: str, value: np.ndarray, trainable: bool = True) -> keras.Variable:
+    """Creates a float32 variable under an absolute path, wherever it is called.
+
+    Relies on: `Variable.path` returns `_path`, which Keras takes from the open name scopes.
+    """
+    variable = keras.Variable(
+        lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype=dtype),
+        shape=value.shape,
+        dtype=str(value.dtype),
+        trainable=trainable,
+        autocast=False,
+        name=path.rsplit("/", 1)[-1],
+    )
+    variable._path = path
+    return variable
