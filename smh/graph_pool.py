@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -16,9 +18,15 @@ import tensorflow as tf
 
 from smh.errors import GraphModeError
 from smh.index_store import PADDING_VALUE, Slot
+from smh.typing import Tensor
 from smh.variable_pool import VariablePool
 
+# Few enough that splitting is cheap, many enough that a block is small beside the pool.
 _MOST_BLOCKS = 256
+
+# Set while smh asks for variables of its own, which no getter of smh must turn into slices: the
+# factors of one pool are not to be cut out of the pool of an enclosing scope.
+_asking_for_own: ContextVar[bool] = ContextVar("smh_asking_for_own", default=False)
 
 
 class GraphPool:
@@ -26,51 +34,91 @@ class GraphPool:
 
     Args:
         pool: the pool, not used anywhere else before.
-        graph: the graph.
         getter: creates a variable under an absolute name, as TF1 passes it to a custom getter.
+        use_resource: what the scope asks for.
+
+    Attributes:
+        graph: the graph in which everything of this pool is computed.
+        given: the tensors handed out, by variable name.
     """
 
-    def __init__(self, pool: VariablePool, graph: tf.Graph, getter: Any):
-        self.graph = graph
+    def __init__(self, pool: VariablePool, getter: Callable, use_resource: bool | None):
+        self.graph = _home_graph()
+        self.given: dict[str, Tensor] = {}
         self._pool = pool
-        with outside_control_flow(graph):
-            factors = [
-                getter(
-                    name=f"{pool.scope_name}/{name}",
-                    shape=list(shape),
-                    dtype=tf.float32,
-                    initializer=functools.partial(_initial_value, initializer),
-                    trainable=pool.trainable,
-                )
+        self._getter = getter
+        self._use_resource = use_resource
+        with self.at_home():
+            # Two pools of a kind may live in one graph; TF1 would let them share factors by name.
+            self._scope = self.graph.unique_name(pool.scope_name)
+            self.factors = [
+                self._create_factor(name, initializer, shape)
                 for (name, initializer), shape in zip(
                     pool.factor_initializers(), pool.factor_shapes(), strict=True
                 )
             ]
-            with tf.name_scope(f"{pool.scope_name}/product/"):
-                values = [tf.convert_to_tensor(factor) for factor in factors]
-                flat = pool.entries(values, 0, pool.pool_size)
-                self._length = -(-pool.pool_size // min(_MOST_BLOCKS, pool.pool_size))
-                full, rest = divmod(pool.pool_size, self._length)
-                self._blocks = tf.split(flat, [self._length] * full + [rest] * bool(rest))
-        pool.__dict__["graph_factors"] = factors
+            with tf.name_scope(f"{self._scope}/product/"):
+                self._length, self._blocks = self._compute_blocks()
 
-    def piece(self, slot: Slot) -> tf.Tensor:
+    @contextlib.contextmanager
+    def at_home(self) -> Iterator[None]:
+        """Adds operations at the top level of the pool's graph, under absolute names.
+
+        The first request for a weight may come from the body of a loop, which must not own it.
+        """
+        # Not `tf.init_scope`: it leaves the graph of a `tf.function`, and stops gradient tapes.
+        # Clearing the control dependencies leaves the control flow of the graph itself as well.
+        with self.graph.as_default(), tf.control_dependencies(None):
+            with tf.compat.v1.name_scope(None):
+                yield
+
+    def create_variable(self, name: str, shape, initializer: Any, trainable: bool) -> Any:
+        """Creates a variable that belongs to smh itself."""
+        token = _asking_for_own.set(True)
+        try:
+            return self._getter(
+                name=name,
+                shape=list(shape),
+                dtype=tf.float32,
+                initializer=initializer,
+                reuse=False,
+                trainable=trainable,
+                use_resource=self._use_resource,
+            )
+        finally:
+            _asking_for_own.reset(token)
+
+    def piece(self, slot: Slot) -> Tensor:
         """Returns the flat value of `slot`."""
         parts = [part for start, stop in slot.segments for part in self._covering(start, stop)]
         if slot.padding or not parts:
             parts.append(tf.fill([slot.padding], tf.constant(PADDING_VALUE, tf.float32)))
         return parts[0] if len(parts) == 1 else tf.concat(parts, 0)
 
-    def _covering(self, start: int, stop: int):
+    def _create_factor(self, name: str, initializer: Any, shape) -> Any:
+        initial_value = functools.partial(_initial_value, initializer)
+        return self.create_variable(
+            f"{self._scope}/{name}", shape, initial_value, self._pool.trainable
+        )
+
+    def _compute_blocks(self) -> tuple[int, list[Tensor]]:
+        size = self._pool.pool_size
+        flat = self._pool.entries([tf.convert_to_tensor(f) for f in self.factors], 0, size)
+        length = -(-size // _MOST_BLOCKS)
+        full, rest = divmod(size, length)
+        return length, tf.split(flat, [length] * full + [rest] * bool(rest))
+
+    def _covering(self, start: int, stop: int) -> Iterator[Tensor]:
+        """The parts of blocks that entries `start` to `stop` are made of."""
         for number in range(start // self._length, -(-stop // self._length)):
-            origin = number * self._length
-            low, high = max(start - origin, 0), min(stop - origin, self._length)
             block = self._blocks[number]
+            origin = number * self._length
+            low, high = max(start - origin, 0), min(stop - origin, block.shape[0])
             yield block if (low, high) == (0, block.shape[0]) else block[low:high]
 
 
-def graph_pool(pool: VariablePool, getter: Any) -> GraphPool:
-    """Returns the pool's one `GraphPool`, in the graph being built.
+def known_graph_pool(pool: VariablePool) -> GraphPool | None:
+    """Returns the pool's `GraphPool` in the graph being built, or `None` if it has none yet.
 
     Raises:
         GraphModeError: outside a graph, on another Keras backend, or if the pool's factors live
@@ -87,27 +135,42 @@ def graph_pool(pool: VariablePool, getter: Any) -> GraphPool:
             "custom_getter needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow before the "
             f"first import (it is '{keras.backend.backend()}' now)."
         )
-    graph = tf.compat.v1.get_default_graph()
     known = pool.__dict__.get("graph_pool")
-    if known is None and not pool.built:
-        known = pool.__dict__["graph_pool"] = GraphPool(pool, graph, getter)
-    if known is None or known.graph is not graph:
+    if pool.built or (known is not None and known.graph is not _home_graph()):
+        home = "a Keras model, or eager mode" if pool.built else "another graph"
         raise GraphModeError(
-            f"This {pool.scope_name} already has its factors elsewhere (another graph, or a Keras "
-            "model). Create one pool per graph."
+            f"This {pool.scope_name} already has its factors elsewhere ({home}). Create one pool "
+            "per graph."
         )
     return known
 
 
-@contextlib.contextmanager
-def outside_control_flow(graph: tf.Graph):
-    """Adds operations at the graph's top level, so that a loop's body does not own them."""
-    # `init_scope` leaves a function's graph altogether, which would lose the gradient.
-    scope = tf.control_dependencies(None) if graph.building_function else tf.init_scope()
-    with scope:
-        yield
+def graph_pool(pool: VariablePool, getter: Callable, use_resource: bool | None) -> GraphPool:
+    """Returns the pool's one `GraphPool`, made now if need be. Raises as `known_graph_pool`."""
+    known = known_graph_pool(pool)
+    if known is None:
+        known = GraphPool(pool, getter, use_resource)
+        pool.__dict__["graph_pool"] = known
+        pool.__dict__["graph_factors"] = known.factors
+    return known
 
 
-def _initial_value(initializer: Any, shape, dtype=None, partition_info=None):
-    del partition_info
+def asking_for_own() -> bool:
+    """Whether the variable being asked for belongs to smh itself."""
+    return _asking_for_own.get()
+
+
+def _home_graph() -> tf.Graph:
+    """The graph to compute in: the outermost one, for loops and functions capture from it."""
+    with tf.init_scope():
+        if not tf.executing_eagerly():
+            return tf.compat.v1.get_default_graph()
+    # Under eager execution the outermost graph is that of the `tf.function` being traced.
+    graph = tf.compat.v1.get_default_graph()
+    while getattr(graph, "is_control_flow_graph", False):
+        graph = graph.outer_graph
+    return graph
+
+
+def _initial_value(initializer: Any, shape, dtype=None):
     return initializer(tuple(shape), dtype=tf.as_dtype(dtype or tf.float32).name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from keras import ops
 
-from smh.errors import SelectionError
+from smh.errors import PoolExhaustedError, SelectionError
 from smh.index_store import Slot
 from smh.modifiers import Modifier
 from smh.typing import Tensor
@@ -44,9 +45,8 @@ class PoolSlice(Parametrization):
         return check_shape(self.modifier.apply(tensor, parts), self.spec)
 
     def describe(self) -> str:
-        """Names the pool and the range."""
-        stop = self.slot.begin + self.slot.length
-        return f"{self.source.scope_name}[{self.slot.begin}:{stop}]"
+        """Names the range of the pool."""
+        return f"pool {self.slot.begin}:{self.slot.begin + self.slot.length}"
 
 
 def check_shape(tensor: Tensor, spec: WeightSpec) -> Tensor:
@@ -57,6 +57,14 @@ def check_shape(tensor: Tensor, spec: WeightSpec) -> Tensor:
             f"{spec.shape}. A modifier must keep the shape of its tensor."
         )
     return tensor
+
+
+def check_room(pool: VariablePool, spec: WeightSpec) -> None:
+    """Raises, naming the weight, if `pool` has no slot left for it; changes nothing."""
+    try:
+        pool.index_store.check(math.prod(spec.shape))
+    except PoolExhaustedError as error:
+        raise PoolExhaustedError(f"No room for '{spec.path}' {spec.shape}. {error}") from None
 
 
 def _create_parts(spec: WeightSpec, initial: Mapping[str, np.ndarray | np.floating]):

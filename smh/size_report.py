@@ -81,6 +81,9 @@ class SizeReport:
         """Bytes of all variables that are stored; a shared pool counts once."""
         return sum(row.bytes for row in self.rows)
 
+    def _dense_totals(self) -> tuple[str, str]:
+        return f"{self.original_params:,}", f"{self.original_bytes:,}"
+
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the rows to `path`, replacing it only once all is written."""
         target = Path(path)
@@ -97,25 +100,20 @@ class SizeReport:
         from rich.table import Table
 
         table = Table(title=f"smh report: {self.name}", title_justify="left")
-        table.add_column("variable", overflow="fold")
-        table.add_column("shape")
+        table.add_column("variable", overflow="fold", ratio=1)
+        table.add_column("shape", no_wrap=True)
         table.add_column("stored as", overflow="fold")
-        for heading in ("original", "trained", "bytes"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("trained", justify="right", no_wrap=True)
+        table.add_column("bytes", justify="right", no_wrap=True)
         for row in self.rows:
-            table.add_row(
-                row.path,
-                "x".join(map(str, row.shape)) or "scalar",
-                row.stored,
-                *(f"{n:,}" if n else "-" for n in (row.original, row.trained, row.bytes)),
-            )
+            shape = "x".join(map(str, row.shape)) or "scalar"
+            table.add_row(row.path, shape, row.stored, f"{row.trained:,}", f"{row.bytes:,}")
         table.add_section()
-        totals = (self.original_params, self.trained_params, self.bytes)
-        table.add_row("total", "", "", *(f"{n:,}" for n in totals), style="bold")
-        table.caption = (
-            f"{self.trained_params / max(1, self.original_params):.2%} of the numbers are trained; "
-            f"{self.bytes:,} of {self.original_bytes:,} bytes are stored."
-        )
+        totals = (f"{self.trained_params:,}", f"{self.bytes:,}")
+        table.add_row("total", "", "", *totals, style="bold")
+        table.add_row("as a dense model", "", "", *self._dense_totals())
+        table.caption = f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
+        table.caption_justify = "left"
         return table
 
     def __str__(self) -> str:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from smh.errors import GraphModeError, SelectionError, SmhWarning
+from smh.graph_getter import GraphGetter
 from smh.modifiers import (
     Modifier,
     as_modifier,
@@ -22,13 +23,13 @@ from smh.modifiers import (
     variable_fanout_scale_modifier,
     variable_scale_modifier,
 )
-from smh.pool_slice import PoolSlice, check_shape
+from smh.pool_slice import PoolSlice, check_room
 from smh.selection import make_matcher
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import WeightSpec
 from smh.virtual_variable.building import Request, adopt_while_building, request_behind
-from smh.weight_spec import FLOATS, std_of
+from smh.weight_spec import std_of
 
 __all__ = [
     "Modifier",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 # Set while a factory creates variables of its own, which must not come back to it.
+_NOTHING = object()  # what a creator returns for a variable that stores nothing; None is refused
 _creating_own: ContextVar[bool] = ContextVar("smh_creating_own", default=False)
 
 
@@ -80,8 +82,8 @@ class VariableFactory:
         self._matches = make_matcher(".*" if apply_to is None else apply_to, "apply_to")
         self._apply_to = apply_to
         self._modifier = as_modifier(modifier)
-        self._given: dict[tuple[Any, str], Any] = {}  # (graph, name) -> tensor
         self._map: dict[str, tuple[int, int] | None] = {}
+        self._graph_getter = GraphGetter(variable_pool, self._matches, self._modifier, self._map)
 
     @property
     def layer_name_variable_index_map(self) -> dict[str, tuple[int, int] | None]:
@@ -112,7 +114,7 @@ class VariableFactory:
         It returns a tensor, once per name: a scope that is entered again with `reuse` gets the
         same one.
         """
-        return self._get_in_graph
+        return self._graph_getter
 
     def _create(self, request: Request, next_creator, kwargs) -> Any:
         variable = request.variable
@@ -126,7 +128,7 @@ class VariableFactory:
             variable._dtype,
             lambda: std_of(kwargs["initial_value"]()),
         )
-        self._check_room(spec)
+        check_room(self._pool, spec)
         token = _creating_own.set(True)
         try:
             self._pool.core_variables  # noqa: B018  (builds the factors)
@@ -135,86 +137,7 @@ class VariableFactory:
         finally:
             _creating_own.reset(token)
         self._map[spec.path] = (slot.begin, slot.begin + slot.length)
-        return None  # the virtual variable stores nothing
-
-    def _get_in_graph(self, getter, name, shape=None, dtype=None, *args, **kwargs):
-        import tensorflow as tf
-
-        from smh.graph_pool import graph_pool
-
-        dtype_name = tf.as_dtype(dtype or tf.float32).base_dtype.name
-        wanted = (
-            self._pool is not None
-            and kwargs.get("trainable") is not False
-            and dtype_name in FLOATS
-            and self._matches(name, name.rsplit("/", 1)[-1], None)
-        )
-        if not wanted:
-            self._map[name] = None
-            return getter(name, shape, dtype, *args, **kwargs)
-        pool = graph_pool(self._pool, getter)
-        key = (pool.graph, name)
-        if key not in self._given:
-            self._given[key] = self._new_in_graph(pool, getter, name, shape, dtype_name, kwargs)
-            return self._given[key]
-        given = self._given[key]
-        if kwargs.get("reuse") is False:
-            raise SelectionError(
-                f"Variable {name} already exists. To share it, set reuse=True or "
-                "reuse=tf.AUTO_REUSE in the variable_scope."
-            )
-        if shape is not None and not given.shape.is_compatible_with(shape):
-            raise SelectionError(f"Variable {name} has shape {given.shape}, asked for {shape}.")
-        return given
-
-    def _new_in_graph(self, pool, getter, name, shape, dtype_name, kwargs):
-        import tensorflow as tf
-
-        from smh.graph_pool import outside_control_flow
-
-        initializer = kwargs.get("initializer")
-        if shape is None:
-            shape = tf.convert_to_tensor(initializer).shape
-        shape = tuple(tf.TensorShape(shape).as_list())
-
-        def initial_std():
-            initial = initializer or tf.compat.v1.glorot_uniform_initializer()
-            with tf.init_scope(), tf.Graph().as_default(), tf.compat.v1.Session() as session:
-                return std_of(session.run(tf.convert_to_tensor(initial(shape, dtype=tf.float32))))
-
-        spec = WeightSpec(name, name.rsplit("/", 1)[-1], shape, dtype_name, initial_std)
-        self._check_room(spec)
-        slot = self._pool.allocate(shape)
-        with outside_control_flow(pool.graph):
-            parts = {
-                part: getter(
-                    name=f"{name}/{part}",
-                    shape=value.shape,
-                    dtype=tf.float32,
-                    initializer=tf.compat.v1.constant_initializer(value),
-                    trainable=True,
-                )
-                for part, value in self._modifier.parts(spec).items()
-            }
-            with tf.name_scope(f"{name}/"):
-                values = {part: tf.convert_to_tensor(v) for part, v in parts.items()}
-                tensor = self._modifier.apply(tf.reshape(pool.piece(slot), shape), values)
-                tensor = tf.cast(check_shape(tensor, spec), dtype_name, name="virtual")
-                if kwargs.get("regularizer") is not None:
-                    tf.compat.v1.add_to_collection(
-                        tf.compat.v1.GraphKeys.REGULARIZATION_LOSSES, kwargs["regularizer"](tensor)
-                    )
-        self._map[name] = (slot.begin, slot.begin + slot.length)
-        return tensor
-
-    def _check_room(self, spec: WeightSpec) -> None:
-        length = 1
-        for dimension in spec.shape:
-            length *= dimension
-        try:
-            self._pool.index_store.check(length)
-        except Exception as error:
-            raise type(error)(f"No room for '{spec.path}' {spec.shape}. {error}") from None
+        return _NOTHING
 
 
 class _Creator:

@@ -1,10 +1,10 @@
 """The mechanism: a variable of a layer that is computed instead of stored.
 
 `parametrization` says what computes a weight, `variable` is what the layer sees, `once` computes
-all of them once per outermost call, `holder` and `attach` put them into live layers.
+all of them once per outermost call, `holder` and `attachment` put them into live layers.
 """
 
-from smh.virtual_variable.attach import (
+from smh.virtual_variable.attachment import (
     attach,
     attach_when_tracked,
     holder_of,

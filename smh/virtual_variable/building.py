@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from smh.errors import SmhWarning
-from smh.virtual_variable import attach as attaching
+from smh.virtual_variable import attachment
 from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.variable import VirtualVariable, virtualize
 
@@ -55,11 +55,11 @@ def request_behind(kwargs: dict[str, Any]) -> Request | None:
 def adopt_while_building(request: Request, parametrization: Parametrization) -> None:
     """Makes the requested variable virtual, now or as soon as its layer has it."""
     if request.owner is not None:
-        attaching.attach([request.owner], request.variable, parametrization)
-        attaching.wrap_calls(request.enclosing[0])
+        attachment.attach([request.owner], request.variable, parametrization)
+        attachment.wrap_calls(request.enclosing[0])
         return
     virtualize(request.variable, parametrization)
-    attaching.attach_when_tracked(request.enclosing[-1], request.enclosing[:-1])
+    attachment.attach_when_tracked(request.enclosing[-1], request.enclosing[:-1])
 
 
 def _variable_in_closure(initial_value: Any) -> keras.Variable | None:
@@ -80,7 +80,7 @@ def _tracking_layer(layer: keras.Layer, variable: keras.Variable) -> keras.Layer
 
     A subclassed model is built by tracing its call, and Keras creates the variables after it.
     """
-    for candidate in attaching.own_layers(layer):
+    for candidate in attachment.own_layers(layer):
         if any(variable is tracked for tracked in candidate._trainable_variables):
             return candidate
     return None

@@ -44,6 +44,9 @@ class Source(keras.Layer):
         # A plain list behind Keras' tracker: the users are virtual variables, and tracking them
         # here would list them as variables of the model.
         self.__dict__["_users"] = []
+        # Relies on: a layer's name scope begins at `_parent_path` if it is set. A pool belongs to
+        # no layer, so its factors have the same path wherever it is first used.
+        self._parent_path = ""
 
     @property
     def users(self) -> list:

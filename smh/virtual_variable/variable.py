@@ -22,6 +22,10 @@ class VirtualVariable(keras.Variable):
     _snapshot: keras.Variable | None
     _holders: list
 
+    # Relies on: Keras keeps the stored tensor in `_value`, and sets it even after a creator scope
+    # has made the variable virtual.
+    _value = property(lambda self: None, lambda self, stored: None)
+
     @property
     def parametrization(self) -> Parametrization:
         """What computes the value."""
@@ -94,10 +98,10 @@ def virtualize(variable: keras.Variable, parametrization: Parametrization) -> Vi
     """Turns a live variable into a virtual one, in place, and frees its storage.
 
     Relies on: Keras reads a variable through `value`, `_maybe_autocast`, `shape` and `dtype`
-    only, and keeps the stored tensor in `_value`. Nothing outside `_value` owns the storage.
+    only, and nothing but `_value` owns the storage.
     """
+    variable.__dict__.pop("_value", None)
     variable.__class__ = VirtualVariable
-    variable._value = None
     variable._initializer = None
     variable._parametrization = parametrization
     variable._snapshot = None

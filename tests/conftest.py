@@ -1,0 +1,16 @@
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def repeatable():
+    """Every test starts from the same seeds and without layers of the test before."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(7)
+    keras.config.set_dtype_policy("float32")
+    yield
+    keras.config.set_dtype_policy("float32")
