@@ -140,7 +140,8 @@ def known_graph_pool(pool: VariablePool) -> GraphPool | None:
         home = "a Keras model, or eager mode" if pool.built else "another graph"
         raise GraphModeError(
             f"This {pool.scope_name} already has its factors elsewhere ({home}). Create one pool "
-            "per graph."
+            "per graph. A tf.function is traced more than once, each time into a graph of its own; "
+            "tf.compat.v1.wrap_function is traced once."
         )
     return known
 

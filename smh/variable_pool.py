@@ -174,9 +174,10 @@ class SinglePool(VariablePool):
             self.factor_initializers(), self.factor_shapes(), strict=True
         ):
             # In full precision also under a mixed policy: the product is cast, not the factors.
-            self.add_weight(
+            factor = self.add_weight(
                 name=name, shape=shape, initializer=initializer, dtype="float32", autocast=False
             )
+            setattr(self, name, factor)  # TensorFlow's checkpoints find it by the attribute
         self.built = True
 
     def factors(self):
@@ -371,7 +372,9 @@ class MetaVariablePool(VariablePool):
         size = min(pool.pool_size for pool in pools)
         super().__init__(trainable, size, max(p._granularity for p in pools), index_store_type)
         self.reduce_by = reduce_by
-        self.sub_pools = pools
+        self.__dict__["sub_pools"] = pools
+        for i, pool in enumerate(pools):
+            setattr(self, f"subpool_{i}", pool)
 
     def build(self, input_shape=None):
         """Creates the factors of every pool."""

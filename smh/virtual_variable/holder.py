@@ -30,6 +30,10 @@ class VirtualWeights(keras.Layer):
         """The virtual variables of the layer."""
         return [virtual for _, virtual in self.__dict__["order"]]
 
+    def virtuals_index(self, virtual: VirtualVariable) -> int:
+        """Which of the layer's virtual variables `virtual` is."""
+        return [id(v) for v in self.virtuals].index(id(virtual))
+
     def hold(self, virtual: VirtualVariable, position: int) -> None:
         """Takes over a variable that its layer tracked at `position`."""
         self.__dict__["order"].append((position, virtual))
@@ -45,7 +49,8 @@ class VirtualWeights(keras.Layer):
             )
             virtual.constraint = None
         for part in virtual._parametrization.parts:
-            self._track_variable(part)
+            # As an attribute as well: TensorFlow's checkpoints find a variable by its attribute.
+            setattr(self, f"part_{len(self._trainable_variables)}", part)
         source = virtual._parametrization.source
         if source is not None and not any(source is layer for layer in self._layers):
             setattr(self, f"source_{len(self._layers)}", source)
@@ -96,14 +101,14 @@ def _take_snapshot(virtual: VirtualVariable) -> None:
     snapshot = stored_variable(f"{virtual.path}/frozen", virtual.numpy(), trainable=False)
     virtual._snapshot = snapshot
     for holder in virtual._holders:
-        holder._track_variable(snapshot)
+        setattr(holder, f"frozen_{holder.virtuals_index(virtual)}", snapshot)
 
 
 def _drop_snapshot(virtual: VirtualVariable) -> None:
     snapshot, virtual._snapshot = virtual._snapshot, None
     if snapshot is not None:
         for holder in virtual._holders:
-            holder._untrack_variable(snapshot)
+            delattr(holder, f"frozen_{holder.virtuals_index(virtual)}")
 
 
 def _is_current(virtual: VirtualVariable) -> bool:

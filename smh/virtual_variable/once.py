@@ -151,4 +151,5 @@ def _add_penalties(layer: keras.Layer, virtuals: Sequence[Any], values: Mapping[
     for virtual in virtuals:
         if virtual.regularizer is not None and virtual.trainable and id(virtual) not in done:
             done.add(id(virtual))
-            layer.add_loss(virtual.regularizer(values[id(virtual)]))
+            # Not `layer.add_loss`: a functional model refuses it.
+            keras.Layer.add_loss(layer, virtual.regularizer(values[id(virtual)]))

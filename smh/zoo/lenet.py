@@ -1,8 +1,8 @@
 """The two LeNets on which most compression papers report.
 
 Reference: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document
-Recognition", Proceedings of the IEEE 86 (1998). The sizes are those that S. Han, H. Mao, W. J. Dally,
-"Deep Compression", ICLR 2016, tables 2 and 3, compress.
+Recognition", Proceedings of the IEEE 86 (1998). The sizes are those of tables 2 and 3 in S. Han,
+H. Mao, W. J. Dally, "Deep Compression", ICLR 2016.
 """
 
 import keras

@@ -1,0 +1,55 @@
+# Everything a developer runs. Each target makes the virtual environment first if it has to.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+DEMO_ARGS ?=
+PYTEST_ARGS ?=
+# TensorFlow's start-up messages; errors still show.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed.stamp
+# loadgroup: tests of one `xdist_group` share a process, and with it a costly fixture.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+.PHONY: help setup demo test test-all test-jax lint figures
+
+help:
+	@echo "make setup     virtual environment in $(VENV) with all that development needs"
+	@echo "make demo      trains LeNet-5 dense and compressed; writes out/demo/"
+	@echo "make test      the tests, without the slow ones"
+	@echo "make test-all  all tests"
+	@echo "make test-jax  the backend-agnostic tests, on JAX"
+	@echo "make lint      ruff and mypy"
+	@echo "make figures   the pictures of the documentation, in docs/images/"
+
+setup: $(STAMP)
+
+# Touched last: an installation that broke off is done again. A folder without a working pip is
+# what `venv` leaves where ensurepip is missing, so it is cleared.
+$(STAMP): pyproject.toml setup.py
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py $(DEMO_ARGS)
+
+test: setup
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+test-all: setup
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-jax: setup
+	KERAS_BACKEND=jax $(PYTEST) -m backend_agnostic $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+figures: demo
+	mkdir -p docs/images
+	cp out/demo/accuracy_size.png docs/images/

@@ -1,0 +1,133 @@
+"""Pictures of results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from smh.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_INK, _QUIET = "#1b4f72", "#555555"
+
+
+class Measured(Protocol):
+    """What is drawn of one trained model.
+
+    Attributes:
+        fraction: the fraction that it was compressed to; `None` for the dense model.
+        bytes: size of its file.
+        accuracy: share of test examples that it gets right, in [0, 1].
+    """
+
+    @property
+    def fraction(self) -> float | None: ...  # noqa: D102  (described above)
+    @property
+    def bytes(self) -> int: ...  # noqa: D102
+    @property
+    def accuracy(self) -> float: ...  # noqa: D102
+
+
+def accuracy_against_size(
+    rows: Sequence[Measured], path: str | os.PathLike, title: str = ""
+) -> None:
+    """Draws test accuracy against bytes on disk, one point per model, and writes a PNG.
+
+    The dense model is a star with a dashed line at its accuracy, the compressed ones are joined
+    dots that bear their fraction. Shapes and line styles tell them apart, so it reads in grey.
+
+    Args:
+        rows: the measured models, in any order; at most one of them dense.
+        path: file to write; the ending decides the format.
+        title: one line above the picture.
+
+    Raises:
+        ArgumentError: no rows.
+        ImportError: Matplotlib is not installed.
+
+    Example:
+        >>> accuracy_against_size(rows, "accuracy_size.png", title="LeNet-5, digits")
+    """
+    if not rows:
+        raise ArgumentError("There are no rows to draw; give at least one measured model.")
+    figure = _figure()
+    axes = figure.add_subplot()
+    _draw_dense(axes, [row for row in rows if row.fraction is None])
+    _draw_compressed(axes, [row for row in rows if row.fraction is not None])
+    _label_axes(axes, title)
+    figure.savefig(path, dpi=150)
+
+
+def _figure() -> Figure:
+    """A figure of its own: `pyplot` would keep it, and change the caller's backend."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "smh.plots needs Matplotlib, which is not installed. Install it with "
+            "`pip install matplotlib` or `pip install structured-multihashing[plots]`."
+        ) from error
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_dense(axes: Any, rows: Sequence[Measured]) -> None:
+    for row in rows:
+        percent = 100 * row.accuracy
+        axes.axhline(percent, color=_QUIET, linestyle="--", linewidth=1, zorder=1)
+        axes.plot(row.bytes, percent, "*", color=_QUIET, markersize=15, label="dense", zorder=3)
+        _note(axes, row, "dense", _QUIET)
+
+
+def _draw_compressed(axes: Any, rows: Sequence[Measured]) -> None:
+    if not rows:
+        return
+    rows = sorted(rows, key=lambda row: row.bytes)
+    axes.plot(
+        [row.bytes for row in rows],
+        [100 * row.accuracy for row in rows],
+        "o-",
+        color=_INK,
+        markersize=7,
+        linewidth=1.8,
+        label="smh, by fraction",
+        zorder=2,
+    )
+    for row in rows:
+        _note(axes, row, f"{row.fraction:g}", _INK)
+
+
+def _note(axes: Any, row: Measured, text: str, color: str) -> None:
+    axes.annotate(
+        text,
+        (row.bytes, 100 * row.accuracy),
+        xytext=(0, -11),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        color=color,
+        fontsize=10,
+        zorder=4,
+        bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+    )
+
+
+def _label_axes(axes: Any, title: str) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter("B"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.1, y=0.2)
+    axes.set_xlabel("size of the weights file (bytes on disk, log scale)")
+    axes.set_ylabel("test accuracy (%)")
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
