@@ -10,8 +10,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
-# loadgroup: tests of one `xdist_group` share a process, and with it a costly fixture.
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .PHONY: help setup demo test test-all test-jax lint figures
 
@@ -30,6 +29,7 @@ setup: $(STAMP)
 # what `venv` leaves where ensurepip is missing, so it is cleared.
 $(STAMP): pyproject.toml setup.py
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "installing into $(VENV), which takes a few minutes"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 

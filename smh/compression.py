@@ -232,6 +232,13 @@ def _check_own_pool(pool, selected, fraction, target_params, seed) -> None:
 
 def _check_modifier(modifier: Modifier, selected) -> None:
     """Tries the modifier on the smallest weight, so that a faulty one fails before any change."""
+    for spec in (item.spec for item in selected):
+        if not all(np.all(np.isfinite(value)) for value in modifier.parts(spec).values()):
+            raise SelectionError(
+                f"'{spec.path}' has weights that are not finite (NaN or infinity), so no scale can "
+                "start from them. Repair them, leave it out with `exclude=`, or pass a `modifier=` "
+                "that does not look at the weights."
+            )
     spec = min((item.spec for item in selected), key=lambda spec: math.prod(spec.shape))
     parts = {name: np.asarray(v, "float32") for name, v in modifier.parts(spec).items()}
     try:

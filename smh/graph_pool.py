@@ -58,7 +58,9 @@ class GraphPool:
                 )
             ]
             with tf.name_scope(f"{self._scope}/product/"):
-                self._length, self._blocks = self._compute_blocks()
+                values = [tf.convert_to_tensor(factor) for factor in self.factors]
+                self._flat = pool.entries(values, 0, pool.pool_size)
+                self._length, self._blocks = _blocks(self._flat, pool.pool_size)
 
     @contextlib.contextmanager
     def at_home(self) -> Iterator[None]:
@@ -101,20 +103,23 @@ class GraphPool:
             f"{self._scope}/{name}", shape, initial_value, self._pool.trainable
         )
 
-    def _compute_blocks(self) -> tuple[int, list[Tensor]]:
-        size = self._pool.pool_size
-        flat = self._pool.entries([tf.convert_to_tensor(f) for f in self.factors], 0, size)
-        length = -(-size // _MOST_BLOCKS)
-        full, rest = divmod(size, length)
-        return length, tf.split(flat, [length] * full + [rest] * bool(rest))
-
     def _covering(self, start: int, stop: int) -> Iterator[Tensor]:
-        """The parts of blocks that entries `start` to `stop` are made of."""
+        """The tensors that entries `start` to `stop` are joined from."""
+        if (start, stop) == (0, self._pool.pool_size):
+            yield self._flat  # once around a cyclic pool
+            return
         for number in range(start // self._length, -(-stop // self._length)):
             block = self._blocks[number]
             origin = number * self._length
             low, high = max(start - origin, 0), min(stop - origin, block.shape[0])
             yield block if (low, high) == (0, block.shape[0]) else block[low:high]
+
+
+def _blocks(flat: Tensor, size: int) -> tuple[int, list[Tensor]]:
+    """Splits the flat pool, once; returns the length of a block (the last is shorter) and all."""
+    length = -(-size // _MOST_BLOCKS)
+    full, rest = divmod(size, length)
+    return length, tf.split(flat, [length] * full + [rest] * bool(rest))
 
 
 def known_graph_pool(pool: VariablePool) -> GraphPool | None:

@@ -19,7 +19,7 @@ class Slot:
     """The address of one weight.
 
     Attributes:
-        begin: entries handed out before this one (not taken modulo the pool's size).
+        begin: the store's position when the slot was handed out.
         length: number of elements of the weight.
         segments: half-open ranges `(start, stop)` of the flat pool, in the weight's order.
         padding: number of elements behind the last segment that no pool entry backs.
@@ -47,7 +47,7 @@ class IndexStore(abc.ABC):
 
     def __init__(self, size: int):
         self.size = int(size)
-        self.allocated = 0
+        self.position = 0  # where the next slot begins
 
     def allocate(self, length: int) -> Slot:
         """Returns the slot of the next `length` elements."""
@@ -55,14 +55,18 @@ class IndexStore(abc.ABC):
         if length < 0:
             raise ArgumentError(f"A slot needs a length of at least 0, got {length}.")
         self.check(length)
-        segments = self._segments(self.allocated, length)
+        segments = self._segments(self.position, length)
         covered = sum(stop - start for start, stop in segments)
-        slot = Slot(self.allocated, length, segments, length - covered)
-        self.allocated += length
+        slot = Slot(self.position, length, segments, length - covered)
+        self.position = self._advance(self.position + length)
         return slot
 
     def check(self, length: int) -> None:
         """Raises what `allocate(length)` would raise, and changes nothing."""
+
+    def _advance(self, stop: int) -> int:
+        """The next position behind a slot that ends at `stop`."""
+        return stop
 
     @abc.abstractmethod
     def _segments(self, begin: int, length: int) -> tuple[tuple[int, int], ...]: ...
@@ -72,11 +76,11 @@ class BasicIndexStore(IndexStore):
     """Every entry is handed out once; past the end is an error."""
 
     def check(self, length: int) -> None:
-        needed = self.allocated + length
+        needed = self.position + length
         if needed > self.size:
             raise PoolExhaustedError(
-                f"The pool is full: {length:,} entries asked for, {self.allocated:,} of "
-                f"{self.size:,} used, {self.size - self.allocated:,} free. The smallest "
+                f"The pool is full: {length:,} entries asked for, {self.position:,} of "
+                f"{self.size:,} used, {self.size - self.position:,} free. The smallest "
                 f"pool_size that holds all of them is {needed:,}."
             )
 
@@ -87,18 +91,23 @@ class BasicIndexStore(IndexStore):
 class CyclicIndexStore(IndexStore):
     """Element `i` of a slot that begins at `b` is entry `(b + i) mod size`."""
 
+    def _advance(self, stop):
+        return stop % self.size
+
     def _segments(self, begin, length):
         segments = []
         while length:
-            start = begin % self.size
-            step = min(length, self.size - start)
-            segments.append((start, start + step))
-            begin, length = begin + step, length - step
+            step = min(length, self.size - begin)
+            segments.append((begin, begin + step))
+            begin, length = 0, length - step
         return tuple(segments)
 
 
 class PaddingIndexStore(IndexStore):
     """Past the end every element is the constant `PADDING_VALUE`."""
+
+    def _advance(self, stop):
+        return min(stop, self.size)
 
     def _segments(self, begin, length):
         stop = min(begin + length, self.size)

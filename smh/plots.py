@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,17 +33,23 @@ class Measured(Protocol):
 
 
 def accuracy_against_size(
-    rows: Sequence[Measured], path: str | os.PathLike, title: str = ""
+    rows: Sequence[Measured],
+    path: str | os.PathLike,
+    title: str = "",
+    test_examples: int | None = None,
 ) -> None:
     """Draws test accuracy against bytes on disk, one point per model, and writes a PNG.
 
     The dense model is a star with a dashed line at its accuracy, the compressed ones are joined
-    dots that bear their fraction. Shapes and line styles tell them apart, so it reads in grey.
+    dots that bear their fraction. Shapes and line styles tell them apart, so it reads in grey. The
+    accuracy axis spans 5 points at least, so that noise does not look like a result.
 
     Args:
         rows: the measured models, in any order; at most one of them dense.
         path: file to write; the ending decides the format.
         title: one line above the picture.
+        test_examples: how many examples `accuracy` was measured on; draws bars of one standard
+            error.
 
     Raises:
         ArgumentError: no rows.
@@ -57,7 +64,10 @@ def accuracy_against_size(
     axes = figure.add_subplot()
     _draw_dense(axes, [row for row in rows if row.fraction is None])
     _draw_compressed(axes, [row for row in rows if row.fraction is not None])
+    if test_examples is not None:
+        _draw_errors(axes, rows, test_examples)
     _label_axes(axes, title)
+    _widen(axes)
     figure.savefig(path, dpi=150)
 
 
@@ -102,13 +112,28 @@ def _draw_compressed(axes: Any, rows: Sequence[Measured]) -> None:
         _note(axes, row, f"{row.fraction:g}", _INK)
 
 
+def _draw_errors(axes: Any, rows: Sequence[Measured], examples: int) -> None:
+    """Bars of the standard error of a share that was counted on `examples` draws."""
+    axes.errorbar(
+        [row.bytes for row in rows],
+        [100 * row.accuracy for row in rows],
+        yerr=[100 * math.sqrt(row.accuracy * (1 - row.accuracy) / examples) for row in rows],
+        fmt="none",
+        ecolor=_QUIET,
+        elinewidth=1,
+        capsize=3,
+        zorder=1,
+        label=f"standard error, {examples:,} examples",
+    )
+
+
 def _note(axes: Any, row: Measured, text: str, color: str) -> None:
     axes.annotate(
         text,
         (row.bytes, 100 * row.accuracy),
-        xytext=(0, -11),
+        xytext=(8, -8),
         textcoords="offset points",
-        ha="center",
+        ha="left",
         va="top",
         color=color,
         fontsize=10,
@@ -124,10 +149,17 @@ def _label_axes(axes: Any, title: str) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter("B"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.1, y=0.2)
+    axes.margins(x=0.13)
     axes.set_xlabel("size of the weights file (bytes on disk, log scale)")
     axes.set_ylabel("test accuracy (%)")
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
+
+
+def _widen(axes: Any) -> None:
+    """Extends the accuracy axis downwards, with room for the legend, but not above 100 %."""
+    low, high = axes.get_ylim()
+    high = min(100.0, high + 0.5)
+    axes.set_ylim(min(low - 0.35 * (high - low), high - 5), high)

@@ -93,9 +93,9 @@ def _aligned(cols: int, periods: set[int]) -> bool:
 
 def too_small(fraction: float, smallest: float) -> ArgumentError:
     """The error for a fraction that leaves a pool no replica; `smallest` is rounded up."""
-    digits = 2 - math.ceil(math.log10(smallest))
+    digits = max(3 - math.ceil(math.log10(smallest)), 0)
     rounded_up = math.ceil(smallest * 10**digits) / 10**digits
     return ArgumentError(
         f"fraction={fraction:.4g} is too small: it leaves the pool 0 replicas. "
-        f"The smallest fraction that works here is {rounded_up:.{max(digits, 0)}f}."
+        f"The smallest fraction that works here is {rounded_up:.{digits}f}."
     )

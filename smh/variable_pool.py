@@ -74,8 +74,10 @@ class VariablePool(Source):
 
     @property
     def status(self) -> int:
-        """Numbers handed out so far."""
-        return self.index_store.allocated
+        """Where the next slot begins: numbers handed out so far, in a `cyclic` pool modulo its
+        size, in a `padding` pool up to its size.
+        """
+        return self.index_store.position
 
     @property
     def scope_name(self) -> str:

@@ -30,15 +30,28 @@ def test_writes_an_image(rows, tmp_path):
     assert image.imread(tmp_path / "a.png").ndim == 3
 
 
-def test_labels_and_axes(tmp_path, monkeypatch):
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn during a test."""
     drawn = []
     make = plots._figure
     monkeypatch.setattr(plots, "_figure", lambda: drawn.append(make()) or drawn[-1])
+    return drawn
+
+
+def test_labels_and_axes(tmp_path, figures):
     plots.accuracy_against_size([DENSE, *SMH], tmp_path / "a.png")
-    (axes,) = drawn[0].axes
+    (axes,) = figures[0].axes
     assert {text.get_text() for text in axes.texts} == {"dense", "0.1", "0.02"}
     assert axes.get_xscale() == "log"
     assert "bytes" in axes.get_xlabel() and "%" in axes.get_ylabel()
+
+
+def test_axis_does_not_magnify_noise_nor_pass_100(tmp_path, figures):
+    rows = [Point(None, 9_000, 0.999), Point(0.1, 1_000, 0.998)]
+    plots.accuracy_against_size(rows, tmp_path / "a.png", test_examples=540)
+    low, high = figures[0].axes[0].get_ylim()
+    assert high <= 100 and high - low >= 5
 
 
 def test_no_rows():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import types
+from typing import Any
+
 import keras
 
 from smh.errors import ArgumentError
+from smh.virtual_variable.attachment import own_layers
 
 
 def rebuild(model: keras.Layer) -> keras.Layer:
@@ -16,7 +20,7 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     from keras.src.saving.serialization_lib import SafeModeScope
 
     try:
-        with SafeModeScope(safe_mode=False):
+        with SafeModeScope(safe_mode=False), keras.saving.CustomObjectScope(_own_objects(model)):
             fresh = type(model).from_config(model.get_config())
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
@@ -27,3 +31,14 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     if not fresh.built:
         fresh.build_from_config(model.get_build_config())
     return fresh
+
+
+def _own_objects(model: keras.Layer) -> dict[str, Any]:
+    """The user's classes and functions that the model is made of, registered or not."""
+    objects: dict[str, Any] = {}
+    for layer in own_layers(model):
+        for value in (layer, *vars(layer).values()):
+            item = value if isinstance(value, types.FunctionType) else type(value)
+            if item.__module__.split(".")[0] not in ("keras", "builtins", "smh"):
+                objects[item.__name__] = item
+    return objects

@@ -1,0 +1,207 @@
+"""Every pool and store against a NumPy oracle; seeds; hashing; deviations."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from smh.errors import ArgumentError
+from smh.index_store import PADDING_VALUE, Slot
+from smh.pool_shape import PoolShape
+from smh.products import HashedVector, KroneckerProduct, hashed_indices
+from smh.variable_pool import HashVariablePool, MetaVariablePool, ProductVariablePool
+
+pytestmark = pytest.mark.backend_agnostic
+
+
+def numpy_of(x):
+    return ops.convert_to_numpy(x)
+
+
+def product(**kwargs):
+    return ProductVariablePool(True, 300, 0.4, seed=1, **kwargs)
+
+
+def meta(reduce_by):
+    return lambda **kwargs: MetaVariablePool(
+        True, 1.0, 300, 0.4, elements=["PRODUCT_POOL", "HASH_POOL"], reduce_by=reduce_by, seed=1,
+        **kwargs,
+    )
+
+
+POOLS = {
+    "product": product,
+    "chosen sides": lambda: ProductVariablePool.from_shape(PoolShape(16, 19, 3), seed=1),
+    "kronecker": lambda **kwargs: product(use_kronecker_product=True, **kwargs),
+    "hash": lambda **kwargs: HashVariablePool(True, 1.0, 300, 0.2, seed=1, **kwargs),
+    "random hash": lambda **kwargs: HashVariablePool(
+        True, 1.0, 300, 0.2, seed=1, hashing="random", **kwargs
+    ),
+    "meta sum": meta("SUM"),
+    "meta product": meta("PROD"),
+}
+
+
+def oracle(pool):
+    """The whole flat pool in NumPy, from the factors, by the definition of each pool."""
+    factors = [numpy_of(v) for v in pool.core_variables]
+    if isinstance(pool, MetaVariablePool):
+        terms = [oracle(sub)[: pool.pool_size] for sub in pool.sub_pools]
+        return sum(terms) if pool.reduce_by == "SUM" else np.prod(terms, axis=0)
+    if isinstance(pool.product, KroneckerProduct):
+        return sum(np.kron(a, b) for a, b in zip(*factors, strict=True)).reshape(-1)
+    if isinstance(pool.product, HashedVector):
+        law = pool.product
+        index = np.arange(law.size) % law.buckets
+        if law.seed is not None:
+            index = hashed_indices(0, law.size, law.buckets, law.seed)
+        return factors[0][index]
+    return (factors[0] @ factors[1]).reshape(-1)
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_slices_are_the_entries_in_order(name):
+    pool = POOLS[name]()
+    flat, begin = oracle(pool), 0
+    for shape in ([7], [3, 5], [2, 3, 4], [1], [100]):
+        stop = begin + math.prod(shape)
+        got = numpy_of(pool.get_slice(shape))
+        np.testing.assert_allclose(got, flat[begin:stop].reshape(shape), rtol=1e-4, atol=1e-5)
+        assert pool.status == stop
+        begin = stop
+    assert pool.core_size == sum(math.prod(v.shape) for v in pool.core_variables)
+    assert pool.core_size <= 0.4 * 300
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_slots_computed_together_equal_slots_computed_alone(name):
+    pool = POOLS[name]()
+    slots = [pool.allocate([n]) for n in (40, 3, 120, 60)]
+    for slot, piece in zip(slots, pool.pieces(slots), strict=True):
+        (alone,) = pool.pieces([slot])
+        np.testing.assert_allclose(numpy_of(piece), numpy_of(alone), rtol=1e-5, atol=1e-6)
+        assert tuple(piece.shape) == (slot.length,)
+    assert pool.pieces([]) == []
+
+
+@pytest.mark.parametrize("name", ["product", "kronecker", "random hash", "meta sum"])
+def test_cyclic_pools_begin_again(name):
+    pool = POOLS[name](index_store_type="cyclic")
+    flat, size = oracle(pool), pool.pool_size
+    for length in (size, size - 3, 10, 2 * size + 1):
+        begin = pool.status
+        got = numpy_of(pool.get_slice([length]))
+        np.testing.assert_allclose(
+            got, flat[(begin + np.arange(length)) % size], rtol=1e-4, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", ["product", "kronecker", "meta sum"])
+def test_padding_pools_go_on_with_a_constant(name):
+    pool = POOLS[name](index_store_type="padding")
+    flat = oracle(pool)
+    pool.allocate([pool.pool_size - 5])
+    np.testing.assert_allclose(
+        numpy_of(pool.get_slice([8])), [*flat[-5:], *[PADDING_VALUE] * 3], rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(numpy_of(pool.get_slice([2])), [PADDING_VALUE] * 2)
+    assert pool.allocate([4]) == Slot(pool.pool_size, 4, (), 4)
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_seed_decides_the_factors(name):
+    one, same = (numpy_of(POOLS[name]().core_variables[0]) for _ in range(2))
+    np.testing.assert_array_equal(one, same)
+    assert np.unique(one).size > 0.9 * one.size
+    unseeded = ProductVariablePool(True, 300, 0.4), ProductVariablePool(True, 300, 0.4)
+    a, b = (numpy_of(pool.core_variables[0]) for pool in unseeded)
+    assert np.abs(a - b).max() > 0.1
+
+
+@pytest.mark.parametrize("stddev", [1.0, 0.25])
+@pytest.mark.parametrize("elements", [["PRODUCT_POOL"], ["PRODUCT_POOL", "HASH_POOL"],
+                                      ["PRODUCT_POOL"] * 4])
+@pytest.mark.parametrize("reduce_by", ["SUM", "PROD"])
+def test_combined_pools_start_with_the_asked_deviation(stddev, elements, reduce_by):
+    pool = MetaVariablePool(
+        True, stddev, 40_000, 0.8, elements=elements, reduce_by=reduce_by, seed=3
+    )
+    assert oracle(pool).std() == pytest.approx(stddev, rel=0.1)
+
+
+def test_pools_start_with_the_asked_deviation():
+    for make in (
+        lambda: ProductVariablePool(True, 40_000, 0.4, stddev=0.5, seed=3),
+        lambda: ProductVariablePool(True, 40_000, 0.4, 0.5, use_kronecker_product=True, seed=3),
+        lambda: HashVariablePool(True, 0.5, 40_000, 0.4, seed=3),
+    ):
+        assert oracle(make()).std() == pytest.approx(0.5, rel=0.1)
+
+
+def test_random_hash_is_seeded_spread_and_stable():
+    index = hashed_indices(0, 10_000, 100, seed=1)
+    counts = np.bincount(index, minlength=100)
+    assert counts.min() > 60 and counts.max() < 145  # 100 +- 4 standard deviations
+    assert np.mean(index == hashed_indices(0, 10_000, 100, seed=2)) < 0.05
+    np.testing.assert_array_equal(index[50:70], hashed_indices(50, 70, 100, seed=1))
+    assert hashed_indices(0, 5, 1000, seed=1).tolist() == GOLDEN_HASH
+
+
+# python -c "from smh.products import hashed_indices; print(hashed_indices(0, 5, 1000, 1))"
+GOLDEN_HASH = [700, 679, 444, 747, 90]
+
+
+def test_initializer_may_be_a_class_an_object_or_a_name():
+    truncated = keras.initializers.TruncatedNormal
+    for initializer in (truncated, truncated(0.0, 0.3, seed=1), "glorot_uniform"):
+        pool = ProductVariablePool(True, 300, 0.4, initializer=initializer)
+        assert numpy_of(pool.core_variables[0]).std() > 0.05
+    with pytest.raises(ArgumentError, match="takes no `stddev`"):
+        ProductVariablePool(True, 300, 0.4, initializer=keras.initializers.Zeros)
+    with pytest.raises(ArgumentError, match="must be an initializer"):
+        ProductVariablePool(True, 300, 0.4, initializer=3)
+
+
+def test_untrainable_pool():
+    pool = ProductVariablePool(False, 300, 0.4)
+    assert not any(v.trainable for v in pool.core_variables)
+    assert pool.scope_name == "ProductVariablePool"
+
+
+WRONG = [
+    (lambda: ProductVariablePool(True, 300, 0), "above 0 and at most 1, got 0"),
+    (lambda: ProductVariablePool(True, 300, 1.5), "above 0 and at most 1, got 1.5"),
+    (lambda: ProductVariablePool(True, 300, float("nan")), "above 0 and at most 1, got nan"),
+    (lambda: ProductVariablePool(True, 0, 0.5), "pool_size must be at least 1"),
+    (lambda: ProductVariablePool(True, float("inf"), 0.5), "pool_size must be at least 1"),
+    (lambda: ProductVariablePool(True, "big", 0.5), "pool_size must be a number, got 'big'"),
+    (lambda: ProductVariablePool(True, 300, None), "fraction must be a number, got None"),
+    (lambda: ProductVariablePool(True, 300, 0.4, index_store_type="x"), "'basic', 'cyclic'"),
+    (lambda: HashVariablePool(True, 1.0, 300, 0.001), "smallest fraction .* is 0.00333333"),
+    (lambda: HashVariablePool(True, 1.0, 300, 0.5, hashing="sha"), "'modulo' or 'random'"),
+    (lambda: HashVariablePool(True, 1.0, 300, 0.5, index_store_type="padding"), "no padding"),
+    (lambda: MetaVariablePool(True, 1.0, 300, 0.5, elements=["X"]), r"got \['X'\]"),
+    (lambda: MetaVariablePool(True, 1.0, 300, 0.5, elements=[]), r"got \[\]"),
+    (lambda: MetaVariablePool(True, 1.0, 300, 0.5, reduce_by="MAX"), "'SUM' or 'PROD'"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG)
+def test_wrong_arguments(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("kronecker", [False, True])
+def test_too_small_a_fraction_names_the_smallest_that_works(kronecker):
+    def make(fraction):
+        return ProductVariablePool(True, 12_345, fraction, use_kronecker_product=kronecker)
+
+    with pytest.raises(ArgumentError, match="0 replicas") as caught:
+        make(0.001)
+    smallest = float(str(caught.value).split()[-1].rstrip("."))
+    make(smallest)
+    with pytest.raises(ArgumentError):
+        make(0.98 * smallest)

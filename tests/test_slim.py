@@ -1,0 +1,171 @@
+"""tf_slim networks through the TF1 door, and what makes its `batch_norm` work."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import smh.tf_slim_compat  # noqa: F401
+from smh import variable_factory, variable_pool
+
+slim = pytest.importorskip("tf_slim")
+
+from tf_slim.nets import inception_v3, resnet_v2, vgg  # noqa: E402
+
+v1 = tf.compat.v1
+FACTORS = ["ProductVariablePool/variable_left", "ProductVariablePool/variable_right"]
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+
+
+def toy(images):
+    net = slim.conv2d(images, 16, [5, 5], scope="conv", normalizer_fn=slim.batch_norm)
+    net = slim.max_pool2d(net, [2, 2], 2, scope="pool")
+    return slim.fully_connected(slim.flatten(net), 10, scope="fully_connected")
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network, the smallest images that it takes, and a pool that suits it."""
+
+    build: Callable
+    side: int
+    pool_size: float
+    store: str = "basic"
+    arg_scope: Callable = dict
+    batch: int = 2
+    weights: int = field(kw_only=True)  # trainable numbers of the dense network
+
+
+NETS = {
+    "toy": Net(toy, 16, 2e4, weights=5 * 5 * 3 * 16 + 16 + 8 * 8 * 16 * 10 + 10),
+    "vgg_a": Net(
+        lambda images: vgg.vgg_a(images, 10)[0],
+        224,
+        1e7,
+        "cyclic",  # 129 million weights: give every entry of the pool out 13 times
+        vgg.vgg_arg_scope,
+        1,
+        weights=132_863_336 - 990 * 4097,  # published for 1000 classes, 4097 for each
+    ),
+    "resnet_v2_50": Net(
+        lambda images: resnet_v2.resnet_v2_50(images, 10)[0],
+        64,
+        2.5e7,
+        arg_scope=resnet_v2.resnet_arg_scope,
+        weights=23_519_360 + 2049 * 10,  # published without the classifier
+    ),
+    "inception_v3": Net(
+        lambda images: inception_v3.inception_v3(images, 10, depth_multiplier=0.25)[0],
+        107,
+        2e6,
+        arg_scope=inception_v3.inception_v3_arg_scope,
+        weights=1_393_048,  # counted on the network that slim builds without smh
+    ),
+}
+
+
+def images(net, seed=0):
+    shape = (net.batch, net.side, net.side, 3)
+    return np.random.default_rng(seed).normal(size=shape).astype("float32")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_network_trains_one_step(name, tmp_path):
+    net = NETS[name]
+    pool = variable_pool.ProductVariablePool(
+        True, net.pool_size, 0.02, seed=0, index_store_type=net.store
+    )
+    factory = variable_factory.VariableFactory(pool, ".*", variable_factory.fanout_scale_modifier)
+    with tf.Graph().as_default():
+        scope = v1.variable_scope("SMH", custom_getter=factory.custom_getter)
+        with scope, slim.arg_scope(net.arg_scope()):
+            logits = tf.reshape(net.build(tf.constant(images(net))), [net.batch, 10])
+        loss = v1.losses.sparse_softmax_cross_entropy(np.arange(net.batch), logits)
+        optimizer = v1.train.GradientDescentOptimizer(1e-6)
+        gradients = optimizer.compute_gradients(loss, pool.core_variables)
+        step = optimizer.apply_gradients(gradients)
+        variables = [v.op.name for v in v1.global_variables()]
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            before = session.run(pool.core_variables)
+            slopes, _ = session.run([[g for g, _ in gradients], step])
+            after = session.run(pool.core_variables)
+            saved = v1.train.Saver().save(session, str(tmp_path / "net"))
+        assert [v.op.name for v in v1.trainable_variables()] == FACTORS
+    ranges = filter(None, factory.layer_name_variable_index_map.values())
+    assert sum(stop - start for start, stop in ranges) == net.weights
+    assert all(np.isfinite(slope).all() and np.abs(slope).max() > 0 for slope in slopes)
+    for old, new, slope in zip(before, after, slopes, strict=True):
+        np.testing.assert_allclose(new, old - 1e-6 * slope, rtol=1e-4, atol=1e-6)
+    # Beside the factors only the moving statistics of batch normalisation are variables.
+    assert all(v.split("/")[-1].startswith("moving_") for v in variables if v not in FACTORS)
+    assert set(v1.train.NewCheckpointReader(saved).get_variable_to_shape_map()) == set(variables)
+
+
+def test_batch_norm_normalises_and_keeps_statistics():
+    net = NETS["toy"]
+    x = 3 + 2 * images(net)
+    pool = variable_pool.ProductVariablePool(True, 100, 0.5)
+    getter = variable_factory.VariableFactory(pool, ".*gamma").custom_getter
+    with tf.Graph().as_default():
+        with v1.variable_scope("SMH", custom_getter=getter):
+            out = slim.batch_norm(tf.constant(x), decay=0.9, epsilon=1e-5, scale=True, scope="bn")
+        updates = v1.get_collection(v1.GraphKeys.UPDATE_OPS)
+        variables = {v.op.name: v for v in v1.global_variables()}
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            out, factors = session.run([out, pool.core_variables])
+            session.run(updates)
+            mean = session.run(variables["SMH/bn/moving_mean"])
+    gamma = (factors[0] @ factors[1]).reshape(-1)[:3]
+    centre, spread = x.mean((0, 1, 2)), x.std((0, 1, 2))
+    np.testing.assert_allclose(out, gamma * (x - centre) / spread, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(mean, 0.1 * centre, rtol=1e-4)
+    dense = ["SMH/bn/beta", "SMH/bn/moving_mean", "SMH/bn/moving_variance"]
+    assert set(variables) == {*FACTORS, *dense}
+
+
+def test_weight_decay_acts_on_the_computed_weights():
+    net = NETS["toy"]
+    pool = variable_pool.ProductVariablePool(True, 2e4, 0.1)
+    getter = variable_factory.VariableFactory(pool, ".*weights").custom_getter
+    with tf.Graph().as_default():
+        decay = slim.l2_regularizer(0.5)
+        with slim.arg_scope([slim.conv2d, slim.fully_connected], weights_regularizer=decay):
+            with v1.variable_scope("SMH", custom_getter=getter):
+                toy(tf.constant(images(net)))
+        penalties = v1.losses.get_regularization_losses()
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            penalties, (left, right) = session.run([penalties, pool.core_variables])
+    flat = (left @ right).reshape(-1)
+    conv, dense = np.split(flat[: 1200 + 10240], [1200])
+    np.testing.assert_allclose(penalties, [(w**2).sum() / 4 for w in (conv, dense)], rtol=1e-4)
+
+
+IN_A_NEW_PROCESS = """
+import os
+import keras, tensorflow as tf
+before = dict(os.environ)
+import smh.tf_slim_compat
+assert dict(os.environ) == before
+import tf_slim as slim
+with tf.Graph().as_default():
+    print(slim.batch_norm(tf.ones([2, 4, 4, 3])).shape)
+"""
+
+
+@pytest.mark.parametrize("legacy", ["0", pytest.param("1", marks=pytest.mark.slow)])
+def test_sets_no_environment_variable_and_works_in_both_keras_modes(legacy):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_NEW_PROCESS],
+        env={**os.environ, "TF_USE_LEGACY_KERAS": legacy},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "(2, 4, 4, 3)", done.stderr[-2000:]
