@@ -1,4 +1,4 @@
-"""The tutorial on TF1 and tf_slim, as published: every variable comes from one pool.
+"""The tutorial on TF1 and tf_slim: every variable comes from one pool.
 
 Run it with `python examples/toy_slim.py`; it takes a few seconds. Needs the package tf_slim (and
 `import smh.tf_slim_compat` in networks with `slim.batch_norm`).
@@ -16,7 +16,8 @@ def toy_network_tf1(images, scope="ToyNetwork"):
         net = slim.conv2d(images, 16, [5, 5], scope="conv")
         net = slim.max_pool2d(net, [2, 2], 2, scope="pool")
         net = slim.flatten(net)
-        logits = slim.fully_connected(net, 10, scope="fully_connected")
+        # Without `activation_fn=None` slim ends the layer in a relu, which cuts logits off.
+        logits = slim.fully_connected(net, 10, activation_fn=None, scope="fully_connected")
 
     return logits
 
@@ -33,6 +34,7 @@ def synthetic_images(count=20, seed=0):
 def main():
     images, labels = synthetic_images()
     with tf.Graph().as_default():
+        tf.compat.v1.set_random_seed(0)
         pool = variable_pool.ProductVariablePool(
             trainable=True, pool_size=7e5, fraction=0.4, seed=0
         )

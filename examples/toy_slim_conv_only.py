@@ -16,7 +16,8 @@ def toy_network_tf1(images, scope="ToyNetwork"):
         net = slim.conv2d(images, 16, [5, 5], scope="conv")
         net = slim.max_pool2d(net, [2, 2], 2, scope="pool")
         net = slim.flatten(net)
-        logits = slim.fully_connected(net, 10, scope="fully_connected")
+        # Without `activation_fn=None` slim ends the layer in a relu, which cuts logits off.
+        logits = slim.fully_connected(net, 10, activation_fn=None, scope="fully_connected")
 
     return logits
 
@@ -33,8 +34,10 @@ def synthetic_images(count=20, seed=0):
 def main():
     images, labels = synthetic_images()
     with tf.Graph().as_default():
+        tf.compat.v1.set_random_seed(0)
+        # Only what is compressed has to fit in: 5 * 5 * 3 * 16 + 16 = 1,216 weights and biases.
         pool = variable_pool.ProductVariablePool(
-            trainable=True, pool_size=7e5, fraction=0.4, seed=0
+            trainable=True, pool_size=1216, fraction=0.4, seed=0
         )
         conv_factory = variable_factory.VariableFactory(
             variable_pool=pool,
@@ -44,7 +47,7 @@ def main():
         with tf.compat.v1.variable_scope("SMH", custom_getter=conv_factory.custom_getter):
             logits = toy_network_tf1(tf.constant(images))
         loss = tf.compat.v1.losses.sparse_softmax_cross_entropy(labels, logits)
-        step = tf.compat.v1.train.AdamOptimizer(1e-3).minimize(loss)
+        step = tf.compat.v1.train.AdamOptimizer(1e-4).minimize(loss)
 
         with tf.compat.v1.Session() as session:
             session.run(tf.compat.v1.global_variables_initializer())

@@ -19,14 +19,13 @@ from smh.selection import make_matcher
 from smh.typing import Selector
 from smh.variable_pool import ProductVariablePool, VariablePool
 from smh.virtual_variable import (
-    WeightSpec,
     attach,
     own_layers,
     virtual_variables,
     wrap_calls,
 )
 from smh.virtual_variable.raw_variables import raw_variables
-from smh.weight_spec import FLOATS, std_of
+from smh.weight_spec import FLOATS, WeightSpec, std_of
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from smh.pool_slice import check_room, check_shape
 from smh.selection import Matcher
 from smh.typing import Shape, Tensor
 from smh.variable_pool import VariablePool
-from smh.virtual_variable import WeightSpec
-from smh.weight_spec import FLOATS, std_of
+from smh.weight_spec import FLOATS, WeightSpec, std_of
 
 if TYPE_CHECKING:
     from smh.graph_pool import GraphPool
@@ -97,19 +96,20 @@ class GraphGetter:
         """
         from smh.graph_pool import asking_for_own, known_graph_pool
 
-        if self._pool is None or asking_for_own():
+        pool = self._pool
+        if pool is None or asking_for_own():
             return getter(*args, **kwargs)
         asked = _asked(*args, **kwargs)
         spec = _spec(asked)
         if spec is None or not self._selects(asked, spec):
             self._ranges[asked.name] = None
             return getter(*args, **kwargs)
-        known = known_graph_pool(self._pool)
+        known = known_graph_pool(pool)
         if known is not None and asked.name in known.given:
             return _reused(asked, spec, known.given[asked.name])
         if asked.reuse is True:
             return getter(*args, **kwargs)  # one made without smh, or TF1's own error
-        return self._new(asked, spec, getter)
+        return self._new(pool, asked, spec, getter)
 
     def _selects(self, asked: Asked, spec: WeightSpec) -> bool:
         return (
@@ -118,19 +118,19 @@ class GraphGetter:
             and self._matches(spec.path, spec.name, spec)
         )
 
-    def _new(self, asked: Asked, spec: WeightSpec, getter: Callable) -> Tensor:
+    def _new(self, pool: VariablePool, asked: Asked, spec: WeightSpec, getter: Callable) -> Tensor:
         from smh.graph_pool import graph_pool
 
         _check_known_shape(spec)
-        check_room(self._pool, spec)
-        pool = graph_pool(self._pool, getter, asked.use_resource)
-        slot = self._pool.allocate(spec.shape)
-        with pool.at_home():
-            tensor = self._compute(pool, spec, slot)
+        check_room(pool, spec)
+        in_graph = graph_pool(pool, getter, asked.use_resource)
+        slot = pool.allocate(spec.shape)
+        with in_graph.at_home():
+            tensor = self._compute(in_graph, spec, slot)
             _add_penalty(asked, tensor)
         if asked.constraint is not None:
             _warn_about_constraint(asked)
-        pool.given[spec.path] = tensor
+        in_graph.given[spec.path] = tensor
         self._ranges[spec.path] = (slot.begin, slot.begin + slot.length)
         return tensor
 
@@ -161,7 +161,7 @@ def _spec(asked: Asked) -> WeightSpec | None:
         if asked.initializer is None:
             return None
         # The initial value itself was given, or a function of no arguments that returns it.
-        value = _initial_value(asked, None)
+        value = _initial_value(asked)
         shape, dtype = value.shape, value.dtype
     shape = tf.TensorShape(shape)
     dimensions = tuple(shape.as_list()) if shape.rank is not None else (None,)
@@ -174,7 +174,7 @@ def _spec(asked: Asked) -> WeightSpec | None:
     )
 
 
-def _initial_value(asked: Asked, shape: Shape | None) -> Any:
+def _initial_value(asked: Asked, shape: Shape = ()) -> Any:
     """The value that the variable would have started from."""
     import tensorflow as tf
 

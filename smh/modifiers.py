@@ -16,7 +16,7 @@ from keras import ops
 
 from smh.errors import ArgumentError
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import WeightSpec
+from smh.weight_spec import WeightSpec
 
 
 class Modifier(abc.ABC):

@@ -13,7 +13,8 @@ from smh.index_store import Slot
 from smh.modifiers import Modifier
 from smh.typing import Tensor
 from smh.variable_pool import VariablePool
-from smh.virtual_variable import Parametrization, WeightSpec, stored_variable
+from smh.virtual_variable import Parametrization, stored_variable
+from smh.weight_spec import WeightSpec
 
 
 class PoolSlice(Parametrization):

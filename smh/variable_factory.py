@@ -27,9 +27,8 @@ from smh.pool_slice import PoolSlice, check_room
 from smh.selection import make_matcher
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
-from smh.virtual_variable import WeightSpec
 from smh.virtual_variable.building import Request, adopt_while_building, request_behind
-from smh.weight_spec import std_of
+from smh.weight_spec import WeightSpec, std_of
 
 __all__ = [
     "Modifier",
@@ -43,8 +42,8 @@ __all__ = [
     "variable_scale_modifier",
 ]
 
-# Set while a factory creates variables of its own, which must not come back to it.
 _NOTHING = object()  # what a creator returns for a variable that stores nothing; None is refused
+# Set while a factory creates variables of its own, which must not come back to it.
 _creating_own: ContextVar[bool] = ContextVar("smh_creating_own", default=False)
 
 

@@ -110,6 +110,8 @@ class VariablePool(Source):
 
     def pieces(self, slots: Sequence[Slot]) -> list[Tensor]:
         """Returns the flat values of `slots` by one product and one split."""
+        if self.graph_factors is not None:
+            return [self.__dict__["graph_pool"].piece(slot) for slot in slots]
         plan = plan_cuts(list(slots), self.pool_size, self._granularity)
         if not plan.sizes:
             return [_joined((), slot) for slot in slots]

@@ -1,6 +1,5 @@
 """The TF1 door: `VariableFactory.custom_getter` in a `tf.compat.v1.variable_scope`."""
 
-import collections
 import subprocess
 import sys
 
@@ -8,74 +7,30 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from graphs import (
+    FACTORS,
+    POOLS,
+    data,
+    names,
+    network,
+    product,
+    product_pool,
+    regression,
+    scope,
+    started,
+    v1,
+)
 
 from smh import modifiers, variable_factory, variable_pool
 from smh.errors import GraphModeError, PoolExhaustedError, SelectionError, SmhWarning
 
-v1 = tf.compat.v1
-FACTORS = ["ProductVariablePool/variable_left:0", "ProductVariablePool/variable_right:0"]
 SHAPES = [(3, 4), (7,), (), (5, 5, 2, 3), (1, 300), (2,)]
-
-
-def product_pool(size=1000, fraction=0.4, **kwargs):
-    return variable_pool.ProductVariablePool(True, size, fraction, seed=1, **kwargs)
-
-
-def scope(pool, apply_to=".*", modifier=None, name="net", **kwargs):
-    getter = variable_factory.VariableFactory(pool, apply_to, modifier).custom_getter
-    return v1.variable_scope(name, custom_getter=getter, **kwargs)
-
-
-def names(variables=None):
-    return [v.name for v in (v1.global_variables() if variables is None else variables)]
-
-
-def started(graph=None):
-    session = v1.Session(graph=graph)
-    session.run(v1.global_variables_initializer())
-    return session
-
-
-def data(samples=64, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(samples, 8)).astype("float32")
-    return x, (x[:, :1] * x[:, 1:2]).astype("float32")
-
-
-def network(x, depth=3, width=9):
-    for i in range(depth):
-        with v1.variable_scope(f"layer{i}"):
-            kernel = v1.get_variable("kernel", [x.shape[1], width])
-            bias = v1.get_variable("bias", [width])
-            x = tf.tanh(x @ kernel + bias)
-    with v1.variable_scope("out"):
-        return x @ v1.get_variable("kernel", [width, 1])
-
-
-def regression(depth=3, width=9):
-    """The loss of `network`, fed by constants."""
-    x, y = (tf.constant(part) for part in data())
-    return tf.reduce_mean(tf.square(network(x, depth, width) - y))
-
-
-# What the pools compute, in NumPy.
-
-
-def product(factors, size):
-    left, right = factors
-    return (left @ right).reshape(-1)[:size]
-
-
-def kronecker(factors, size):
-    return sum(np.kron(a, b) for a, b in zip(*factors, strict=True)).reshape(-1)[:size]
-
-
-def hashed(factors, size):
-    return factors[0][np.arange(size) % len(factors[0])]
-
-
-def meta(factors, size):
-    return product(factors[:2], size) + hashed(factors[2:], size)
+STORES = [
+    (kind, store)
+    for kind in POOLS
+    for store in ("basic", "cyclic", "padding")
+    if (kind, store) != ("hash", "padding")  # there is none
+]
 
 
 def cut(flat, begin, length, store):
@@ -84,22 +39,6 @@ def cut(flat, begin, length, store):
         return flat[index % len(flat)]
     padded = np.concatenate([flat, np.full(10_000, 0.01, "float32")])
     return padded[index]
-
-
-POOLS = {
-    "product": (lambda **k: product_pool(**k), product),
-    "kronecker": (lambda **k: product_pool(use_kronecker_product=True, **k), kronecker),
-    "hash": (lambda **k: variable_pool.HashVariablePool(True, 1.0, 1000, 0.3, **k), hashed),
-    "meta": (lambda **k: variable_pool.MetaVariablePool(True, 1.0, 1000, 0.5, **k), meta),
-}
-
-
-STORES = [
-    (kind, store)
-    for kind in POOLS
-    for store in ("basic", "cyclic", "padding")
-    if (kind, store) != ("hash", "padding")  # there is none
-]
 
 
 @pytest.mark.parametrize("kind, store", STORES)
@@ -237,137 +176,10 @@ def test_reuse_finds_a_variable_made_without_smh():
             assert v1.get_variable("w", [3]) is dense
 
 
-def sizes_by_type(operations):
-    """For each type of operation, the largest output that one has."""
-    largest = collections.defaultdict(int)
-    for operation in operations:
-        for out in operation.outputs:
-            if out.shape.is_fully_defined():
-                largest[operation.type] = max(largest[operation.type], out.shape.num_elements())
-    return largest
-
-
-@pytest.mark.parametrize("kind", POOLS)
-def test_the_pool_is_computed_and_split_once(kind):
-    """The cost of the law: neither pass holds a copy of the pool for each variable."""
-
-    def big_operations(depth):
-        pool = POOLS[kind][0]()
-        with tf.Graph().as_default() as graph:
-            with scope(pool):
-                loss = regression(depth)
-            forward = graph.get_operations()
-            tf.gradients(loss, pool.core_variables)
-            backward = graph.get_operations()[len(forward) :]
-        # A concatenation of the blocks has the pool's size in the backward pass, once.
-        splits = [op for op in forward if op.type == "SplitV"]
-        products = [
-            op for op in forward if "MatMul" in op.type and op.name.startswith(pool.scope_name)
-        ]
-        whole = [
-            op
-            for op in backward
-            if any(out.shape.num_elements() == pool.pool_size for out in op.outputs)
-        ]
-        return len(splits), len(products), collections.Counter(op.type for op in whole)
-
-    few, many = big_operations(2), big_operations(8)
-    assert few == many
-    assert few[:2] == (1, {"product": 1, "kronecker": 1, "hash": 0, "meta": 1}[kind])
-    assert few[2]["ConcatV2"] == 1
-
-
-def test_no_gradient_is_padded_to_the_size_of_the_pool():
-    pool = product_pool(size=1024)
-    with tf.Graph().as_default() as graph:
-        with scope(pool):
-            loss = regression(8)
-        tf.gradients(loss, pool.core_variables)
-        sizes = sizes_by_type(graph.get_operations())
-    assert sizes["MatMul"] == sizes["ConcatV2"] == pool.pool_size == 1024
-    assert max(sizes["StridedSliceGrad"], sizes["Pad"], sizes["PadV2"]) <= 1024 // 256
-    assert max(sizes["ZerosLike"], sizes["AddN"]) <= 9 * 9
-
-
-@pytest.fixture(params=["control flow v2", "control flow v1"])
-def control_flow(request):
-    if request.param == "control flow v1":
-        v1.disable_control_flow_v2()
-    yield
-    v1.enable_control_flow_v2()
-
-
-class Cell:
-    """A recurrent cell that asks for its weights when it is called: in the loop's body."""
-
-    output_size = state_size = 5
-
-    def zero_state(self, batch, dtype):
-        return tf.zeros([batch, 5], dtype)
-
-    def __call__(self, x, state, scope=None):
-        with v1.variable_scope(scope or "cell"):
-            kernel = v1.get_variable("kernel", [x.shape[1] + 5, 5])
-            out = tf.tanh(tf.concat([x, state], 1) @ kernel)
-        return out, out
-
-
-def test_first_asked_for_inside_a_loop(control_flow):
-    x, pool = np.random.default_rng(0).normal(size=(2, 6, 3)).astype("float32"), product_pool()
-    with tf.Graph().as_default():
-        with scope(pool, modifier=modifiers.variable_scale_modifier) as outer:
-            with v1.name_scope("elsewhere"):
-                out, _ = v1.nn.dynamic_rnn(Cell(), x, dtype=tf.float32)
-        with v1.variable_scope(outer, reuse=True):
-            kernel = v1.get_variable("rnn/cell/kernel", [8, 5])
-        gradients = tf.gradients(tf.reduce_sum(out[:, -1] ** 2), v1.trainable_variables())
-        assert names() == [*FACTORS, "net/rnn/cell/kernel/scale:0"]
-        with started() as session:
-            outs, weight, gradients = session.run([out, kernel, gradients])
-    state = np.zeros([2, 5], "float32")
-    for t in range(6):
-        state = np.tanh(np.concatenate([x[:, t], state], 1) @ weight)
-        np.testing.assert_allclose(outs[:, t], state, atol=1e-5)
-    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
-
-
-def test_first_asked_for_inside_a_branch(control_flow):
-    pool = product_pool()
-    with tf.Graph().as_default(), scope(pool, reuse=v1.AUTO_REUSE):
-
-        def branch(scale):
-            return lambda: scale * v1.get_variable("w", [3])
-
-        out = tf.cond(v1.placeholder_with_default(False, []), branch(2.0), branch(3.0))
-        gradients = tf.gradients(out, pool.core_variables)
-        with started() as session:
-            out, w, gradients = session.run([out, v1.get_variable("w", [3]), gradients])
-    np.testing.assert_allclose(out, 3 * w, rtol=1e-6)
-    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
-
-
-def test_inside_a_wrapped_function():
-    """The bridge that TensorFlow offers from TF1 code to eager code."""
-    pool, x = product_pool(), data()[0]
-    factory = variable_factory.VariableFactory(pool)
-
-    def call(x):
-        with v1.variable_scope("net", custom_getter=factory.custom_getter):
-            return network(x)
-
-    function = v1.wrap_function(call, [tf.TensorSpec([None, 8])])
-    assert names(pool.core_variables) == FACTORS
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(function(x) ** 2)
-    assert all(np.abs(g).max() > 0 for g in tape.gradient(loss, pool.core_variables))
-    pool.core_variables[0].assign(tf.zeros_like(pool.core_variables[0]))
-    assert not function(x).numpy().any()
-
-
 def test_regularizers_act_on_the_computed_weight():
     pool = product_pool()
     with tf.Graph().as_default():
-        with scope(pool, ".*a", modifiers.variable_scale_modifier, regularizer=tf.nn.l2_loss):
+        with scope(pool, ".*a", lambda weight: 3 * weight, regularizer=tf.nn.l2_loss):
             a = v1.get_variable("a", [3, 4])
             v1.get_variable("b", [2], initializer=tf.ones_initializer())
             v1.get_variable("a_without", [2], regularizer=lambda weight: None)
@@ -400,7 +212,9 @@ def test_other_float_types(dtype):
         with started() as session:
             w, flat = session.run([tf.cast(w, "float64"), pool.core_variables])
     expected = product(flat, 1000)[:12].reshape(3, 4)
-    np.testing.assert_allclose(w, expected, atol={"float16": 3e-3, "bfloat16": 2e-2}.get(dtype, 1e-6))
+    np.testing.assert_allclose(
+        w, expected, atol={"float16": 3e-3, "bfloat16": 2e-2}.get(dtype, 1e-6)
+    )
     assert same.dtype == tf.float32
 
 
@@ -410,89 +224,6 @@ def test_the_scope_decides_the_kind_of_variable(resource):
         v1.get_variable("w", [3])
         kinds = {hasattr(variable, "handle") for variable in v1.global_variables()}
     assert kinds == {resource}
-
-
-class Mixture(modifiers.Modifier):
-    """Two variables of its own, one of the weight's shape."""
-
-    def parts(self, spec):
-        return {"mix": np.float32(0.25), "bias": np.full(spec.shape, 2.0, "float32")}
-
-    def apply(self, tensor, parts):
-        return parts["mix"] * tensor + parts["bias"]
-
-
-MODIFIERS = {
-    "none": (None, lambda w: w),
-    "relu": (modifiers.relu_modifier, lambda w: np.maximum(w, 0)),
-    "sign": (modifiers.sign_fw_modifier, np.sign),
-    "fan-out": (modifiers.fanout_scale_modifier, lambda w: w / 2),
-    "trained fan-out": (modifiers.variable_fanout_scale_modifier, lambda w: w / 2),
-    "trained": (modifiers.variable_scale_modifier, lambda w: w),
-    "own": (Mixture(), lambda w: 0.25 * w + 2),
-    "function": (lambda w: w + 1, lambda w: w + 1),
-    "chain": (
-        modifiers.modifier_factory([modifiers.fanout_scale_modifier, Mixture(), tf.square]),
-        lambda w: (w / 8 + 2) ** 2,
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", MODIFIERS)
-def test_modifiers(kind):
-    modifier, expected = MODIFIERS[kind]
-    pool = product_pool()
-    with tf.Graph().as_default(), scope(pool, modifier=modifier):
-        w = v1.get_variable("w", [3, 4])
-        gradients = tf.gradients(tf.reduce_sum(w**3), v1.trainable_variables())
-        with started() as session:
-            w, factors, gradients = session.run([w, pool.core_variables, gradients])
-    plain = product(factors, 1000)[:12].reshape(3, 4)
-    np.testing.assert_allclose(w, expected(plain), rtol=1e-4, atol=1e-5)
-    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
-
-
-def test_a_modifiers_variables_are_named_after_the_weight():
-    chain = modifiers.modifier_factory([modifiers.variable_scale_modifier, Mixture()])
-    with tf.Graph().as_default():
-        with scope(product_pool(), modifier=chain):
-            v1.get_variable("w", [3])
-        assert names(v1.trainable_variables())[2:] == [
-            "net/w/scale:0",
-            "net/w/mix:0",
-            "net/w/bias:0",
-        ]
-
-
-@pytest.mark.parametrize(
-    "asked",
-    [
-        dict(shape=[60, 50], initializer=tf.random_normal_initializer(stddev=0.2)),
-        dict(shape=[60, 50], initializer=v1.random_normal_initializer(stddev=0.2)),
-        dict(initializer=np.random.default_rng(0).normal(0, 0.2, (60, 50)).astype("float32")),
-        dict(initializer=lambda: tf.random.normal([60, 50], stddev=0.2)),
-        dict(shape=[60, 50]),
-    ],
-    ids=["v2", "v1", "array", "function", "default"],
-)
-def test_a_scale_can_start_at_the_networks_own_deviation(asked):
-    pool = product_pool(4000)
-    with tf.Graph().as_default(), scope(pool, modifier=modifiers.initial_std_modifier):
-        v1.get_variable("w", **asked)
-        scale = v1.global_variables()[-1]
-        with started() as session:
-            value = session.run(scale)
-    glorot = np.sqrt(2 / (60 + 50))
-    np.testing.assert_allclose(value, glorot if "initializer" not in asked else 0.2, rtol=0.05)
-
-
-def test_a_scale_can_start_at_the_deviation_of_a_given_tensor():
-    with tf.Graph().as_default():
-        initial = tf.constant([1.0, 3.0])
-        with scope(product_pool(), modifier=modifiers.initial_std_modifier):
-            v1.get_variable("w", initializer=initial)
-        with started() as session:
-            assert session.run(v1.global_variables()[-1]) == 1.0
 
 
 def test_apply_to_may_be_a_function_of_what_is_asked_for():
@@ -539,6 +270,17 @@ def test_a_constraint_is_dropped_with_a_warning():
     with tf.Graph().as_default(), scope(product_pool()):
         with pytest.warns(SmhWarning, match="constraint of 'net/w' is dropped"):
             v1.get_variable("w", [5], constraint=tf.nn.relu)
+
+
+def test_get_slice_in_a_graph_comes_from_the_same_product():
+    pool = product_pool()
+    with tf.Graph().as_default() as graph, scope(pool):
+        v1.get_variable("w", [5])
+        piece = pool.get_slice([3, 4])
+        with started() as session:
+            piece, factors = session.run([piece, pool.core_variables])
+        assert [op.type for op in graph.get_operations()].count("MatMul") == 1
+    np.testing.assert_allclose(piece, product(factors, 1000)[5:17].reshape(3, 4), rtol=1e-6)
 
 
 def test_eager_mode_is_an_error():

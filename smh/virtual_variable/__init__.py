@@ -14,7 +14,7 @@ from smh.virtual_variable.attachment import (
     wrap_calls,
 )
 from smh.virtual_variable.holder import VirtualWeights
-from smh.virtual_variable.parametrization import Parametrization, Source, WeightSpec
+from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.variable import VirtualVariable, stored_variable, virtualize
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "Source",
     "VirtualVariable",
     "VirtualWeights",
-    "WeightSpec",
     "attach",
     "attach_when_tracked",
     "holder_of",

@@ -11,9 +11,8 @@ import keras
 from smh.errors import SmhWarning
 from smh.virtual_variable import attachment
 from smh.virtual_variable.parametrization import Parametrization, Source
-from smh.virtual_variable.variable import VirtualVariable, virtualize
-
-FLOATS = ("float16", "bfloat16", "float32", "float64")
+from smh.virtual_variable.variable import virtualize
+from smh.weight_spec import FLOATS
 
 
 @dataclass(frozen=True)
@@ -100,5 +99,3 @@ def _warn_if_left_dense(kwargs: dict[str, Any]) -> None:
         stacklevel=2,
     )
 
-
-__all__ = ["Request", "VirtualVariable", "adopt_while_building", "request_behind"]

@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import abc
 import weakref
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import keras
 
 from smh.index_store import Slot
-from smh.typing import Shape, Tensor
-
-
-@dataclass(frozen=True)
-class WeightSpec:
-    """What a layer originally asked for.
-
-    Attributes:
-        path: full Keras path, `block1/conv/kernel`.
-        name: bare name, `kernel`.
-        shape: shape of the weight.
-        dtype: its dtype, `float32`.
-        initial_std: returns the standard deviation that the layer's own initializer gave.
-    """
-
-    path: str
-    name: str
-    shape: Shape
-    dtype: str
-    initial_std: Callable[[], float]
+from smh.typing import Tensor
 
 
 class Source(keras.Layer):

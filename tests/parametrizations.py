@@ -1,0 +1,112 @@
+"""The table of parametrizations that the laws run over.
+
+Run as a script, it is the new process: `python parametrizations.py DIR` loads `DIR/NAME.weights.h5`
+into each rebuilt model and writes its predictions to `DIR/loaded.npz`.
+"""
+
+import sys
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+import smh
+from smh.modifiers import (
+    fanout_scale_modifier,
+    initial_std_modifier,
+    modifier_factory,
+    sign_fw_modifier,
+    variable_fanout_scale_modifier,
+    variable_scale_modifier,
+)
+from smh.virtual_variable import Parametrization, attach, own_layers, stored_variable, wrap_calls
+
+
+class Gated(Parametrization):
+    """A parametrization without a pool: `gate * weight`, both trained. Shows the mechanism."""
+
+    def __init__(self, variable):
+        weight = ops.convert_to_numpy(variable.value)
+        self.weight = stored_variable(f"{variable.path}/weight", weight)
+        self.gate = stored_variable(f"{variable.path}/gate", np.full((), 0.5, "float32"))
+
+    @property
+    def parts(self):
+        return self.weight, self.gate
+
+    def value(self, piece):
+        return self.gate.value * self.weight.value
+
+    def describe(self):
+        return "gated"
+
+
+def network():
+    x = keras.Input((10, 10, 2))
+    y = layers.Conv2D(8, 3, activation="relu", name="conv")(x)
+    y = layers.Flatten()(y)
+    shared = layers.Dense(12, activation="tanh", name="shared")
+    y = shared(layers.Dense(12, name="wide")(y))
+    return keras.Model(x, layers.Dense(3, name="head")(shared(y)))
+
+
+def inputs():
+    return np.random.default_rng(0).normal(size=(16, 10, 10, 2)).astype("float32")
+
+
+def with_pool(make, modifier=initial_std_modifier):
+    return lambda model, seed: smh.compress(model, pool=make(seed), modifier=modifier)
+
+
+def gated(model, seed):
+    for layer in list(own_layers(model)):
+        for variable in list(layer._trainable_variables):
+            if variable.name == "kernel":
+                attach([layer], variable, Gated(variable))
+    wrap_calls(model)
+    return model
+
+
+def product(seed, **kwargs):
+    return smh.ProductVariablePool(True, 7000, 0.3, seed=seed, **kwargs)
+
+
+PARAMETRIZATIONS = {
+    "default": lambda model, seed: smh.compress(model, 0.2, seed=seed),
+    "plain slice": lambda model, seed: smh.compress(model, 0.2, modifier=None, seed=seed),
+    "published": with_pool(product, fanout_scale_modifier),
+    "learned fanout": with_pool(product, variable_fanout_scale_modifier),
+    "two scales": with_pool(
+        product, modifier_factory([variable_scale_modifier, variable_fanout_scale_modifier])
+    ),
+    "binary": with_pool(product, modifier_factory([sign_fw_modifier, initial_std_modifier])),
+    "function": with_pool(product, lambda tensor: ops.tanh(tensor) * 0.1),
+    "kronecker": with_pool(lambda seed: product(seed, use_kronecker_product=True)),
+    "cyclic": with_pool(
+        lambda seed: smh.ProductVariablePool(True, 2000, 0.3, seed=seed, index_store_type="cyclic")
+    ),
+    "padding": with_pool(
+        lambda seed: smh.ProductVariablePool(True, 6400, 0.3, seed=seed, index_store_type="padding")
+    ),
+    "hash": with_pool(lambda seed: smh.HashVariablePool(True, 1.0, 7000, 0.3, seed=seed)),
+    "random hash": with_pool(
+        # The hash itself is part of the architecture: the same seed in every process.
+        lambda seed: smh.HashVariablePool(True, 1.0, 7000, 0.3, seed=11, hashing="random")
+    ),
+    "sum of pools": with_pool(lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, seed=seed)),
+    "product of pools": with_pool(
+        lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, reduce_by="PROD", seed=seed)
+    ),
+    "without a pool": gated,
+}
+
+
+if __name__ == "__main__":
+    folder = sys.argv[1]
+    loaded = {}
+    for name, parametrize in PARAMETRIZATIONS.items():
+        keras.utils.clear_session()
+        model = parametrize(network(), seed=99)
+        model.load_weights(f"{folder}/{name}.weights.h5")
+        loaded[name] = model.predict(inputs(), verbose=0)
+    np.savez(f"{folder}/loaded.npz", **loaded)

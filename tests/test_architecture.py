@@ -1,0 +1,129 @@
+"""The house: a file imports only from the floors below it; some rooms are free of Keras."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smh
+
+ROOT = Path(smh.__file__).parent
+
+# Lowest floor first. A module may import from lower floors only.
+FLOORS = [
+    {"errors", "typing"},
+    {"index_store", "pool_shape", "selection", "weight_spec"},
+    {"virtual_variable", "products", "factor_initializers"},
+    {"modifiers", "variable_pool"},
+    {"pool_slice", "graph_pool"},
+    {"graph_getter"},
+    {"variable_factory"},
+    {"compression", "materialization", "size_report"},
+]
+# Beside the tower: may import from it, and nothing in it imports them.
+BESIDE = {"zoo", "datasets", "plots", "tf_slim_compat"}
+INSIDE_VIRTUAL_VARIABLE = [
+    {"once"},
+    {"parametrization", "raw_variables"},
+    {"variable"},
+    {"holder"},
+    {"attachment"},
+    {"building", "rebuilding"},
+]
+NO_KERAS = ["errors", "typing", "index_store", "pool_shape", "selection"]
+USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat"}
+
+
+def modules():
+    return [p for p in ROOT.rglob("*.py") if p != ROOT / "__init__.py"]
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path, top_level_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_room_has_a_floor():
+    known = set().union(*FLOORS) | BESIDE
+    assert {room(path) for path in modules()} <= known
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_point_down(path):
+    floor = {name: level for level, names in enumerate(FLOORS) for name in names}
+    own = room(path)
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] != "smh" or len(parts) < 2 or parts[1] == own:
+            continue
+        target = parts[1]
+        if target not in floor:
+            assert own in BESIDE or target == "__version__", f"{own} imports {target}"
+        elif own not in BESIDE:
+            assert floor[target] < floor[own], f"{own} imports {target}"
+
+
+def test_arrows_inside_the_mechanism_point_down():
+    floor = {n: level for level, names in enumerate(INSIDE_VIRTUAL_VARIABLE) for n in names}
+    for path in (ROOT / "virtual_variable").glob("*.py"):
+        if path.stem == "__init__":
+            continue
+        for module in imports(path):
+            parts = module.split(".")
+            if parts[:2] == ["smh", "virtual_variable"] and len(parts) > 2 and parts[2] in floor:
+                assert floor[parts[2]] < floor[path.stem], f"{path.stem} imports {parts[2]}"
+
+
+@pytest.mark.parametrize("name", NO_KERAS)
+def test_integer_rooms_load_neither_keras_nor_tensorflow(name):
+    code = (
+        f"import sys, smh.{name}; "
+        "print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_importing_smh_loads_nothing_and_sets_no_environment_variable():
+    code = (
+        "import os, sys; before = dict(os.environ); import smh; "
+        "assert not {'keras', 'tensorflow', 'rich', 'numpy'} & set(sys.modules); "
+        "smh.compress, smh.report, smh.VariableFactory; "
+        "smh_set = set(os.environ) - set(before); "
+        "print([k for k in smh_set if k.startswith(('SMH', 'KERAS'))], 'tf_keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[] False", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_tensorflow_and_keras_internals_stay_in_their_rooms(path):
+    found = set(imports(path))
+    if room(path) not in USES_TENSORFLOW | {"virtual_variable"}:
+        assert not any(name.split(".")[0] == "tensorflow" for name in found)
+    if room(path) != "virtual_variable":
+        assert not any(name.startswith("keras.src") for name in found)
+    assert not any(name.startswith("tensorflow.keras") for name in found)
+    assert "tf.keras" not in path.read_text()
+
+
+def test_the_face_is_listed_by_hand_and_complete():
+    for name in smh.__all__:
+        assert getattr(smh, name) is not None
+    public = {name for name in smh.__all__ if not name.startswith("_")}
+    assert not {room(path) for path in modules()} & public  # no module hides a function
+    assert set(dir(smh)) >= public
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        smh.nothing  # noqa: B018

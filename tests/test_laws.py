@@ -1,0 +1,109 @@
+"""The laws that every parametrization obeys, over the table in `parametrizations.py`."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from parametrizations import PARAMETRIZATIONS, inputs, network
+
+import smh
+from smh.virtual_variable import virtual_variables
+
+pytestmark = [
+    pytest.mark.backend_agnostic,
+    pytest.mark.parametrize("name", PARAMETRIZATIONS),
+]
+
+
+def numpy_of(x):
+    return ops.convert_to_numpy(x)
+
+
+def trained_parts(model):
+    """Every variable that some virtual variable is computed from, each once."""
+    parts = {}
+    for virtual in virtual_variables(model):
+        source = virtual.parametrization.source
+        for part in (*virtual.parametrization.parts, *(source.core_variables if source else ())):
+            parts[id(part)] = part
+    return list(parts.values())
+
+
+def test_same_shape_and_dtype_as_the_variable_replaced(name):
+    before = [(v.path, tuple(v.shape), v.dtype) for v in network().trainable_variables]
+    keras.utils.clear_session()
+    model = PARAMETRIZATIONS[name](network(), seed=1)
+    known = {path: (shape, dtype) for path, shape, dtype in before}
+    virtuals = virtual_variables(model)
+    assert len(virtuals) == 4
+    for virtual in virtuals:
+        value = virtual.value
+        shape, dtype = known[virtual.path]
+        assert tuple(value.shape) == tuple(virtual.shape) == shape
+        assert keras.backend.standardize_dtype(value.dtype) == virtual.dtype == dtype
+
+
+def test_training_reaches_every_trained_part(name):
+    model = PARAMETRIZATIONS[name](network(), seed=1)
+    parts = trained_parts(model)
+    tracked = [id(v) for v in model.trainable_variables]
+    assert all(tracked.count(id(part)) == 1 for part in parts)
+    before = [numpy_of(part) for part in parts]
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    x = inputs()
+    y = np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0], x[:, 1, 1, 1]], axis=1)
+    losses = model.fit(x, y, epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    for part, old in zip(parts, before, strict=True):
+        assert np.any(numpy_of(part) != old), part.path
+
+
+def test_changing_a_trained_part_changes_the_output_at_once(name):
+    model, x = PARAMETRIZATIONS[name](network(), seed=1), inputs()
+    model.predict(x, verbose=0)
+    for part in trained_parts(model):
+        before = numpy_of(model(x)), model.predict(x, verbose=0)
+        part.assign(-1.5 * numpy_of(part))
+        assert np.abs(numpy_of(model(x)) - before[0]).max() > 1e-6, part.path
+        assert np.abs(model.predict(x, verbose=0) - before[1]).max() > 1e-6, part.path
+
+
+def test_nothing_is_counted_twice(name):
+    model = PARAMETRIZATIONS[name](network(), seed=1)
+    ids = [id(v) for v in model.variables]
+    assert len(ids) == len(set(ids))
+    dense = sum(math.prod(v.shape) for v in model.variables if v.name == "bias")
+    parts = sum(math.prod(part.shape) for part in trained_parts(model))
+    assert model.count_params() == dense + parts == smh.report(model).trained_params
+
+
+def test_materialize_gives_the_same_predictions(name):
+    model, x = PARAMETRIZATIONS[name](network(), seed=1), inputs()
+    expected = model.predict(x, verbose=0)
+    atol = 1e-4 * np.abs(expected).max()  # unscaled slices make large, cancelling activations
+    np.testing.assert_allclose(smh.materialize(model).predict(x, verbose=0), expected, atol=atol)
+
+
+@pytest.fixture(scope="module")
+def in_a_new_process(tmp_path_factory):
+    """Saves every model here, loads all of them in one new process."""
+    folder = tmp_path_factory.mktemp("laws")
+    here = {}
+    for name, parametrize in PARAMETRIZATIONS.items():
+        keras.utils.clear_session()
+        model = parametrize(network(), seed=1)
+        model.save_weights(folder / f"{name}.weights.h5")
+        here[name] = model.predict(inputs(), verbose=0)
+    script = Path(__file__).with_name("parametrizations.py")
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    return here, dict(np.load(folder / "loaded.npz"))
+
+
+def test_saved_weights_give_the_same_predictions_in_a_new_process(name, in_a_new_process):
+    here, there = in_a_new_process
+    np.testing.assert_array_equal(here[name], there[name])
