@@ -20,6 +20,7 @@ from smh.typing import Selector
 from smh.variable_pool import ProductVariablePool, VariablePool
 from smh.virtual_variable import (
     attach,
+    in_creation_order,
     own_layers,
     virtual_variables,
     wrap_calls,
@@ -96,9 +97,8 @@ def compress(
     """
     _check_is_built(model)
     modifier = as_modifier(modifier)
-    if apply_to is not None:
-        apply_to = make_matcher(apply_to, "apply_to")
-    selected = _select(model, apply_to, make_matcher(exclude or [], "exclude"))
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
+    selected = _select(model, matches, make_matcher(exclude or [], "exclude"))
     if pool is None:
         budget = _budget(model, selected, modifier, fraction, target_params)
         pool = _make_pool(selected, budget, fraction, target_params, seed)
@@ -153,7 +153,8 @@ def _select(model, apply_to, exclude) -> list[Selected]:
             return len(variable._shape) >= 2 and math.prod(variable._shape) > 0
         return apply_to(variable.path, variable.name, variable)
 
-    selected = [Selected(v, tuple(owners[key])) for key, v in variables.items() if wanted(v)]
+    chosen = in_creation_order([v for v in variables.values() if wanted(v)])
+    selected = [Selected(v, tuple(owners[id(v)])) for v in chosen]
     if not any(math.prod(item.variable._shape) for item in selected):
         raise SelectionError(_nothing_selected(model, list(variables.values())))
     for item in selected:
@@ -193,8 +194,9 @@ def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int
     if fraction is not None:
         if not isinstance(fraction, numbers.Real) or isinstance(fraction, bool):
             raise ArgumentError(f"fraction must be a number, got {fraction!r}.")
+        fraction = float(fraction)
         if not 0 < fraction <= 1:
-            raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction}.")
+            raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction:g}.")
         return math.floor(fraction * total + 1e-9)
     if not isinstance(target_params, numbers.Integral) or isinstance(target_params, bool):
         raise ArgumentError(f"target_params must be a whole number, got {target_params!r}.")

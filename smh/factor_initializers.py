@@ -47,7 +47,8 @@ def with_stddev(initializer: Any, stddev: float, seed: int | None) -> Initialize
                 "keras.initializers.RandomNormal or TruncatedNormal, or an initializer object."
             )
         known = {"stddev": stddev, "seed": seed}
-        return initializer(**{name: known[name] for name in known if name in takes})
+        make: Initializer = initializer
+        return make(**{name: known[name] for name in known if name in takes})
     if callable(initializer):
         return initializer
     raise ArgumentError(f"initializer must be an initializer class or object, got {initializer!r}.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from smh.errors import ArgumentError, PoolExhaustedError
@@ -55,14 +56,24 @@ class IndexStore(abc.ABC):
         if length < 0:
             raise ArgumentError(f"A slot needs a length of at least 0, got {length}.")
         self.check(length)
-        segments = self._segments(self.position, length)
-        covered = sum(stop - start for start, stop in segments)
-        slot = Slot(self.position, length, segments, length - covered)
+        slot = self.slot_at(self.position, length)
         self.position = self._advance(self.position + length)
         return slot
 
+    def slot_at(self, begin: int, length: int) -> Slot:
+        """Returns the slot of `length` elements that begins at `begin`; nothing is handed out."""
+        segments = self._segments(begin, length)
+        if any(not 0 <= start <= stop <= self.size for start, stop in segments):
+            raise ArgumentError(
+                f"A slot of {length:,} elements at {begin:,} does not lie in a pool of "
+                f"{self.size:,} entries."
+            )
+        covered = sum(stop - start for start, stop in segments)
+        return Slot(begin, length, segments, length - covered)
+
     def check(self, length: int) -> None:
         """Raises what `allocate(length)` would raise, and changes nothing."""
+        del length
 
     def _advance(self, stop: int) -> int:
         """The next position behind a slot that ends at `stop`."""
@@ -76,6 +87,7 @@ class BasicIndexStore(IndexStore):
     """Every entry is handed out once; past the end is an error."""
 
     def check(self, length: int) -> None:
+        """Raises if fewer than `length` entries are left."""
         needed = self.position + length
         if needed > self.size:
             raise PoolExhaustedError(
@@ -114,7 +126,7 @@ class PaddingIndexStore(IndexStore):
         return ((begin, stop),) if stop > begin else ()
 
 
-_STORES = {
+_STORES: dict[IndexStoreType, Callable[[int], IndexStore]] = {
     IndexStoreType.basic: BasicIndexStore,
     IndexStoreType.cyclic: CyclicIndexStore,
     IndexStoreType.padding: PaddingIndexStore,

@@ -117,8 +117,9 @@ class ChainModifier(Modifier):
 
 
 def fanout_scale(shape: Shape) -> float:
-    """The published initial scale: `sqrt(2 / (h w out))` for a 4-D kernel, `1 / sqrt(out)` for a
-    matrix, 1 for everything else.
+    """The published initial scale.
+
+    `sqrt(2 / (h w out))` for a 4-D kernel, `1 / sqrt(out)` for a matrix, 1 for everything else.
     """
     if len(shape) == 4:
         height, width, _, out = shape

@@ -18,9 +18,20 @@ from smh.typing import Shape, Tensor
 class Product(abc.ABC):
     """Computes a range of the flat pool from the factors."""
 
-    size: int
-    granularity: int  # ranges that begin and end at multiples of it cost no copy
-    factor_shapes: tuple[Shape, ...]
+    @property
+    @abc.abstractmethod
+    def size(self) -> int:
+        """Number of entries."""
+
+    @property
+    @abc.abstractmethod
+    def granularity(self) -> int:
+        """Ranges that begin and end at multiples of this cost no copy."""
+
+    @property
+    @abc.abstractmethod
+    def factor_shapes(self) -> tuple[Shape, ...]:
+        """Shapes of the factors, in order."""
 
     @abc.abstractmethod
     def entries(self, factors: Sequence[Tensor], start: int, stop: int) -> Tensor:
@@ -35,6 +46,11 @@ class MatrixProduct(Product):
     """`M = L @ R`, row by row. Cost of all entries: `rows * cols * replicas` multiply-adds."""
 
     shape: PoolShape
+
+    @property
+    def replicas(self) -> int:
+        """Number of terms in each entry's sum."""
+        return self.shape.replicas
 
     @property
     def size(self):  # noqa: D102
@@ -92,15 +108,22 @@ class HashedVector(Product):
     """Entry `i` is element `h(i)` of one vector.
 
     Attributes:
-        size: number of entries.
+        length: number of entries.
         buckets: length of the vector.
         seed: `None` for the published law `h(i) = i mod buckets`, else seeds a random `h`.
     """
 
-    size: int
+    length: int
     buckets: int
     seed: int | None = None
-    granularity = 1
+
+    @property
+    def size(self):  # noqa: D102
+        return self.length
+
+    @property
+    def granularity(self):  # noqa: D102
+        return 1
 
     @property
     def factor_shapes(self):  # noqa: D102

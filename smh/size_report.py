@@ -112,7 +112,9 @@ class SizeReport:
         totals = (f"{self.trained_params:,}", f"{self.bytes:,}")
         table.add_row("total", "", "", *totals, style="bold")
         table.add_row("as a dense model", "", "", *self._dense_totals())
-        table.caption = f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
+        table.caption = (
+            f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
+        )
         table.caption_justify = "left"
         return table
 

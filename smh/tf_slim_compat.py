@@ -8,8 +8,8 @@ Import it once, before the network is built, and use `tf_slim` as ever::
 Everything else in tf_slim works without it. Needs the packages `tf_slim` and `tf_keras`; nothing
 but the two module names below is changed, and no environment variable is set.
 
-Why: TensorFlow's `tf.compat.v1.layers.BatchNormalization` loads `tf_keras.legacy_tf_layers`, which
-tf_keras keeps at `tf_keras.src.legacy_tf_layers` since TensorFlow 2.16.
+Why: TensorFlow's own batch normalisation of TF1 loads `tf_keras.legacy_tf_layers`, and tf_keras
+keeps that package at `tf_keras.src.legacy_tf_layers`.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class VariableFactory:
         """
         return self._graph_getter
 
-    def _create(self, request: Request, next_creator, kwargs) -> Any:
+    def _create(self, pool: VariablePool, request: Request, next_creator, kwargs) -> Any:
         variable = request.variable
         if not self._matches(variable.path, variable.name, variable):
             self._map[variable.path] = None
@@ -127,12 +127,12 @@ class VariableFactory:
             variable._dtype,
             lambda: std_of(kwargs["initial_value"]()),
         )
-        check_room(self._pool, spec)
+        check_room(pool, spec)
         token = _creating_own.set(True)
         try:
-            self._pool.core_variables  # noqa: B018  (builds the factors)
-            slot = self._pool.allocate(spec.shape)
-            adopt_while_building(request, PoolSlice(spec, self._pool, slot, self._modifier))
+            pool.core_variables  # noqa: B018  (builds the factors)
+            slot = pool.allocate(spec.shape)
+            adopt_while_building(request, PoolSlice(spec, pool, slot, self._modifier))
         finally:
             _creating_own.reset(token)
         self._map[spec.path] = (slot.begin, slot.begin + slot.length)
@@ -151,13 +151,14 @@ class _Creator:
         weakref.finalize(self, _warn_if_idle, self._seen, factory._map, factory._apply_to)
 
     def __call__(self, next_creator, **kwargs):
-        if self._factory._pool is None or _creating_own.get():
+        pool = self._factory._pool
+        if pool is None or _creating_own.get():
             return next_creator(**kwargs)
         request = request_behind(kwargs)
         if request is None:
             return next_creator(**kwargs)
         self._seen.append(request.variable.path)
-        return self._factory._create(request, next_creator, kwargs)
+        return self._factory._create(pool, request, next_creator, kwargs)
 
 
 def _warn_if_idle(seen: list[str], given: dict, apply_to) -> None:

@@ -161,7 +161,9 @@ def pools_of(model):
     """The pools a model draws from, each once."""
     from smh.virtual_variable import virtual_variables
 
-    found = {id(v.parametrization.source): v.parametrization.source for v in virtual_variables(model)}
+    found = {
+        id(v.parametrization.source): v.parametrization.source for v in virtual_variables(model)
+    }
     return list(found.values())
 
 

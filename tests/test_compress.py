@@ -38,7 +38,11 @@ def test_trains_in_place_with_fit_unmodified(case):
     history = model.fit(x, y, batch_size=16, epochs=8, verbose=0)
     assert history.history["loss"][-1] < history.history["loss"][0]
     for old, new in zip(before, pool.core_variables, strict=True):
-        assert np.all(np.any(old != keras.ops.convert_to_numpy(new), axis=1 if old.shape[0] > old.shape[1] else 0))
+        assert np.all(
+            np.any(
+                old != keras.ops.convert_to_numpy(new), axis=1 if old.shape[0] > old.shape[1] else 0
+            )
+        )
     eager = keras.ops.convert_to_numpy(model(x, training=False))
     np.testing.assert_allclose(model.predict(x, verbose=0), eager, rtol=1e-4, atol=1e-5)
 

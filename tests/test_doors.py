@@ -53,7 +53,16 @@ def attention():
     return keras.Model(x, layers.Dense(3)(layers.MultiHeadAttention(2, 8)(x, x)))
 
 
+def branching():
+    """Keras lists the two branches by depth, not in the order in which they are built."""
+    x = keras.Input((12,))
+    short = layers.Dense(8, name="short")(x)
+    long = layers.Dense(8, name="long2")(layers.Dense(6, name="long1")(x))
+    return keras.Model(x, layers.Dense(3, name="head")(short + long))
+
+
 MODELS = {
+    "branching": (branching, (12,)),
     "mlp": (mlp, (12,)),
     "conv": (conv, (8, 8, 3)),
     "lstm": (lstm, (5, 6)),
@@ -67,8 +76,11 @@ def pool(**kwargs):
     return smh.ProductVariablePool(True, pool_size=9000, fraction=0.3, seed=4, **kwargs)
 
 
-@pytest.mark.parametrize("modifier", [None, fanout_scale_modifier, initial_std_modifier],
-                         ids=["none", "fanout", "initial std"])
+@pytest.mark.parametrize(
+    "modifier",
+    [None, fanout_scale_modifier, initial_std_modifier],
+    ids=["none", "fanout", "initial std"],
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_equal_factors_slots_and_outputs(name, modifier):
     build, shape = MODELS[name]

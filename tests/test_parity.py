@@ -41,8 +41,11 @@ def test_shapes_sizes_and_slices_in_order_of_creation(case):
         np.testing.assert_array_equal(got, expected)  # every product is exact in float32
 
 
-@pytest.mark.parametrize("case", [c for c in PARITY["pools"] if "factor_stddev" in c],
-                         ids=lambda c: f"{c['kind']}-{c['pool_size']}")
+@pytest.mark.parametrize(
+    "case",
+    [c for c in PARITY["pools"] if "factor_stddev" in c],
+    ids=lambda c: f"{c['kind']}-{c['pool_size']}",
+)
 def test_factors_start_with_the_published_deviation(case):
     for _, initializer in make_pool(case).factor_initializers():
         assert initializer.stddev == pytest.approx(case["factor_stddev"])
@@ -74,4 +77,3 @@ def test_fanout_scale(law):
     assert fanout_scale(tuple(law["shape"])) == pytest.approx(law["scale"])
     ones = constant_fanout_scale_modifier(ops.ones(law["shape"]))
     np.testing.assert_allclose(ops.convert_to_numpy(ones), law["scale"], rtol=1e-6)
-

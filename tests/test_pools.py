@@ -26,7 +26,13 @@ def product(**kwargs):
 
 def meta(reduce_by):
     return lambda **kwargs: MetaVariablePool(
-        True, 1.0, 300, 0.4, elements=["PRODUCT_POOL", "HASH_POOL"], reduce_by=reduce_by, seed=1,
+        True,
+        1.0,
+        300,
+        0.4,
+        elements=["PRODUCT_POOL", "HASH_POOL"],
+        reduce_by=reduce_by,
+        seed=1,
         **kwargs,
     )
 
@@ -121,8 +127,9 @@ def test_seed_decides_the_factors(name):
 
 
 @pytest.mark.parametrize("stddev", [1.0, 0.25])
-@pytest.mark.parametrize("elements", [["PRODUCT_POOL"], ["PRODUCT_POOL", "HASH_POOL"],
-                                      ["PRODUCT_POOL"] * 4])
+@pytest.mark.parametrize(
+    "elements", [["PRODUCT_POOL"], ["PRODUCT_POOL", "HASH_POOL"], ["PRODUCT_POOL"] * 4]
+)
 @pytest.mark.parametrize("reduce_by", ["SUM", "PROD"])
 def test_combined_pools_start_with_the_asked_deviation(stddev, elements, reduce_by):
     pool = MetaVariablePool(

@@ -85,7 +85,12 @@ def test_report_rows_add_up():
     assert report.trained_params == model.count_params()
     assert report.bytes == 4 * model.count_params()
     assert [row.path.split("/")[-1] for row in report.rows] == [
-        "kernel", "bias", "kernel", "bias", "variable_left", "variable_right",
+        "kernel",
+        "bias",
+        "kernel",
+        "bias",
+        "variable_left",
+        "variable_right",
     ]
     kernel = report.rows[0]
     assert (kernel.shape, kernel.stored, kernel.original) == ((12, 24), "pool 0:288", 288)

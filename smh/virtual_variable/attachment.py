@@ -69,6 +69,21 @@ def own_variables(layer: keras.Layer) -> list[keras.Variable]:
     return trainable + list(layer._non_trainable_variables)
 
 
+def in_creation_order(variables: list[keras.Variable]) -> list[keras.Variable]:
+    """Sorts variables by when they were created, where the backend knows; else leaves them.
+
+    A model lists its layers by their depth, which in a model with branches is not the order in
+    which they were built, and slots follow the latter in a creator scope.
+
+    Relies on: TensorFlow numbers its variables, `_unique_id` being `kernel_17`.
+    """
+    stamps = [str(getattr(v._value, "_unique_id", "")).rpartition("_")[2] for v in variables]
+    if not all(stamp.isdecimal() for stamp in stamps):
+        return variables
+    order = sorted(range(len(variables)), key=lambda i: int(stamps[i]))
+    return [variables[i] for i in order]
+
+
 def virtual_variables(model: keras.Layer) -> list[VirtualVariable]:
     """All virtual variables of a model, each once, in the order of its layers."""
     found: dict[int, VirtualVariable] = {}

@@ -98,4 +98,3 @@ def _warn_if_left_dense(kwargs: dict[str, Any]) -> None:
         SmhWarning,
         stacklevel=2,
     )
-

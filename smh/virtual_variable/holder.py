@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import keras
+import numpy as np
 
-from smh.errors import SmhWarning
-from smh.virtual_variable.parametrization import Source
+from smh.errors import ArgumentError, SmhWarning
 from smh.virtual_variable.variable import VirtualVariable, stored_variable
 
 
@@ -70,6 +71,38 @@ class VirtualWeights(keras.Layer):
         for virtual in self.virtuals:
             virtual.trainable = value
 
+    def save_own_variables(self, store):
+        """Saves the parts, and where in its pool each weight lies."""
+        super().save_own_variables(store)
+        slots = [(s.begin, s.length) for s in self._slots() if s is not None]
+        if slots:
+            store["slots"] = np.array(slots, "int64")
+
+    def load_own_variables(self, store):
+        """Loads the parts, and takes the weights from where they lay when they were saved.
+
+        A model that is built again may list its layers in another order (on another backend,
+        through the other door); its slots then differ, and the file's are right.
+        """
+        if not self.virtuals:
+            return
+        saved = np.array(store["slots"]).tolist() if "slots" in store else []
+        expected = [s for s in self._slots() if s is not None]
+        if [length for _, length in saved] != [slot.length for slot in expected]:
+            raise ArgumentError(
+                f"The file has no weights that fit '{self.virtuals[0].path}': expected slots of "
+                f"lengths {[slot.length for slot in expected]}, found "
+                f"{[length for _, length in saved]}. Load it into a model that was compressed by "
+                "the same call."
+            )
+        super().load_own_variables({key: store[key] for key in store.keys() if key != "slots"})
+        held = [v._parametrization for v in self.virtuals if v._parametrization.slot is not None]
+        for parametrization, (begin, length) in zip(held, saved, strict=True):
+            parametrization.slot = parametrization.source.slot_at(begin, length)
+
+    def _slots(self):
+        return [virtual._parametrization.slot for virtual in self.virtuals]
+
     def settle(self, virtual: VirtualVariable) -> None:
         """Carries through that `virtual` was frozen or unfrozen.
 
@@ -112,7 +145,9 @@ def _drop_snapshot(virtual: VirtualVariable) -> None:
 
 
 def _is_current(virtual: VirtualVariable) -> bool:
-    snapshot, virtual._snapshot = virtual._snapshot, None
+    """Whether the snapshot still equals what would be computed."""
+    snapshot: Any = virtual._snapshot
+    virtual._snapshot = None
     current = virtual.numpy()
     virtual._snapshot = snapshot
     return bool((current == snapshot.numpy()).all())

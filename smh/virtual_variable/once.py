@@ -77,7 +77,8 @@ def _computed(layer: keras.Layer):
 
 def _compute(virtuals: Sequence[Any], caller: keras.Layer | None) -> dict[int, Tensor]:
     """Computes `virtuals` together, those of one source by one call of its `pieces`."""
-    values, by_source = {}, {}
+    values: dict[int, Tensor] = {}
+    by_source: dict[int, tuple[Any, list[Any]]] = {}
     for virtual in virtuals:
         if virtual._snapshot is not None:
             values[id(virtual)] = virtual._snapshot.value

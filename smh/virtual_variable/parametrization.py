@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -38,6 +39,10 @@ class Source(keras.Layer):
         self.__dict__["_users"].append(weakref.ref(virtual))
 
     @abc.abstractmethod
+    def slot_at(self, begin: int, length: int) -> Slot:
+        """Returns the slot of `length` elements that begins at `begin`, without allocating it."""
+
+    @abc.abstractmethod
     def pieces(self, slots: Sequence[Slot]) -> list[Tensor]:
         """Returns the flat values of `slots`, computed together."""
 
@@ -50,8 +55,8 @@ class Parametrization(abc.ABC):
         slot: where it lies there.
     """
 
-    source: Source | None = None
-    slot: Slot | None = None
+    source: Any = None  # a Source
+    slot: Any = None  # a Slot
 
     @property
     def parts(self) -> tuple[keras.Variable, ...]:

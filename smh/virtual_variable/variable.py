@@ -19,6 +19,7 @@ class VirtualVariable(keras.Variable):
     """
 
     _parametrization: Parametrization
+    _trainable: bool
     _snapshot: keras.Variable | None
     _holders: list
 

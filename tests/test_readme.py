@@ -1,0 +1,46 @@
+"""Every Python block of the README runs, in order, in one namespace."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from smh.virtual_variable import virtual_variables
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="has TF1 blocks")
+def test_the_blocks_run_and_end_in_models_that_train():
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert len(blocks) >= 7
+    names, models = {}, []
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+        model = names.get("model")
+        if model is not None and not any(model is known for known in models):
+            models.append(model)
+    assert len(models) == 4
+    for model in models:
+        assert virtual_variables(model)
+        shape = model.input_shape[1:]
+        x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
+        y = np.arange(4) % 10
+        model.compile(
+            keras.optimizers.Adam(1e-3),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+    assert len(names["conv_factory"].layer_name_variable_index_map) == 4
+
+
+def test_names_the_commands_and_files_that_exist():
+    root = Path(__file__).parents[1]
+    makefile = (root / "Makefile").read_text()
+    for target in re.findall(r"^\$ make (\w[\w-]*)", README, flags=re.M):
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (root / link).exists(), link
