@@ -228,6 +228,7 @@ def _check_own_pool(pool, selected, fraction, target_params, seed) -> None:
     for name, value in (("fraction", fraction), ("target_params", target_params), ("seed", seed)):
         if value is not None:
             raise ArgumentError(f"{name} is decided by `pool` already; leave out one of the two.")
+    pool.check_not_in_a_graph()
     pool.index_store.check(_numbers(selected))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, GraphModeError
 from smh.index_store import PADDING_VALUE, CutPlan, Slot, make_index_store, plan_cuts
 from smh.products import Product
 from smh.typing import Shape, Tensor
@@ -60,6 +60,14 @@ class VariablePool(Source):
     def scope_name(self) -> str:
         """The scope in which the factors are named."""
         return type(self).__name__
+
+    def check_not_in_a_graph(self) -> None:
+        """Raises if the factors are variables of a TF1 graph, where no Keras layer sees them."""
+        if self.graph_factors is not None:
+            raise GraphModeError(
+                f"This {self.scope_name} has its factors in a TF1 graph. Create another pool for "
+                "Keras layers."
+            )
 
     def allocate(self, shape: Sequence[int]) -> Slot:
         """Hands out the next slot, for a weight of `shape`."""

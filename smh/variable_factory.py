@@ -127,6 +127,7 @@ class VariableFactory:
             variable._dtype,
             lambda: std_of(kwargs["initial_value"]()),
         )
+        pool.check_not_in_a_graph()
         check_room(pool, spec)
         token = _creating_own.set(True)
         try:

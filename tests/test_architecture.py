@@ -26,7 +26,7 @@ FLOORS = [
 # Beside the tower: may import from it, and nothing in it imports them.
 BESIDE = {"zoo", "datasets", "plots", "tf_slim_compat"}
 INSIDE_VIRTUAL_VARIABLE = [
-    {"once"},
+    {"once", "serialization"},
     {"parametrization", "raw_variables"},
     {"variable"},
     {"holder"},

@@ -1,5 +1,7 @@
 """Outcome: everything that users assume of a Keras model still holds. One test each."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -428,6 +430,28 @@ def test_weights_of_a_dense_model_are_refused_and_so_is_the_other_way(tmp_path):
         dense.load_weights(tmp_path / "small.weights.h5")
     for a, b in zip(before, small.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.backend_agnostic
+def test_a_whole_model_file_that_could_not_be_loaded_is_not_written(tmp_path):
+    model = smh.compress(mlp(), 0.5)
+    outer = keras.Sequential([keras.Input((12,)), model, layers.Dense(2)])
+    path = tmp_path / "m.keras"
+    smh.materialize(model).save(path)
+    size = path.stat().st_size
+    for act in (
+        lambda: model.save(path),
+        lambda: outer.save(tmp_path / "outer.keras"),
+        lambda: keras.saving.save_model(model, tmp_path / "function.keras"),
+        lambda: copy.deepcopy(model),
+        lambda: model.to_json(),
+    ):
+        with pytest.raises(VirtualVariableError, match="smh.materialize"):
+            act()
+    assert path.stat().st_size == size
+    keras.saving.load_model(path)
+    smh.materialize(outer).save(path)
+    keras.models.clone_model(model)
 
 
 @tensorflow_only

@@ -10,7 +10,7 @@ from keras import layers
 from models import OwnWeights, TwoLayers, mlp, pools_of, sequential
 
 import smh
-from smh.errors import PoolExhaustedError, SmhWarning
+from smh.errors import GraphModeError, PoolExhaustedError, SmhWarning
 from smh.modifiers import initial_std_modifier
 from smh.variable_factory import (
     VariableFactory,
@@ -239,3 +239,23 @@ def test_a_scale_is_created_once_named_after_its_weight_and_trained():
     model.compile(keras.optimizers.Adam(0.1), "mse")
     model.fit(np.ones((8, 12)), np.ones((8, 3)), verbose=0)
     assert all(float(v.numpy()) != old for v, old in zip(scales, before, strict=True))
+
+
+def test_a_pool_of_a_tf1_graph_is_refused_before_anything_changes():
+    pool = smh.ProductVariablePool(True, pool_size=1000, fraction=0.5)
+    getter = VariableFactory(pool, ".*").custom_getter
+    with tf.Graph().as_default(), tf.compat.v1.variable_scope("net", custom_getter=getter):
+        tf.compat.v1.get_variable("w", [3, 4])
+    model = mlp()
+    for use in (
+        lambda: smh.compress(model, pool=pool),
+        lambda: build_in_scope(VariableFactory(pool, ".*")),
+    ):
+        with pytest.raises(GraphModeError, match="has its factors in a TF1 graph"):
+            use()
+    assert type(model.layers[0].kernel) is keras.Variable
+
+
+def build_in_scope(factory):
+    with tf.variable_creator_scope(factory.custom_getter_tf2):
+        return mlp()

@@ -15,6 +15,7 @@ from smh.errors import VirtualVariableError
 from smh.virtual_variable import once
 from smh.virtual_variable.holder import VirtualWeights
 from smh.virtual_variable.parametrization import Parametrization
+from smh.virtual_variable.serialization import refuse_to_serialize
 from smh.virtual_variable.variable import VirtualVariable, virtualize
 
 _HOLDER = "_virtual_weights"
@@ -99,8 +100,7 @@ def wrap_calls(model: keras.Layer) -> None:
     for layer in own_layers(model):
         below = virtual_variables(layer)
         if below:
-            once.wrap_call(layer, below)
-            _refuse(layer, "quantize")
+            _wrap(layer, below)
 
 
 def attach_when_tracked(owner: keras.Layer, enclosing: list[keras.Layer]) -> None:
@@ -121,10 +121,15 @@ def attach_when_tracked(owner: keras.Layer, enclosing: list[keras.Layer]) -> Non
         _remember_as_tracked(owner, variable)
         _holder_of(owner).hold(variable, position)
         for layer in [*enclosing, owner]:
-            once.wrap_call(layer, [*once.virtuals_below(layer), variable])
-            _refuse(layer, "quantize")
+            _wrap(layer, [*once.virtuals_below(layer), variable])
 
     owner.__dict__["_track_variable"] = track
+
+
+def _wrap(layer: keras.Layer, below: list[VirtualVariable]) -> None:
+    once.wrap_call(layer, below)
+    _refuse(layer, "quantize")
+    refuse_to_serialize(layer)
 
 
 def _holder_of(owner: keras.Layer) -> VirtualWeights:

@@ -9,6 +9,7 @@ import keras
 
 from smh.errors import ArgumentError
 from smh.virtual_variable.attachment import own_layers
+from smh.virtual_variable.serialization import serialization_allowed
 
 
 def rebuild(model: keras.Layer) -> keras.Layer:
@@ -20,7 +21,8 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     from keras.src.saving.serialization_lib import SafeModeScope
 
     try:
-        with SafeModeScope(safe_mode=False), keras.saving.CustomObjectScope(_own_objects(model)):
+        own = keras.saving.CustomObjectScope(_own_objects(model))
+        with SafeModeScope(safe_mode=False), own, serialization_allowed():
             fresh = type(model).from_config(model.get_config())
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
@@ -29,7 +31,7 @@ def rebuild(model: keras.Layer) -> keras.Layer:
             "itself an object)."
         ) from error
     if not fresh.built:
-        fresh.build_from_config(model.get_build_config())
+        fresh.build_from_config(type(model).get_build_config(model))
     return fresh
 
 
