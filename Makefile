@@ -18,7 +18,7 @@ help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
 	@echo "make demo      trains LeNet-5 dense and compressed; writes out/demo/"
 	@echo "make test      the tests, without the slow ones"
-	@echo "make test-all  all tests"
+	@echo "make test-all  all tests, and test-jax"
 	@echo "make test-jax  the backend-agnostic tests, on JAX"
 	@echo "make lint      ruff and mypy"
 	@echo "make figures   the pictures of the documentation, in docs/images/"
@@ -39,7 +39,7 @@ demo: setup
 test: setup
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-all: setup
+test-all: setup test-jax
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-jax: setup

@@ -48,7 +48,8 @@ def digits(image_size: int = 28, seed: int = 0) -> Dataset:
         ImportError: scikit-learn is not installed.
 
     Example:
-        >>> smh.datasets.digits().x_train.shape
+        >>> from smh.datasets import digits
+        >>> digits().x_train.shape
         (1257, 28, 28, 1)
 
     Reference: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine

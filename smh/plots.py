@@ -56,6 +56,7 @@ def accuracy_against_size(
         ImportError: Matplotlib is not installed.
 
     Example:
+        >>> from smh.plots import accuracy_against_size
         >>> accuracy_against_size(rows, "accuracy_size.png", title="LeNet-5, digits")
     """
     if not rows:

@@ -23,7 +23,8 @@ def lenet_300_100(input_shape: Shape = (28, 28, 1), classes: int = 10) -> keras.
         default arguments it trains 266,610 numbers, 266,200 of them in its three kernels.
 
     Example:
-        >>> smh.zoo.lenet_300_100().count_params()
+        >>> from smh.zoo import lenet_300_100
+        >>> lenet_300_100().count_params()
         266610
     """
     return keras.Sequential(
@@ -53,7 +54,8 @@ def lenet_5(input_shape: Shape = (28, 28, 1), classes: int = 10) -> keras.Model:
         default arguments it trains 431,080 numbers, 430,500 of them in its four kernels.
 
     Example:
-        >>> smh.zoo.lenet_5().count_params()
+        >>> from smh.zoo import lenet_5
+        >>> lenet_5().count_params()
         431080
 
     Reference: `examples/mnist/lenet_train_test.prototxt` of Caffe (Y. Jia et al., 2014).
