@@ -1,9 +1,6 @@
 """The laws that every parametrization obeys, over the table in `parametrizations.py`."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -87,23 +84,3 @@ def test_materialize_gives_the_same_predictions(name):
     expected = model.predict(x, verbose=0)
     atol = 1e-4 * np.abs(expected).max()  # unscaled slices make large, cancelling activations
     np.testing.assert_allclose(smh.materialize(model).predict(x, verbose=0), expected, atol=atol)
-
-
-@pytest.fixture(scope="module")
-def in_a_new_process(tmp_path_factory):
-    """Saves every model here, loads all of them in one new process."""
-    folder = tmp_path_factory.mktemp("laws")
-    here = {}
-    for name, parametrize in PARAMETRIZATIONS.items():
-        keras.utils.clear_session()
-        model = parametrize(network(), seed=1)
-        model.save_weights(folder / f"{name}.weights.h5")
-        here[name] = model.predict(inputs(), verbose=0)
-    script = Path(__file__).with_name("parametrizations.py")
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
-    return here, dict(np.load(folder / "loaded.npz"))
-
-
-def test_saved_weights_give_the_same_predictions_in_a_new_process(name, in_a_new_process):
-    here, there = in_a_new_process
-    np.testing.assert_array_equal(here[name], there[name])
