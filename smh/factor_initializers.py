@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,9 @@ def factor_seeds(seed: int | None, count: int) -> list[int | None]:
     """Independent seeds for `count` factors; `None` draws from Keras' global seed."""
     if seed is None:
         return [None] * count
-    state = np.random.SeedSequence(seed).generate_state(count)
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number of at least 0 or None, got {seed!r}.")
+    state = np.random.SeedSequence(int(seed)).generate_state(count)
     return [int(word % 2**31) for word in state]
 
 

@@ -166,6 +166,7 @@ def test_everything_that_is_not_a_trainable_float_passes_through():
         )
         frozen = layers.Dense(4, trainable=False)
         frozen.build((None, 12))
+        assert not virtual_variables(frozen) and not frozen.trainable_variables
         model.compile(keras.optimizers.Adam(0.01), "mse", metrics=["mae"])
         model.fit(np.ones((8, 12)), np.zeros((8, 4)), verbose=0)
     virtual = {v.path.split("/", 1)[1] for v in virtual_variables(model)}

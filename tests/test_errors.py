@@ -7,7 +7,13 @@ from keras import layers, ops
 from models import TwoLayers, mlp
 
 import smh
-from smh.errors import ArgumentError, PoolExhaustedError, SelectionError, UnbuiltModelError
+from smh.errors import (
+    ArgumentError,
+    GraphModeError,
+    PoolExhaustedError,
+    SelectionError,
+    UnbuiltModelError,
+)
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -43,6 +49,12 @@ WRONG = {
     ),
     "target too large": ({"target_params": 10**6}, ArgumentError, "more than the 387 that"),
     "target no integer": ({"target_params": 1.5}, ArgumentError, "a whole number, got 1.5"),
+    "seed no integer": (
+        {"fraction": 0.5, "seed": 1.5},
+        ArgumentError,
+        "seed must be .*1.5",
+    ),
+    "seed negative": ({"fraction": 0.5, "seed": -1}, ArgumentError, "at least 0 or None, got -1"),
     "bad regex": (
         {"fraction": 0.5, "apply_to": "(kernel"},
         ArgumentError,
@@ -168,3 +180,9 @@ def test_a_constructor_error_names_the_variable_factory_argument():
         smh.VariableFactory("pool", ".*")
     with pytest.raises(ArgumentError, match="is not a regular expression"):
         smh.VariableFactory(pool(), "*")
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="works there")
+def test_the_creator_scope_says_that_it_is_tensorflows():
+    with pytest.raises(GraphModeError, match="Use smh.compress"):
+        smh.VariableFactory(pool(), ".*").custom_getter_tf2  # noqa: B018

@@ -48,6 +48,8 @@ def request_behind(kwargs: dict[str, Any]) -> Request | None:
     enclosing = [s.caller for s in _name_scopes() if isinstance(s.caller, keras.Layer)]
     if not enclosing or isinstance(enclosing[-1], (Source, keras.metrics.Metric)):
         return None
+    if not enclosing[-1].trainable:
+        return None  # a frozen layer's variables are made trainable first and frozen after
     return Request(variable, enclosing, _tracking_layer(enclosing[-1], variable))
 
 

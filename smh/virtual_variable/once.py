@@ -64,9 +64,12 @@ def _computed(layer: keras.Layer):
     # A rematerialised layer runs under `tf.recompute_grad` or `jax.checkpoint`, which pass no
     # gradient to tensors from outside (TensorFlow) or keep them alive: compute anew inside.
     outer = None if getattr(layer, "_remat_mode", None) is not None else _values.get()
-    known = outer or {}
+    known = {} if outer is None else outer
     missing = [v for v in virtuals_below(layer) if id(v) not in known]
-    computed = _compute(missing, caller=layer) if missing else {}
+    if not missing and outer is not None:
+        yield
+        return
+    computed = _compute(missing, caller=layer)
     _add_penalties(layer, missing, computed)
     token = _values.set({**known, **computed})
     try:
