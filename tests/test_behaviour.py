@@ -468,6 +468,39 @@ def test_tensorflow_checkpoint_stores_the_factors_only(tmp_path):
 
 
 @tensorflow_only
+@pytest.mark.parametrize("how", ["export", "saved_model.save"])
+def test_a_saved_model_runs_without_smh_and_keeps_the_factors(how, tmp_path):
+    import subprocess
+    import sys
+
+    import tensorflow as tf
+
+    model = smh.compress(mlp(width=400, inputs=300), 0.05)
+    x = np.random.default_rng(0).normal(size=(4, 300)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    if how == "export":
+        model.export(tmp_path / "saved", verbose=False)
+    else:
+        model.serve = tf.function(
+            lambda x: model(x), input_signature=[tf.TensorSpec((None, 300), "float32")]
+        )
+        tf.saved_model.save(model, str(tmp_path / "saved"))
+    code = (
+        "import sys, numpy as np, tensorflow as tf; folder = sys.argv[1]; "
+        "model = tf.saved_model.load(folder + '/saved'); "
+        "np.save(folder + '/y.npy', model.serve(np.load(folder + '/x.npy'))); "
+        "assert 'smh' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+    np.testing.assert_allclose(
+        np.load(tmp_path / "y.npy"), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5
+    )
+    size = sum(p.stat().st_size for p in (tmp_path / "saved").rglob("*") if p.is_file())
+    dense = 4 * 300 * 400
+    assert 4 * model.count_params() < size < 4 * model.count_params() + 100_000 < dense
+
+
+@tensorflow_only
 def test_raw_tf_variables_are_warned_about():
     import tensorflow as tf
 

@@ -92,7 +92,10 @@ class VirtualVariable(keras.Variable):
         return []
 
     def _write_object_proto(self, proto, options):
-        del proto, options
+        # In a SavedModel it is a plain object: the functions read the factors.
+        del options
+        proto.user_object.identifier = "_generic_user_object"
+        proto.user_object.version.producer = proto.user_object.version.min_consumer = 1
 
 
 def virtualize(variable: keras.Variable, parametrization: Parametrization) -> VirtualVariable:
