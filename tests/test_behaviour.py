@@ -531,6 +531,27 @@ def test_rematerialised_layers_get_their_gradients():
     assert all(g is not None and np.abs(g.numpy()).max() > 0 for g in gradients)
 
 
+@pytest.mark.backend_agnostic
+@pytest.mark.skipif(
+    keras.backend.backend() == "tensorflow",
+    reason="Keras 3.15 rematerialises no layer inside a tf.function, dense or not",
+)
+@pytest.mark.parametrize("whole_model", [True, False])
+def test_rematerialised_models_train_and_are_penalised_once(whole_model):
+    with keras.RematScope(mode="full"):
+        model = sequential_with_l2(0.1)
+    if not whole_model:
+        model = keras.Sequential([keras.Input((12,)), *model.layers])
+    smh.compress(model, 0.5)
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x, y = data()
+    error = np.mean((model.predict(x, verbose=0) - y) ** 2)
+    penalty = 0.1 * sum(float((numpy_of(layer.kernel) ** 2).sum()) for layer in model.layers)
+    loss = model.evaluate(x, y, verbose=0)
+    assert loss == pytest.approx(error + penalty, rel=1e-3)
+    assert falls(model.fit(x, y, epochs=5, verbose=0).history["loss"])
+
+
 @tensorflow_only
 def test_a_tf_while_loop_around_a_compressed_model():
     import tensorflow as tf

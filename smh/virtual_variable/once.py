@@ -42,6 +42,7 @@ def wrap_call(layer: keras.Layer, virtuals: Sequence[Any]) -> None:
     """
     if "_smh_virtuals" not in layer.__dict__:
         layer.__dict__["call"] = _computing_first(layer, layer.call)
+        layer.__dict__["rematerialized_call"] = _rematerializing_anew(layer)
     layer.__dict__["_smh_virtuals"] = tuple(virtuals)
 
 
@@ -59,18 +60,41 @@ def _computing_first(layer: keras.Layer, call: Callable) -> Callable:
     return computing_call
 
 
+def _rematerializing_anew(layer: keras.Layer) -> Callable:
+    """Gives each rematerialised call a function of its own.
+
+    Relies on: Keras passes `layer.call` to `jax.checkpoint`, which caches traces by the function's
+    identity. A bound method is a new object each time; the wrapper above would be the same one,
+    and the cached trace of an earlier call holds values that are gone.
+    """
+
+    def rematerialized_call(call, *args, **kwargs):
+        # Out here, because a loss that is added inside would leak from the rematerialised trace.
+        known = _values.get() or {}
+        penalised = [v for v in virtuals_below(layer) if v.regularizer and id(v) not in known]
+        _add_penalties(layer, penalised, _compute(penalised, caller=layer))
+
+        def call_once(*a, **k):
+            return call(*a, **k)
+
+        return type(layer).rematerialized_call(layer, call_once, *args, **kwargs)
+
+    return rematerialized_call
+
+
 @contextlib.contextmanager
 def _computed(layer: keras.Layer):
     # A rematerialised layer runs under `tf.recompute_grad` or `jax.checkpoint`, which pass no
     # gradient to tensors from outside (TensorFlow) or keep them alive: compute anew inside.
-    outer = None if getattr(layer, "_remat_mode", None) is not None else _values.get()
-    known = {} if outer is None else outer
+    anew = getattr(layer, "_remat_mode", None) is not None
+    known = {} if anew else (_values.get() or {})
     missing = [v for v in virtuals_below(layer) if id(v) not in known]
-    if not missing and outer is not None:
+    if not missing:
         yield
         return
     computed = _compute(missing, caller=layer)
-    _add_penalties(layer, missing, computed)
+    if not anew:
+        _add_penalties(layer, missing, computed)
     token = _values.set({**known, **computed})
     try:
         yield
