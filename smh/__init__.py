@@ -23,6 +23,9 @@ _HOME = {
     "VirtualVariable": "smh.virtual_variable",
 }
 
+# Modules that are used by name: `smh.variable_pool.ProductVariablePool`, `smh.zoo.lenet_5`.
+_MODULES = ("datasets", "errors", "plots", "variable_factory", "variable_pool", "zoo")
+
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
@@ -40,10 +43,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"smh.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'smh' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOME[name]), name)
 
 
 def __dir__():
-    return sorted(__all__)
+    return sorted([*__all__, *_MODULES])

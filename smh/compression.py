@@ -91,7 +91,7 @@ def compress(
     Example:
         >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300)])
         >>> smh.compress(model, fraction=0.1).count_params()
-        23477
+        23581
 
     Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
     """

@@ -126,5 +126,7 @@ def test_the_face_is_listed_by_hand_and_complete():
     public = {name for name in smh.__all__ if not name.startswith("_")}
     assert not {room(path) for path in modules()} & public  # no module hides a function
     assert set(dir(smh)) >= public
+    assert smh.variable_factory.VariableFactory is smh.VariableFactory
+    assert callable(smh.zoo.lenet_5)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         smh.nothing  # noqa: B018

@@ -1,0 +1,54 @@
+"""The examples in the docstrings run, and print what they say where they say it."""
+
+import contextlib
+import doctest
+import importlib
+import io
+from types import SimpleNamespace
+
+import keras
+import pytest
+from models import mlp
+
+import smh
+
+MODULES = [
+    "compression",
+    "datasets",
+    "materialization",
+    "plots",
+    "pool_base",
+    "size_report",
+    "variable_factory",
+    "zoo.lenet",
+]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="shows TensorFlow's shapes")
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(f"smh.{name}")
+    found = [test for test in doctest.DocTestFinder().find(module) if test.examples]
+    assert found
+    for test in found:
+        rows = [
+            SimpleNamespace(bytes=size, accuracy=0.9, fraction=fraction)
+            for size, fraction in ((1000, None), (100, 0.1))
+        ]
+        names = vars(smh.variable_factory) | {
+            "keras": keras,
+            "smh": smh,
+            "tf": tf,
+            "model": mlp(width=300),
+            "rows": rows,
+            "ProductVariablePool": smh.ProductVariablePool,
+        }
+        for example in test.examples:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(example.source, test.name, "single"), names)
+            if example.want:
+                assert printed.getvalue() == example.want, test.name
