@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from smh.errors import ArgumentError, UnbuiltModelError
 from smh.virtual_variable import own_layers, own_variables
@@ -52,10 +53,11 @@ def _copy(old: keras.Layer, new: keras.Layer, model: keras.Model) -> None:
             _differs(model, f"weights of shapes {shapes[1]} in '{new.name}'", str(shapes[0]))
         )
     for source, target in zip(sources, targets, strict=True):
-        target.assign(source.value)
+        # Copies: on JAX an assigned array is shared, and a training step deletes what it updates.
+        target.assign(np.array(keras.ops.convert_to_numpy(source.value)))
         target.trainable = source.trainable
     for source, target in zip(old._seed_generators, new._seed_generators, strict=True):
-        target.state.assign(source.state.value)
+        target.state.assign(np.array(keras.ops.convert_to_numpy(source.state.value)))
     new._trainable = old.trainable
 
 

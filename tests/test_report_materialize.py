@@ -36,7 +36,9 @@ def test_materialize_predicts_the_same_and_has_no_smh_inside(case):
     dense = case.build()
     assert [tuple(v.shape) for v in plain.weights] == [tuple(v.shape) for v in dense.weights]
     plain.compile("adam", "mse")
+    before = model.predict(x, verbose=0)
     plain.fit(x, y, verbose=0)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), before)  # nothing is shared
 
 
 def test_materialize_keeps_lambda_layers_frozen_layers_and_seeds():
