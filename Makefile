@@ -10,18 +10,21 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed.stamp
+TORCH_STAMP := $(VENV)/torch.stamp
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-all test-jax lint figures
+.PHONY: help setup demo test test-all test-jax test-torch lint figures growth
 
 help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
 	@echo "make demo      trains LeNet-5 dense and compressed; writes out/demo/"
 	@echo "make test      the tests, without the slow ones"
-	@echo "make test-all  all tests, and test-jax"
+	@echo "make test-all  all tests, test-jax and test-torch"
 	@echo "make test-jax  the backend-agnostic tests, on JAX"
+	@echo "make test-torch  the same on PyTorch, which it installs first"
 	@echo "make lint      ruff and mypy"
 	@echo "make figures   the pictures of the documentation, in docs/images/"
+	@echo "make growth    the picture of the growth benchmark; some 20 minutes, 12 GB of memory"
 
 setup: $(STAMP)
 
@@ -39,11 +42,19 @@ demo: setup
 test: setup
 	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-test-all: setup test-jax
+test-all: setup test-jax test-torch
 	$(PYTEST) $(PYTEST_ARGS)
 
 test-jax: setup
 	KERAS_BACKEND=jax $(PYTEST) -m backend_agnostic $(PYTEST_ARGS)
+
+# By itself: PyTorch is large, and nothing else here needs it.
+$(TORCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[torch]'
+	@touch $@
+
+test-torch: $(TORCH_STAMP)
+	KERAS_BACKEND=torch $(PYTEST) -m backend_agnostic $(PYTEST_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -53,3 +64,9 @@ lint: setup
 figures: demo
 	mkdir -p docs/images
 	cp out/demo/accuracy_size.png docs/images/
+
+# Apart from `figures`, because it takes long and much memory.
+growth: setup
+	mkdir -p docs/images
+	$(BIN)/python benchmarks/growth.py --weights 1e6 1e7 1e8 5e8 --steps 1 \
+		--csv benchmarks/growth.csv --plot docs/images/growth.png

@@ -1,4 +1,4 @@
-"""Trains LeNet-5 on handwritten digits: dense, and from fewer and fewer numbers.
+"""Trains LeNet-5 on handwritten digits: dense, from fewer and fewer numbers, and from low-bit ones.
 
 Run it with `make demo`, or `python examples/demo.py --help`. It needs no download and writes
 `table.csv` and `accuracy_size.png`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import operator
 import tempfile
 import time
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +28,8 @@ from smh.errors import ArgumentError
 from smh.zoo import lenet_5
 
 FRACTIONS = (0.5, 0.25, 0.1, 0.05, 0.02)
+BITS = 4
+FLOAT_SHARE = 0.6  # of the epochs, before the factors are rounded
 BATCH = 32
 TIMED_STEPS = 30
 FIRST_STEPS = 5  # these trace and warm up, and are left out of the step time
@@ -38,14 +41,30 @@ SMH_RATE = 1e-2
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One of the models that are compared: dense if `fraction` is `None`."""
+
+    fraction: float | None = None
+    bits: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in the table."""
+        if self.fraction is None:
+            return "dense"
+        return f"smh f={self.fraction:g}" + (f" {self.bits}-bit" if self.bits else "")
+
+
+@dataclass(frozen=True)
 class Result:
     """What was measured of one model; one line of the table."""
 
     model: str
     fraction: float | None
+    bits: int | None  # of the factors, if they are rounded
     variables: int  # numbers that training changes
     share: float  # of the dense model's
-    bytes: int  # of the file that `save_weights` writes
+    bytes: int  # of the file that `save_weights` writes; with rounded factors, `smh.save`
     accuracy: float  # on the test images, of a model that was loaded from that file
     step_ms: float
 
@@ -79,9 +98,8 @@ def rate_schedule(peak: float, steps: int) -> keras.optimizers.schedules.Learnin
     )
 
 
-def train(model, fraction, data: Dataset, epochs: int, seed: int, bar: Bar) -> None:
-    """The same for all models but for the peak rate."""
-    keras.utils.set_random_seed(seed)  # the same order of the images for all
+def prepare(model, fraction, data: Dataset, epochs: int) -> None:
+    """Compiles: the same for all models but for the peak rate."""
     steps = epochs * math.ceil(len(data.x_train) / BATCH)
     peak = DENSE_RATE if fraction is None else SMH_RATE
     model.compile(
@@ -89,21 +107,48 @@ def train(model, fraction, data: Dataset, epochs: int, seed: int, bar: Bar) -> N
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+
+
+def train(model, data: Dataset, first: int, last: int, seed: int, bar: Bar) -> None:
+    """Trains from epoch `first` to epoch `last`."""
+    keras.utils.set_random_seed(seed + first)  # the same order of the images for all
     model.fit(
-        data.x_train, data.y_train, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[bar]
+        data.x_train,
+        data.y_train,
+        batch_size=BATCH,
+        initial_epoch=first,
+        epochs=last,
+        verbose=0,
+        callbacks=[bar],
     )
 
 
-def save_and_load(model, fraction, seed: int) -> tuple[keras.Model, int]:
-    """Writes the weights, reads them into another model, and returns it and the file's bytes.
+def copy_state(source, target) -> None:
+    """Lets `target` go on where `source` is: all variables, and those of the optimizer."""
+    for model in (source, target):
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+    for name in ("variables", "optimizer.variables"):
+        get = operator.attrgetter(name)
+        for old, new in zip(get(source), get(target), strict=True):
+            new.assign(old)
 
-    The file is written from a model that was never compiled: else the optimizer's slots, two
-    numbers for each that is trained, would be in it. The reader starts from other numbers.
+
+def save_and_load(model, variant: Variant, seed: int) -> tuple[keras.Model, int]:
+    """Writes the model, reads it again, and returns what was read and the file's bytes.
+
+    Rounded factors go into a file of `smh.save`. The others go into Keras' weights file, from a
+    model that was never compiled: else the optimizer's slots, two numbers for each that is trained,
+    would be in it; and into a model that starts from other numbers.
     """
-    bare, loaded = make(fraction, seed), make(fraction, seed + 1)
-    bare.set_weights(model.get_weights())
     with tempfile.TemporaryDirectory() as folder:
+        if variant.bits:
+            path = Path(folder) / "model.smh"
+            smh.save(model, path, rest="float16")
+            return smh.load(path), path.stat().st_size
+        bare, loaded = make(variant.fraction, seed), make(variant.fraction, seed + 1)
         path = Path(folder) / "model.weights.h5"
+        bare.set_weights(model.get_weights())
         bare.save_weights(path)
         loaded.load_weights(path)
         return loaded, path.stat().st_size
@@ -135,28 +180,48 @@ def step_times(models, data: Dataset) -> list[float]:
 
 
 def train_all(models, data: Dataset, epochs: int, seed: int, console: Console) -> None:
-    """Trains the models one after the other, each behind a progress bar."""
+    """Trains the models one after the other, each behind a progress bar.
+
+    One with rounded factors goes on from where the float one of its fraction was after the first
+    part of the epochs, as it would in a run of its own.
+    """
     columns = (
-        TextColumn("{task.description:<12}"),
+        TextColumn("{task.description:<16}"),
         BarColumn(bar_width=24),
         TextColumn("epoch {task.fields[epoch]:>2}/" + str(epochs)),
         TextColumn("train accuracy {task.fields[accuracy]:>6}"),
         TimeElapsedColumn(),
     )
-    steps = epochs * math.ceil(len(data.x_train) / BATCH)
+    steps, middle = math.ceil(len(data.x_train) / BATCH), int(FLOAT_SHARE * epochs)
     with Progress(*columns, console=console) as progress:
-        for fraction, model in models.items():
-            task = progress.add_task(name_of(fraction), total=steps, epoch=0, accuracy="-")
-            train(model, fraction, data, epochs, seed, Bar(progress, task))
+
+        def bar(variant, first):
+            total = steps * (epochs - first)
+            return Bar(
+                progress, progress.add_task(variant.name, total=total, epoch=0, accuracy="-")
+            )
+
+        for variant in [variant for variant in models if not variant.bits]:
+            model, own_bar = models[variant], bar(variant, 0)
+            prepare(model, variant.fraction, data, epochs)
+            train(model, data, 0, middle, seed, own_bar)
+            for rounded in [v for v in models if v.bits and v.fraction == variant.fraction]:
+                prepare(models[rounded], rounded.fraction, data, epochs)
+                copy_state(model, models[rounded])
+                smh.quantize_factors(models[rounded], rounded.bits)
+            train(model, data, middle, epochs, seed, own_bar)
+        for variant in [variant for variant in models if variant.bits]:
+            train(models[variant], data, middle, epochs, seed, bar(variant, middle))
 
 
-def measure(model, fraction, data: Dataset, seed: int, step_ms: float) -> Result:
+def measure(model, variant: Variant, data: Dataset, seed: int, step_ms: float) -> Result:
     """Measures one trained model."""
-    loaded, size = save_and_load(model, fraction, seed)
+    loaded, size = save_and_load(model, variant, seed)
     report = smh.report(loaded)
     return Result(
-        model=name_of(fraction),
-        fraction=fraction,
+        model=variant.name,
+        fraction=variant.fraction,
+        bits=variant.bits,
         variables=report.trained_params,
         share=report.trained_params / report.original_params,
         bytes=size,
@@ -165,22 +230,18 @@ def measure(model, fraction, data: Dataset, seed: int, step_ms: float) -> Result
     )
 
 
-def run(fractions, data: Dataset, epochs: int, seed: int, console: Console) -> list[Result]:
-    """Trains and measures the dense model and one per fraction."""
+def run(fractions, bits, data: Dataset, epochs: int, seed: int, console: Console) -> list[Result]:
+    """Trains and measures the dense model, and one per fraction and per bits."""
+    variants = [Variant(), *(Variant(f, b) for b in (None, *bits) for f in fractions)]
     # All are built first, so that a fraction that cannot work fails before minutes of training.
-    models = {fraction: make(fraction, seed) for fraction in (None, *fractions)}
+    models = {variant: make(variant.fraction, seed) for variant in variants}
     train_all(models, data, epochs, seed, console)
     # The rate has fallen to zero by now: the timed steps change no weight.
     times = step_times(models.values(), data)
     return [
-        measure(model, fraction, data, seed, step_ms)
-        for (fraction, model), step_ms in zip(models.items(), times, strict=True)
+        measure(model, variant, data, seed, step_ms)
+        for (variant, model), step_ms in zip(models.items(), times, strict=True)
     ]
-
-
-def name_of(fraction: float | None) -> str:
-    """What the model is called in the table."""
-    return "dense" if fraction is None else f"smh f={fraction:g}"
 
 
 def as_table(results: list[Result], data: Dataset) -> Table:
@@ -201,7 +262,10 @@ def as_table(results: list[Result], data: Dataset) -> Table:
             f"{row.step_ms:.1f}",
         )
     images = len(data.y_test)
-    table.caption = f"one seed; {images} test images, one is {1 / images:.2%}; float32 in HDF5"
+    table.caption = (
+        f"one seed; {images} test images, one is {1 / images:.2%}; float32 in HDF5, low bits "
+        "entropy-coded"
+    )
     table.caption_justify = "left"
     return table
 
@@ -220,6 +284,7 @@ def parse(arguments=None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for the results")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--fractions", type=float, nargs="*", default=FRACTIONS)
+    parser.add_argument("--bits", type=int, nargs="*", default=[BITS], help="of rounded factors")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.epochs < 1:
@@ -233,7 +298,7 @@ def main() -> None:
     console = Console()
     data = digits(seed=options.seed)
     try:
-        results = run(options.fractions, data, options.epochs, options.seed, console)
+        results = run(options.fractions, options.bits, data, options.epochs, options.seed, console)
     except ArgumentError as error:
         parser.error(str(error))
     options.out.mkdir(parents=True, exist_ok=True)

@@ -7,12 +7,21 @@ modules without Keras (`smh.index_store`) stay without it.
 import importlib
 from typing import TYPE_CHECKING
 
+from smh import keras_files as _keras_files
+
 __version__ = "0.1.0"
 
 _HOME = {
     "compress": "smh.compression",
     "materialize": "smh.materialization",
+    "deploy": "smh.deployment",
+    "inspect": "smh.inspection",
+    "save": "smh.artifact",
+    "load": "smh.artifact",
+    "load_weights": "smh.artifact",
+    "export": "smh.exporting",
     "report": "smh.size_report",
+    "quantize_factors": "smh.quantization",
     "SizeReport": "smh.size_report",
     "Modifier": "smh.modifiers",
     "VariableFactory": "smh.variable_factory",
@@ -24,15 +33,32 @@ _HOME = {
 }
 
 # Modules that are used by name: `smh.variable_pool.ProductVariablePool`, `smh.zoo.lenet_5`.
-_MODULES = ("datasets", "errors", "plots", "variable_factory", "variable_pool", "zoo")
+_MODULES = (
+    "runtime",
+    "data_parallel",
+    "datasets",
+    "errors",
+    "plots",
+    "quantization",
+    "variable_factory",
+    "variable_pool",
+    "zoo",
+)
 
 __all__ = [*_HOME, "__version__"]
 
 if TYPE_CHECKING:
+    from smh.artifact import load as load
+    from smh.artifact import load_weights as load_weights
+    from smh.artifact import save as save
     from smh.compression import compress as compress
+    from smh.deployment import deploy as deploy
+    from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType
+    from smh.inspection import inspect as inspect
     from smh.materialization import materialize as materialize
     from smh.modifiers import Modifier as Modifier
+    from smh.quantization import quantize_factors as quantize_factors
     from smh.size_report import SizeReport as SizeReport
     from smh.size_report import report as report
     from smh.variable_factory import VariableFactory as VariableFactory
@@ -52,3 +78,6 @@ def __getattr__(name: str):
 
 def __dir__():
     return sorted([*__all__, *_MODULES])
+
+
+_keras_files.register_with_keras()  # so that Keras can load compressed models from its files

@@ -11,21 +11,30 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.errors import ArgumentError, SelectionError, SmhWarning, UnbuiltModelError
+from smh.errors import (
+    ArgumentError,
+    DeployedModelError,
+    SelectionError,
+    SmhWarning,
+    UnbuiltModelError,
+)
 from smh.modifiers import Modifier, as_modifier, initial_std_modifier
 from smh.pool_shape import choose_sides, too_small
-from smh.pool_slice import PoolSlice, check_shape
+from smh.pool_slice import PoolSlice, check_shape, check_size
 from smh.selection import make_matcher
 from smh.typing import Selector
 from smh.variable_pool import ProductVariablePool, VariablePool
 from smh.virtual_variable import (
     attach,
+    creation_scope,
     in_creation_order,
     own_layers,
     virtual_variables,
     wrap_calls,
 )
-from smh.virtual_variable.raw_variables import raw_variables
+from smh.virtual_variable.deploying import is_deployed
+from smh.virtual_variable.raw_variables import is_torch_module, raw_variables
+from smh.virtual_variable.training_state import reset_training
 from smh.weight_spec import FLOATS, WeightSpec, std_of
 
 
@@ -96,6 +105,7 @@ def compress(
     Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
     """
     _check_is_built(model)
+    _check_is_not_deployed(model)
     modifier = as_modifier(modifier)
     matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
     selected = _select(model, matches, make_matcher(exclude or [], "exclude"))
@@ -105,16 +115,20 @@ def compress(
     else:
         _check_own_pool(pool, selected, fraction, target_params, seed)
     _check_modifier(modifier, selected)
+    existing_factors = pool.core_variables if pool.built else []
+    scope = creation_scope([item.variable for item in selected], existing_factors)
     _warn_about_raw_variables(model)
 
-    pool.core_variables  # noqa: B018  (builds the factors before anything is changed)
-    slices = [
-        PoolSlice(item.spec, pool, pool.allocate(item.spec.shape), modifier) for item in selected
-    ]
-    for item, pool_slice in zip(selected, slices, strict=True):
-        attach(list(item.owners), item.variable, pool_slice)
-    wrap_calls(model)
-    _reset_training(model)
+    with scope:
+        pool.core_variables  # noqa: B018  (builds the factors before anything is changed)
+        slices = [
+            PoolSlice(item.spec, pool, pool.allocate(item.spec.shape), modifier)
+            for item in selected
+        ]
+        for item, pool_slice in zip(selected, slices, strict=True):
+            attach(list(item.owners), item.variable, pool_slice)
+        wrap_calls(model)
+        reset_training(model)
     return model
 
 
@@ -136,16 +150,27 @@ def _check_is_built(model: Any) -> None:
         )
 
 
+def _check_is_not_deployed(model: keras.Layer) -> None:
+    if is_deployed(model):
+        raise DeployedModelError(
+            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before compressing "
+            "more of it."
+        )
+
+
 def _select(model, apply_to, exclude) -> list[Selected]:
     variables: dict[int, keras.Variable] = {}
     owners: dict[int, list[keras.Layer]] = {}
+    unread: set[int] = set()
     for layer in own_layers(model):
         for variable in layer._trainable_variables:
+            if is_torch_module(layer):
+                unread.add(id(variable))
             variables[id(variable)] = variable
             owners.setdefault(id(variable), []).append(layer)
 
     def wanted(variable):
-        if not variable.trainable or variable._dtype not in FLOATS:
+        if not variable.trainable or variable._dtype not in FLOATS or id(variable) in unread:
             return False
         if exclude(variable.path, variable.name, variable):
             return False
@@ -163,6 +188,7 @@ def _select(model, apply_to, exclude) -> list[Selected]:
                 f"'{item.variable.path}' is a {type(item.variable).__name__}, not a plain "
                 "keras.Variable, and cannot be made virtual. Leave it out with `exclude=`."
             )
+        check_size(item.spec)
     return selected
 
 
@@ -255,6 +281,13 @@ def _check_modifier(modifier: Modifier, selected) -> None:
 
 def _warn_about_raw_variables(model) -> None:
     for layer in own_layers(model):
+        if is_torch_module(layer):
+            warnings.warn(
+                f"Layer '{layer.name}' wraps a PyTorch module, which reads its own parameters, so "
+                "they stay dense. Use Keras layers for what is to be compressed.",
+                SmhWarning,
+                stacklevel=3,
+            )
         for name in raw_variables(layer):
             warnings.warn(
                 f"Layer '{layer.name}' holds the raw tf.Variable '{name}', which Keras does not "
@@ -262,17 +295,6 @@ def _warn_about_raw_variables(model) -> None:
                 SmhWarning,
                 stacklevel=3,
             )
-
-
-def _reset_training(model) -> None:
-    """Drops the compiled functions, and the optimizer's state for variables that are gone."""
-    for layer in own_layers(model):
-        if not isinstance(layer, keras.Model):
-            continue
-        layer.train_function = layer.test_function = layer.predict_function = None
-        optimizer = getattr(layer, "optimizer", None)
-        if optimizer is not None and optimizer.built:
-            layer.optimizer = type(optimizer).from_config(optimizer.get_config())
 
 
 def _numbers(selected) -> int:

@@ -29,8 +29,20 @@ class VirtualVariableError(SmhError, TypeError):
     """An operation needs stored numbers, and a virtual variable stores none."""
 
 
+class DeployedModelError(SmhError, RuntimeError):
+    """An operation needs a model that trains, and the model is deployed."""
+
+
 class GraphModeError(SmhError, RuntimeError):
-    """A TF1 function was called outside a graph, or a Keras one inside."""
+    """A TF1 function was called outside a graph or without TensorFlow, or a Keras one inside."""
+
+
+class MissingPackageError(SmhError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
+
+
+class ArtifactError(SmhError, ValueError):
+    """A file, or a part of one, is not what the format says; the message names the place."""
 
 
 class SmhWarning(UserWarning):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import numbers
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, ArtifactError
 
 Initializer = Callable[..., Any]
 
@@ -57,12 +58,13 @@ def with_stddev(initializer: Any, stddev: float, seed: int | None) -> Initialize
     raise ArgumentError(f"initializer must be an initializer class or object, got {initializer!r}.")
 
 
+@keras.saving.register_keras_serializable(package="smh")
 class UnitRows(keras.initializers.Initializer):
     """Gaussian rows `[n, m]`, each scaled to length 1."""
 
     def __init__(self, seed: int | None = None):
         self.seed = seed
-        self._normal = keras.initializers.RandomNormal(1.0, seed=seed)
+        self._normal = keras.initializers.RandomNormal(stddev=1.0, seed=seed)
 
     def __call__(self, shape, dtype=None):
         """Returns an array of `shape` whose last axis has norm 1."""
@@ -87,3 +89,38 @@ def balanced_factors(
     """
     right = keras.initializers.Orthogonal(gain=stddev * math.sqrt(cols), seed=seeds[1])
     return UnitRows(seeds[0]), right
+
+
+_OTHERWISE = {
+    "module": "keras.initializers",
+    "class_name": "RandomNormal",
+    "config": {"mean": 0.0, "stddev": 1.0, "seed": None},
+    "registered_name": None,
+}
+
+
+def describe_initializer(initializer: Any) -> dict[str, Any]:
+    """Returns an entry for an initializer, or for a normal one where that has no name in a file.
+
+    Only a model that is made again without its values needs it, so it is not worth an error.
+    """
+    if isinstance(initializer, keras.initializers.Initializer):
+        try:
+            entry = json.loads(json.dumps(keras.saving.serialize_keras_object(initializer)))
+            entry.pop("shared_object_id", None)
+            keras.saving.deserialize_keras_object(entry)
+            return entry
+        except (TypeError, ValueError, NotImplementedError):
+            pass
+    return {**_OTHERWISE}
+
+
+def make_initializer(entry: Any) -> Initializer:
+    """Makes the initializer that `describe_initializer` described; raises `ArtifactError`."""
+    try:
+        made = keras.saving.deserialize_keras_object(entry)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{entry!r:.200} is no initializer: {error}") from error
+    if not isinstance(made, keras.initializers.Initializer):
+        raise ArtifactError(f"{entry!r:.200} is no initializer.")
+    return made

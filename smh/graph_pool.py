@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from smh.errors import GraphModeError
-from smh.index_store import PADDING_VALUE, Slot
+from smh.errors import ArgumentError, GraphModeError
+from smh.index_store import MOST_ELEMENTS, PADDING_VALUE, Slot
 from smh.typing import Tensor
 from smh.variable_pool import VariablePool
 
@@ -43,6 +43,11 @@ class GraphPool:
     """
 
     def __init__(self, pool: VariablePool, getter: Callable, use_resource: bool | None):
+        if pool.pool_size > MOST_ELEMENTS:
+            raise ArgumentError(
+                f"In a TF1 graph a pool is computed at once, so it can have at most "
+                f"{MOST_ELEMENTS:,} (2^31 - 1) entries, got {pool.pool_size:,}. Use several pools."
+            )
         self.graph = _home_graph()
         self.given: dict[str, Tensor] = {}
         self._pool = pool

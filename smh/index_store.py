@@ -32,6 +32,20 @@ class Slot:
     padding: int = 0
 
 
+# The most elements of one tensor: backends index them by int32 in many places. A pool may have more
+# entries, because it is computed in blocks.
+MOST_ELEMENTS = 2**31 - 1
+
+
+def check_length(length: int) -> None:
+    """Raises if one weight of `length` elements is too large to be computed."""
+    if length > MOST_ELEMENTS:
+        raise ArgumentError(
+            f"A weight of {length:,} elements is too large for a pool: at most {MOST_ELEMENTS:,} "
+            "(2^31 - 1) can be computed as one tensor. Leave it dense, or split the layer."
+        )
+
+
 class IndexStoreType(enum.Enum):
     """What happens when more is asked for than the pool holds."""
 
@@ -55,6 +69,7 @@ class IndexStore(abc.ABC):
         length = int(length)
         if length < 0:
             raise ArgumentError(f"A slot needs a length of at least 0, got {length}.")
+        check_length(length)
         self.check(length)
         slot = self.slot_at(self.position, length)
         self.position = self._advance(self.position + length)
@@ -142,6 +157,11 @@ def make_index_store(kind: IndexStoreType | str, size: int) -> IndexStore:
         raise ArgumentError(f"index_store_type must be one of {names}, got {kind!r}.") from None
 
 
+def kind_of(store: IndexStore) -> IndexStoreType:
+    """Returns the kind that `make_index_store` makes such a store from."""
+    return next(kind for kind, cls in _STORES.items() if type(store) is cls)
+
+
 @dataclass(frozen=True)
 class CutPlan:
     """How to cut a range of the flat pool once, so that every slot is a run of whole pieces.
@@ -156,6 +176,26 @@ class CutPlan:
     stop: int
     sizes: tuple[int, ...]
     runs: tuple[tuple[tuple[int, int], ...], ...]
+
+    def blocks(self, most: int) -> list[tuple[int, int]]:
+        """Half-open runs of pieces that are computed together, of at most `most` entries each.
+
+        A piece that is longer is a block of its own. Pieces that no slot needs are left out where
+        there is more than one block.
+        """
+        if self.stop - self.start <= most:
+            return [(0, len(self.sizes))]
+        used = {n for run in self.runs for first, last in run for n in range(first, last)}
+        blocks: list[tuple[int, int]] = []
+        room = 0
+        for number in sorted(used):
+            if blocks and blocks[-1][1] == number and self.sizes[number] <= room:
+                blocks[-1] = (blocks[-1][0], number + 1)
+            else:
+                blocks.append((number, number + 1))
+                room = most
+            room -= self.sizes[number]
+        return blocks
 
 
 def plan_cuts(slots: list[Slot], size: int, granularity: int = 1) -> CutPlan:

@@ -8,13 +8,21 @@ named after it (`dense/kernel/scale`), trained and saved.
 from __future__ import annotations
 
 import abc
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+import keras
 import numpy as np
 from keras import ops
 
 from smh.errors import ArgumentError
+from smh.registered import (
+    describe_function,
+    describe_object,
+    find_function,
+    make_object,
+)
 from smh.typing import Shape, Tensor
 from smh.weight_spec import WeightSpec
 
@@ -25,6 +33,7 @@ class Modifier(abc.ABC):
     Example:
         A weight that is a learned mixture of itself and its sign::
 
+            @keras.saving.register_keras_serializable()
             class SignMix(smh.Modifier):
                 def parts(self, spec):
                     return {"mix": np.float32(0.5)}
@@ -42,6 +51,31 @@ class Modifier(abc.ABC):
     def apply(self, tensor: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         """Returns the modified weight; the same shape as `tensor`."""
 
+    def scale(self, parts: Mapping[str, Tensor]) -> Tensor | None:
+        """Returns the number that `apply` multiplies by, if it does nothing else; default `None`.
+
+        A pool can multiply by a number at less cost than `apply` can.
+        """
+        del parts
+        return None
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments, for files that hold a whole model.
+
+        A modifier whose constructor takes arguments has to override it.
+        """
+        if inspect.signature(type(self)).parameters:
+            raise ArgumentError(
+                f"The modifier {type(self).__name__} cannot be saved: its constructor takes "
+                "arguments. Give it a get_config() that returns them as a dict."
+            )
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict):
+        """Makes the modifier again from what `get_config` returned."""
+        return cls(**config)
+
     def __call__(self, tensor: Tensor) -> Tensor:
         """Applies a modifier that owns no variables."""
         spec = WeightSpec("tensor", "tensor", tuple(tensor.shape), "float32", lambda: 1.0)
@@ -53,6 +87,7 @@ class Modifier(abc.ABC):
         return self.apply(tensor, {})
 
 
+@keras.saving.register_keras_serializable(package="smh")
 class FunctionModifier(Modifier):
     """A function of one tensor, without variables."""
 
@@ -64,7 +99,17 @@ class FunctionModifier(Modifier):
         del parts
         return self.function(tensor)
 
+    def get_config(self):
+        """Names the function."""
+        return {"function": describe_function(self.function, "modifier")}
 
+    @classmethod
+    def from_config(cls, config):
+        """Finds the function by its name."""
+        return cls(find_function(config["function"], "modifier"))
+
+
+@keras.saving.register_keras_serializable(package="smh")
 class ScaleModifier(Modifier):
     """Multiplies the weight by one learned number.
 
@@ -85,7 +130,24 @@ class ScaleModifier(Modifier):
         """Returns `scale * tensor`."""
         return tensor * parts[self.name]
 
+    def scale(self, parts):
+        """The learned number."""
+        # A subclass may do more in `apply` than multiply.
+        return parts[self.name] if type(self).apply is ScaleModifier.apply else None
 
+    def get_config(self):
+        """Names the variable, and the function that it starts from."""
+        initial = describe_function(self.initial, "initial value of a ScaleModifier")
+        return {"initial": initial, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """Finds the function by its name."""
+        initial = find_function(config["initial"], "initial value of a ScaleModifier")
+        return cls(initial, config["name"])
+
+
+@keras.saving.register_keras_serializable(package="smh")
 class ChainModifier(Modifier):
     """Applies modifiers one after the other."""
 
@@ -103,6 +165,15 @@ class ChainModifier(Modifier):
             own = {original: parts[name] for name, (original, _) in names.items()}
             tensor = modifier.apply(tensor, own)
         return tensor
+
+    def get_config(self):
+        """Describes each modifier."""
+        return {"modifiers": [describe_object(m, "modifier") for m in self.modifiers]}
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes each modifier again."""
+        return cls(make_object(entry, Modifier, "modifier") for entry in config["modifiers"])
 
     def _named(self, spec):
         taken: set[str] = set()
@@ -129,25 +200,47 @@ def fanout_scale(shape: Shape) -> float:
     return 1.0
 
 
+@keras.saving.register_keras_serializable(package="smh")
 def constant_fanout_scale_modifier(tensor: Tensor) -> Tensor:
     """Multiplies by the fixed `fanout_scale` of the tensor's shape."""
     return tensor * fanout_scale(tuple(tensor.shape))
 
 
+@keras.saving.register_keras_serializable(package="smh")
 def relu_modifier(tensor: Tensor) -> Tensor:
     """Applies `relu`: a non-negative weight."""
     return ops.relu(tensor)
 
 
+@keras.saving.register_keras_serializable(package="smh")
 def sign_fw_modifier(tensor: Tensor) -> Tensor:
     """The sign in the forward pass, the identity in the backward pass: a binary weight."""
     return tensor + ops.stop_gradient(ops.sign(tensor) - tensor)
 
 
+@keras.saving.register_keras_serializable(package="smh")
+def starts_at_fanout_scale(spec: WeightSpec) -> float:
+    """The published initial scale of the weight's shape."""
+    return fanout_scale(spec.shape)
+
+
+@keras.saving.register_keras_serializable(package="smh")
+def starts_at_one(spec: WeightSpec) -> float:
+    """1."""
+    del spec
+    return 1.0
+
+
+@keras.saving.register_keras_serializable(package="smh")
+def starts_at_initial_std(spec: WeightSpec) -> float:
+    """The standard deviation that the layer's own initializer gave."""
+    return spec.initial_std()
+
+
 fanout_scale_modifier = constant_fanout_scale_modifier
-variable_fanout_scale_modifier = ScaleModifier(lambda spec: fanout_scale(spec.shape))
-variable_scale_modifier = ScaleModifier(lambda spec: 1.0)
-initial_std_modifier = ScaleModifier(lambda spec: spec.initial_std())
+variable_fanout_scale_modifier = ScaleModifier(starts_at_fanout_scale)
+variable_scale_modifier = ScaleModifier(starts_at_one)
+initial_std_modifier = ScaleModifier(starts_at_initial_std)
 
 
 def modifier_factory(

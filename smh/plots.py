@@ -12,7 +12,7 @@ from smh.errors import ArgumentError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INK, _QUIET = "#1b4f72", "#555555"
+_INK, _ROUNDED, _QUIET = "#1b4f72", "#b9770e", "#555555"
 
 
 class Measured(Protocol):
@@ -22,6 +22,8 @@ class Measured(Protocol):
         fraction: the fraction that it was compressed to; `None` for the dense model.
         bytes: size of its file.
         accuracy: share of test examples that it gets right, in [0, 1].
+
+    One whose factors are rounded also has `bits`, a whole number.
     """
 
     @property
@@ -41,8 +43,9 @@ def accuracy_against_size(
     """Draws test accuracy against bytes on disk, one point per model, and writes a PNG.
 
     The dense model is a star with a dashed line at its accuracy, the compressed ones are joined
-    dots that bear their fraction. Shapes and line styles tell them apart, so it reads in grey. The
-    accuracy axis spans 5 points at least, so that noise does not look like a result.
+    dots that bear their fraction, those with rounded factors joined squares, one line for each
+    number of bits. Shapes and line styles tell them apart, so it reads in grey. The accuracy axis
+    spans 5 points at least, so that noise does not look like a result.
 
     Args:
         rows: the measured models, in any order; at most one of them dense.
@@ -64,7 +67,11 @@ def accuracy_against_size(
     figure = _figure()
     axes = figure.add_subplot()
     _draw_dense(axes, [row for row in rows if row.fraction is None])
-    _draw_compressed(axes, [row for row in rows if row.fraction is not None])
+    compressed = [row for row in rows if row.fraction is not None]
+    _draw_compressed(axes, [r for r in compressed if not _bits(r)], "o-", _INK, "smh, by fraction")
+    for bits in sorted({_bits(row) for row in compressed} - {0}, reverse=True):
+        rounded = [row for row in compressed if _bits(row) == bits]
+        _draw_compressed(axes, rounded, "s:", _ROUNDED, f"smh, {bits}-bit factors")
     if test_examples is not None:
         _draw_errors(axes, rows, test_examples)
     _label_axes(axes, title)
@@ -95,22 +102,28 @@ def _draw_dense(axes: Any, rows: Sequence[Measured]) -> None:
         _note(axes, row, "dense", _QUIET)
 
 
-def _draw_compressed(axes: Any, rows: Sequence[Measured]) -> None:
+def _bits(row: Measured) -> int:
+    return getattr(row, "bits", None) or 0
+
+
+def _draw_compressed(
+    axes: Any, rows: Sequence[Measured], style: str, color: str, label: str
+) -> None:
     if not rows:
         return
     rows = sorted(rows, key=lambda row: row.bytes)
     axes.plot(
         [row.bytes for row in rows],
         [100 * row.accuracy for row in rows],
-        "o-",
-        color=_INK,
+        style,
+        color=color,
         markersize=7,
         linewidth=1.8,
-        label="smh, by fraction",
+        label=label,
         zorder=2,
     )
     for row in rows:
-        _note(axes, row, f"{row.fraction:g}", _INK)
+        _note(axes, row, f"{row.fraction:g}", color, above=bool(_bits(row)))
 
 
 def _draw_errors(axes: Any, rows: Sequence[Measured], examples: int) -> None:
@@ -128,14 +141,14 @@ def _draw_errors(axes: Any, rows: Sequence[Measured], examples: int) -> None:
     )
 
 
-def _note(axes: Any, row: Measured, text: str, color: str) -> None:
+def _note(axes: Any, row: Measured, text: str, color: str, above: bool = False) -> None:
     axes.annotate(
         text,
         (row.bytes, 100 * row.accuracy),
-        xytext=(8, -8),
+        xytext=(-8, 8) if above else (8, -8),
         textcoords="offset points",
-        ha="left",
-        va="top",
+        ha="right" if above else "left",
+        va="bottom" if above else "top",
         color=color,
         fontsize=10,
         zorder=4,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from keras import ops
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, ArtifactError
+from smh.hashing import hashed_indices
 from smh.pool_shape import PoolShape, too_small
 from smh.typing import Shape, Tensor
+
+# A graph's constant has at most 2^31 - 1 bytes; an address has four.
+MOST_HASHED = 2**29 - 1
 
 
 class Product(abc.ABC):
@@ -34,8 +40,10 @@ class Product(abc.ABC):
         """Shapes of the factors, in order."""
 
     @abc.abstractmethod
-    def entries(self, factors: Sequence[Tensor], start: int, stop: int) -> Tensor:
-        """Returns entries `start` to `stop` of the pool, 1-D.
+    def entries(
+        self, factors: Sequence[Tensor], start: int, stop: int, scale: Tensor | None = None
+    ) -> Tensor:
+        """Returns entries `start` to `stop` of the pool, 1-D, times `scale`.
 
         `start` and `stop` are multiples of `granularity`, or the pool's end.
         """
@@ -65,12 +73,36 @@ class MatrixProduct(Product):
         m = self.shape.replicas
         return (self.shape.rows, m), (m, self.shape.cols)
 
-    def entries(self, factors, start, stop):  # noqa: D102
+    def entries(self, factors, start, stop, scale=None):  # noqa: D102
         left, right = factors  # [rows, M], [M, cols]
         first, last = start // self.shape.cols, stop // self.shape.cols
         if (first, last) != (0, self.shape.rows):
             left = left[first:last]
+        if scale is not None:
+            left = left * scale
         return ops.reshape(ops.matmul(left, right), [stop - start])
+
+    def scaled_rows(
+        self,
+        factors: Sequence[Tensor],
+        rows: np.ndarray,
+        owners: np.ndarray,
+        scales: Sequence[Tensor | None],
+    ) -> Tensor:
+        """Returns rows of `L @ R`, each times the scale of its owner, 1-D.
+
+        Args:
+            factors: `L` and `R`.
+            rows: numbers of the rows, `[k]`; they may occur more than once.
+            owners: for each row, one plus the index of its scale, or 0 for none.
+            scales: numbers; those that no row names may be `None`.
+        """
+        left, right = factors
+        # The reshape makes TensorFlow return a dense gradient of `L`, see `HashedVector`.
+        left = ops.take(ops.reshape(left, self.factor_shapes[0]), rows, axis=0)  # [k, M]
+        numbers = ops.stack([1.0 if s is None else s for s in (None, *scales)])
+        left = left * ops.expand_dims(ops.take(numbers, owners), 1)
+        return ops.reshape(ops.matmul(left, right), [len(rows) * self.shape.cols])
 
 
 @dataclass(frozen=True)
@@ -93,11 +125,13 @@ class KroneckerProduct(Product):
         shape = (self.replicas, self.side, self.side)
         return shape, shape
 
-    def entries(self, factors, start, stop):  # noqa: D102
+    def entries(self, factors, start, stop, scale=None):  # noqa: D102
         left, right = factors  # [k, d, d] each
         d, k = self.side, self.replicas
         first, last = start // self.granularity, stop // self.granularity
         left = ops.reshape(left[:, first:last], [k, (last - first) * d])
+        if scale is not None:
+            left = left * scale
         blocks = ops.matmul(ops.transpose(left), ops.reshape(right, [k, d * d]))  # [(i j), (p q)]
         blocks = ops.reshape(blocks, [last - first, d, d, d])
         return ops.reshape(ops.transpose(blocks, [0, 2, 1, 3]), [stop - start])  # i p j q
@@ -129,8 +163,10 @@ class HashedVector(Product):
     def factor_shapes(self):  # noqa: D102
         return ((self.buckets,),)
 
-    def entries(self, factors, start, stop):  # noqa: D102
+    def entries(self, factors, start, stop, scale=None):  # noqa: D102
         (core,) = factors
+        if scale is not None:
+            core = core * scale
         if self.seed is None:
             first = start // self.buckets * self.buckets
             copies = -(-(stop - first) // self.buckets)
@@ -139,19 +175,6 @@ class HashedVector(Product):
         # per pool entry.
         core = ops.reshape(core, [self.buckets])
         return ops.take(core, hashed_indices(start, stop, self.buckets, self.seed))
-
-
-def hashed_indices(start: int, stop: int, buckets: int, seed: int) -> np.ndarray:
-    """`h(i)` for `start <= i < stop`: splitmix64 of the seeded index, modulo `buckets`.
-
-    Reference: Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014).
-    """
-    with np.errstate(over="ignore"):
-        key = np.uint64(seed % 2**64) * np.uint64(0x9E3779B97F4A7C15)
-        z = np.arange(start + 1, stop + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + key
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((z ^ (z >> np.uint64(31))) % np.uint64(buckets)).astype(np.int32)
 
 
 def published_kronecker(pool_size: float, fraction: float) -> KroneckerProduct:
@@ -171,4 +194,46 @@ def published_hash(pool_size: float, fraction: float, seed: int | None) -> Hashe
             f"fraction={fraction:.4g} is too small: it leaves the hash 0 buckets. "
             f"The smallest fraction that works here is {1 / pool_size:.6g}."
         )
+    if seed is not None and pool_size > MOST_HASHED:
+        raise ArgumentError(
+            f"A random hash holds at most {MOST_HASHED:,} entries, got pool_size={pool_size:,.0f}: "
+            "its table of int32 addresses is a constant of the graph, which may have 2 GB. Use "
+            "hashing='modulo', or several pools."
+        )
     return HashedVector(int(pool_size), buckets, seed)
+
+
+_KINDS: dict[str, Any] = {
+    "matrix": MatrixProduct,
+    "kronecker": KroneckerProduct,
+    "hash": HashedVector,
+}
+
+
+def describe_product(product: Product) -> dict[str, Any]:
+    """Returns what `make_product` makes an equal product from, as plain JSON."""
+    kind = next(name for name, cls in _KINDS.items() if type(product) is cls)
+    numbers: Any = product.shape if isinstance(product, MatrixProduct) else product
+    return {"kind": kind, **dataclasses.asdict(numbers)}
+
+
+def make_product(config: Any) -> Product:
+    """Makes the product that `describe_product` described; raises `ArtifactError`."""
+    if not isinstance(config, dict) or config.get("kind") not in _KINDS:
+        raise ArtifactError(
+            f"A pool's product must be of kind {', '.join(_KINDS)}, got {config!r:.200}."
+        )
+    numbers = {name: value for name, value in config.items() if name != "kind"}
+    for name, value in numbers.items():
+        least = 0 if name == "seed" else 1
+        missing = name == "seed" and value is None
+        if not missing and (type(value) is not int or value < least):
+            raise ArtifactError(f"'{name}' of a pool must be a whole number, got {value!r:.80}.")
+    try:
+        if config["kind"] == "matrix":
+            return MatrixProduct(PoolShape(**numbers))
+        return _KINDS[config["kind"]](**numbers)
+    except TypeError as error:
+        raise ArtifactError(
+            f"Wrong numbers for a pool of kind '{config['kind']}': {error}"
+        ) from error

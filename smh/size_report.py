@@ -14,12 +14,14 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
+from smh.quantization import grid_of
 from smh.virtual_variable import (
     Source,
     VirtualVariable,
     VirtualWeights,
     own_layers,
     own_variables,
+    wrapping_of,
 )
 
 if TYPE_CHECKING:
@@ -34,10 +36,14 @@ class Row:
         path: path of the variable.
         shape: its shape.
         dtype: its dtype.
-        stored: how it is stored: `dense`, `frozen`, or the pool and the range it is computed from.
+        stored: how it is stored: `dense`, or the pool and the range that it is computed from (of
+            which a frozen or cached weight is a copy).
         original: numbers that a dense layer would have here.
         trained: numbers that training changes.
         bytes: bytes that these numbers and the ones stored with them take in memory.
+        bits: bits of each stored number that the model computes with; of a rounded factor fewer
+            than it has in memory.
+        packed: bytes at that width, with the scales of a rounded factor; not entropy-coded.
     """
 
     path: str
@@ -47,6 +53,8 @@ class Row:
     original: int
     trained: int
     bytes: int
+    bits: int
+    packed: int
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,11 @@ class SizeReport:
         """Bytes of all variables that are stored; a shared pool counts once."""
         return sum(row.bytes for row in self.rows)
 
+    @property
+    def packed(self) -> int:
+        """Bytes of all that is stored at the width that the model computes with."""
+        return sum(row.packed for row in self.rows)
+
     def _dense_totals(self) -> tuple[str, str]:
         return f"{self.original_params:,}", f"{self.original_bytes:,}"
 
@@ -105,11 +118,16 @@ class SizeReport:
         table.add_column("stored as", overflow="fold")
         table.add_column("trained", justify="right", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
+        rounded = self.packed != self.bytes
+        if rounded:
+            table.add_column("packed", justify="right", no_wrap=True)
         for row in self.rows:
             shape = "x".join(map(str, row.shape)) or "scalar"
-            table.add_row(row.path, shape, row.stored, f"{row.trained:,}", f"{row.bytes:,}")
+            sizes = [f"{row.bytes:,}", *([f"{row.packed:,}"] if rounded else [])]
+            table.add_row(row.path, shape, row.stored, f"{row.trained:,}", *sizes)
         table.add_section()
-        totals = (f"{self.trained_params:,}", f"{self.bytes:,}")
+        totals = [f"{self.trained_params:,}", f"{self.bytes:,}"]
+        totals += [f"{self.packed:,}"] if rounded else []
         table.add_row("total", "", "", *totals, style="bold")
         table.add_row("as a dense model", "", "", *self._dense_totals())
         table.caption = (
@@ -164,35 +182,48 @@ def _row(variable: keras.Variable) -> Row:
     numbers = math.prod(shape)
     if not isinstance(variable, VirtualVariable):
         trained = numbers if variable.trainable else 0
-        return Row(
-            variable.path, shape, dtype, "dense", numbers, trained, numbers * _itemsize(dtype)
-        )
+        size = numbers * _itemsize(dtype)
+        return Row(variable.path, shape, dtype, "dense", numbers, trained, size, _bits(dtype), size)
     parts = variable.parametrization.parts
-    stored = [*parts, *([variable._snapshot] if variable._snapshot is not None else [])]
+    copies = [v for v in (variable._snapshot, variable._cached) if v is not None]
+    stored = [*parts, *copies]
     how = variable.parametrization.describe()
+    if variable._snapshot is not None:
+        how = f"frozen copy of {how}"
+    elif variable._cached is not None:
+        how = f"cached copy of {how}"
+    size = sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored)
     return Row(
         variable.path,
         shape,
         dtype,
-        how if variable._snapshot is None else f"frozen copy of {how}",
+        how,
         numbers,
         sum(math.prod(part.shape) for part in parts if part.trainable),
-        sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored),
+        size,
+        _bits(dtype),
+        size,
     )
 
 
 def _factor_row(factor: keras.Variable) -> Row:
-    numbers = math.prod(factor.shape)
-    trained = numbers if factor.trainable else 0
+    shape, dtype = tuple(factor.shape), factor._dtype
+    numbers, grid, wrapping = math.prod(shape), grid_of(factor), wrapping_of(factor)
     return Row(
         factor.path,
-        tuple(factor.shape),
-        factor._dtype,
-        "factor",
+        shape,
+        dtype,
+        "factor" if wrapping is None else wrapping.describe(),
         0,
-        trained,
-        numbers * _itemsize(factor._dtype),
+        numbers if factor.trainable else 0,
+        numbers * _itemsize(dtype),
+        _bits(dtype) if grid is None else grid.bits,
+        numbers * _itemsize(dtype) if grid is None else grid.bytes(shape),
     )
+
+
+def _bits(dtype: str) -> int:
+    return 8 * _itemsize(dtype)
 
 
 def _itemsize(dtype: str) -> int:

@@ -5,8 +5,9 @@ Import it once, before the network is built, and use `tf_slim` as ever::
     import smh.tf_slim_compat
     import tf_slim as slim
 
-Everything else in tf_slim works without it. Needs the packages `tf_slim` and `tf_keras`; nothing
-but the two module names below is changed, and no environment variable is set.
+Everything else in tf_slim works without it. Needs Keras on TensorFlow, as all of smh's TF1 side
+does, and the packages `tf_slim` and `tf_keras`; nothing but the two module names below is changed,
+and no environment variable is set.
 
 Why: TensorFlow's own batch normalisation of TF1 loads `tf_keras.legacy_tf_layers`, and tf_keras
 keeps that package at `tf_keras.src.legacy_tf_layers`.
@@ -19,11 +20,14 @@ import importlib.util
 import pkgutil
 import sys
 
+from smh.backends import require_tensorflow
+
 _WANTED = "tf_keras.legacy_tf_layers"
 _KEPT_AT = "tf_keras.src.legacy_tf_layers"
 
 
 def _alias() -> None:
+    require_tensorflow("smh.tf_slim_compat")
     if importlib.util.find_spec("tf_keras") is None:
         raise ImportError(
             "tf_slim's batch_norm needs the package tf_keras: pip install tf_keras, in the version "

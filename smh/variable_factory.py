@@ -10,7 +10,8 @@ import weakref
 from contextvars import ContextVar
 from typing import Any
 
-from smh.errors import GraphModeError, SelectionError, SmhWarning
+from smh.backends import require_tensorflow
+from smh.errors import SelectionError, SmhWarning
 from smh.graph_getter import GraphGetter
 from smh.modifiers import (
     Modifier,
@@ -96,14 +97,7 @@ class VariableFactory:
         Raises:
             GraphModeError: on another Keras backend, whose variables no TensorFlow scope sees.
         """
-        import keras
-
-        if keras.backend.backend() != "tensorflow":
-            raise GraphModeError(
-                "custom_getter_tf2 needs Keras on TensorFlow, because tf.variable_creator_scope "
-                f"sees no variable of the '{keras.backend.backend()}' backend. "
-                "Use smh.compress(model, ...), which works on every backend."
-            )
+        require_tensorflow("VariableFactory.custom_getter_tf2")
         return _Creator(self)
 
     @property
@@ -112,7 +106,11 @@ class VariableFactory:
 
         It returns a tensor, once per name: a scope that is entered again with `reuse` gets the
         same one.
+
+        Raises:
+            GraphModeError: on another Keras backend than TensorFlow.
         """
+        require_tensorflow("VariableFactory.custom_getter")
         return self._graph_getter
 
     def _create(self, pool: VariablePool, request: Request, next_creator, kwargs) -> Any:

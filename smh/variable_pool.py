@@ -15,12 +15,13 @@ from typing import Any
 
 import keras
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, ArtifactError
 from smh.factor_initializers import balanced_factors, factor_seeds, with_stddev
 from smh.index_store import IndexStoreType
 from smh.pool_base import SinglePool, VariablePool
 from smh.pool_shape import PoolShape, published_square
 from smh.products import MatrixProduct, published_hash, published_kronecker
+from smh.registered import describe_object, make_object
 
 __all__ = [
     "HashVariablePool",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 
+@keras.saving.register_keras_serializable(package="smh")
 class ProductVariablePool(SinglePool):
     """The pool is the product of two factors.
 
@@ -100,6 +102,7 @@ class ProductVariablePool(SinglePool):
         return pool
 
 
+@keras.saving.register_keras_serializable(package="smh")
 class HashVariablePool(SinglePool):
     """Every entry of the pool is an element of one short vector.
 
@@ -144,6 +147,7 @@ class HashVariablePool(SinglePool):
 _ELEMENTS = {"PRODUCT_POOL": ProductVariablePool, "HASH_POOL": HashVariablePool}
 
 
+@keras.saving.register_keras_serializable(package="smh")
 class MetaVariablePool(VariablePool):
     """The entry-wise sum or product of several pools, each with its share of the fraction.
 
@@ -197,6 +201,9 @@ class MetaVariablePool(VariablePool):
             )
             for name, pool_seed in zip(elements, factor_seeds(seed, count), strict=True)
         ]
+        self._combine(trainable, pools, reduce_by, index_store_type)
+
+    def _combine(self, trainable, pools, reduce_by, index_store_type):
         # The smallest of the pools limits all; the coarsest row decides where to cut.
         size = min(pool.pool_size for pool in pools)
         super().__init__(trainable, size, max(p._granularity for p in pools), index_store_type)
@@ -204,6 +211,34 @@ class MetaVariablePool(VariablePool):
         self.__dict__["sub_pools"] = pools
         for i, pool in enumerate(pools):
             setattr(self, f"subpool_{i}", pool)
+
+    def get_config(self):
+        """Returns what an equal pool is made from, of the same layout but with other values."""
+        return {
+            **super().get_config(),
+            "reduce_by": self.reduce_by,
+            "pools": [describe_object(pool, "pool") for pool in self.sub_pools],
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Makes a pool of the same layout; raises `ArtifactError`."""
+        pools = [make_object(entry, SinglePool, "pool") for entry in config["pools"]]
+        if not pools or config["reduce_by"] not in ("SUM", "PROD"):
+            raise ArtifactError(
+                f"A combined pool needs pools and a reduction, got {len(pools)} and "
+                f"{config['reduce_by']!r:.80}."
+            )
+        pool = cls.__new__(cls)
+        pool._combine(config["trainable"], pools, config["reduce_by"], config["index_store_type"])
+        pool.go_on_from(config["position"])
+        return pool
+
+    def add_user(self, virtual):
+        """Registers a virtual variable, also where its value is computed."""
+        super().add_user(virtual)
+        for pool in self.sub_pools:
+            pool.add_user(virtual)
 
     def build(self, input_shape=None):
         """Creates the factors of every pool."""

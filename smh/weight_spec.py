@@ -33,10 +33,29 @@ class WeightSpec:
     initial_std: Callable[[], float]
 
 
+_CHUNK = 2**20  # numbers
+
+
 def std_of(value: Any) -> float:
-    """Standard deviation of initial values; for a constant weight its magnitude."""
-    array = np.asarray(ops.convert_to_numpy(value), "float32")
-    if array.size == 0:
+    """Standard deviation of initial values; for a constant weight its magnitude.
+
+    Computed in pieces (Chan, Golub, LeVeque 1979), so that a large weight is not copied, let alone
+    to double precision.
+    """
+    on_host = isinstance(value, (np.ndarray, np.generic))
+    # Arrays stay arrays: inside a TF1 graph `ops` would turn them into symbolic tensors.
+    flat = np.reshape(value, [-1]) if on_host else ops.reshape(value, [-1])
+    count, mean, squares = 0, 0.0, 0.0  # squares: the sum of squared distances from the mean
+    low, high = np.inf, -np.inf
+    for begin in range(0, flat.shape[0], _CHUNK):
+        chunk = flat[begin : begin + _CHUNK]
+        chunk = np.asarray(chunk if on_host else ops.convert_to_numpy(chunk), "float64")
+        size, distance = chunk.size, chunk.mean() - mean
+        squares += chunk.var() * size + distance**2 * count * size / (count + size)
+        mean += distance * size / (count + size)
+        count += size
+        # NaN must not vanish here: `compress` refuses weights that are not finite.
+        low, high = np.minimum(low, chunk.min()), np.maximum(high, chunk.max())
+    if count == 0:
         return 0.0
-    std = float(array.std(dtype="float64"))
-    return std if std > 0 else abs(float(array.flat[0]))
+    return float(abs(low)) if low == high else float(np.sqrt(squares / count))

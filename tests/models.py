@@ -8,6 +8,7 @@ import numpy as np
 from keras import layers, ops
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class TwoLayers(keras.Model):
     """Subclassed; its layers are built by the first call."""
 
@@ -21,6 +22,7 @@ class TwoLayers(keras.Model):
         return self.out(self.hidden(x))
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class OwnWeights(layers.Layer):
     """A layer with its own add_weight: two matrices in a list, a vector, a counter."""
 
@@ -94,6 +96,11 @@ class Case:
             x = rng.normal(size=(count, *self.shape)).astype("float32")
             score = x.reshape(count, -1)[:, 0]
         return x, np.stack([score, -score, score**2], axis=1).astype("float32")
+
+
+def numpy_of(x):
+    """The value of a tensor or variable, as a copy."""
+    return np.array(keras.ops.convert_to_numpy(x))
 
 
 def head():

@@ -22,13 +22,24 @@ from smh.modifiers import (
 from smh.virtual_variable import Parametrization, attach, own_layers, stored_variable, wrap_calls
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class Gated(Parametrization):
     """A parametrization without a pool: `gate * weight`, both trained. Shows the mechanism."""
 
-    def __init__(self, variable):
+    def __init__(self, weight, gate):
+        self.weight, self.gate = weight, gate
+
+    @classmethod
+    def of(cls, variable):
         weight = ops.convert_to_numpy(variable.value)
-        self.weight = stored_variable(f"{variable.path}/weight", weight)
-        self.gate = stored_variable(f"{variable.path}/gate", np.full((), 0.5, "float32"))
+        return cls(
+            stored_variable(f"{variable.path}/weight", weight),
+            stored_variable(f"{variable.path}/gate", np.full((), 0.5, "float32")),
+        )
+
+    @classmethod
+    def from_config(cls, config, spec, parts, source=None, slot=None):
+        return cls(parts["weight"], parts["gate"])
 
     @property
     def parts(self):
@@ -39,6 +50,11 @@ class Gated(Parametrization):
 
     def describe(self):
         return "gated"
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def small_tanh(tensor):
+    return ops.tanh(tensor) * 0.1
 
 
 def network():
@@ -62,7 +78,7 @@ def gated(model, seed):
     for layer in list(own_layers(model)):
         for variable in list(layer._trainable_variables):
             if variable.name == "kernel":
-                attach([layer], variable, Gated(variable))
+                attach([layer], variable, Gated.of(variable))
     wrap_calls(model)
     return model
 
@@ -70,6 +86,12 @@ def gated(model, seed):
 def product(seed, **kwargs):
     return smh.ProductVariablePool(True, 7000, 0.3, seed=seed, **kwargs)
 
+
+def rounded(bits, compress=lambda model, seed: smh.compress(model, 0.2, seed=seed)):
+    return lambda model, seed: smh.quantize_factors(compress(model, seed), bits)
+
+
+sum_of_pools = with_pool(lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, seed=seed))
 
 PARAMETRIZATIONS = {
     "default": lambda model, seed: smh.compress(model, 0.2, seed=seed),
@@ -80,7 +102,7 @@ PARAMETRIZATIONS = {
         product, modifier_factory([variable_scale_modifier, variable_fanout_scale_modifier])
     ),
     "binary": with_pool(product, modifier_factory([sign_fw_modifier, initial_std_modifier])),
-    "function": with_pool(product, lambda tensor: ops.tanh(tensor) * 0.1),
+    "function": with_pool(product, small_tanh),
     "kronecker": with_pool(lambda seed: product(seed, use_kronecker_product=True)),
     "cyclic": with_pool(
         lambda seed: smh.ProductVariablePool(True, 2000, 0.3, seed=seed, index_store_type="cyclic")
@@ -93,11 +115,13 @@ PARAMETRIZATIONS = {
         # The hash itself is part of the architecture: the same seed in every process.
         lambda seed: smh.HashVariablePool(True, 1.0, 7000, 0.3, seed=11, hashing="random")
     ),
-    "sum of pools": with_pool(lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, seed=seed)),
+    "sum of pools": sum_of_pools,
     "product of pools": with_pool(
         lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, reduce_by="PROD", seed=seed)
     ),
     "without a pool": gated,
+    "4-bit factors": rounded(4),
+    "2-bit factors of a sum": rounded(2, sum_of_pools),
 }
 
 

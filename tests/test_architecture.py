@@ -14,27 +14,51 @@ ROOT = Path(smh.__file__).parent
 # Lowest floor first. A module may import from lower floors only.
 FLOORS = [
     {"errors", "typing"},
-    {"index_store", "pool_shape", "selection", "weight_spec"},
-    {"virtual_variable", "products", "factor_initializers"},
-    {"modifiers", "pool_base"},
-    {"variable_pool"},
-    {"pool_slice", "graph_pool"},
+    {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
+    | {"coding", "canonical_json", "hashing", "replacing"},
+    {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
+    {"modifiers", "pool_base", "artifact_layout"},
+    {"variable_pool", "runtime", "inspection"},
+    {"pool_slice", "graph_pool", "rounding"},
     {"graph_getter"},
-    {"variable_factory"},
-    {"compression", "materialization", "size_report"},
+    {"variable_factory", "blueprint", "quantization"},
+    {"artifact", "compression", "deployment", "materialization", "size_report"},
+    {"exporting"},
+    {"cli"},
+    {"__main__"},
 ]
 # Beside the tower: may import from it, and nothing in it imports them.
-BESIDE = {"zoo", "datasets", "plots", "tf_slim_compat"}
+BESIDE = {"keras_files", "zoo", "datasets", "data_parallel", "plots", "tf_slim_compat"}
 INSIDE_VIRTUAL_VARIABLE = [
-    {"once", "serialization"},
-    {"parametrization", "raw_variables"},
+    {"torch_storage", "overlay", "wrapping"},
+    {"ordering"},
+    {"once", "parametrization", "raw_variables", "replicas"},
+    {"serialization"},
     {"variable"},
     {"holder"},
     {"attachment"},
-    {"building", "rebuilding"},
+    {"building", "deploying", "rebuilding", "random_state", "training_state"},
 ]
-NO_KERAS = ["errors", "typing", "index_store", "pool_shape", "selection"]
-USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat"}
+INSIDE_CODING = [
+    {"payload"},
+    {"packed", "floats"},
+    {"spec", "range_coder", "huffman"},
+    {"symbols", "raw"},
+    {"uniform", "codebook"},
+    {"sparse"},
+]
+INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
+NO_KERAS = [
+    "replacing",
+    "errors",
+    "typing",
+    "index_store",
+    "pool_shape",
+    "selection",
+    "canonical_json",
+]
+NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection", "runtime"]
+USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
 
 
 def modules():
@@ -76,14 +100,22 @@ def test_arrows_point_down(path):
             assert floor[target] < floor[own], f"{own} imports {target}"
 
 
-def test_arrows_inside_the_mechanism_point_down():
-    floor = {n: level for level, names in enumerate(INSIDE_VIRTUAL_VARIABLE) for n in names}
-    for path in (ROOT / "virtual_variable").glob("*.py"):
+@pytest.mark.parametrize(
+    "package, floors",
+    [
+        ("virtual_variable", INSIDE_VIRTUAL_VARIABLE),
+        ("coding", INSIDE_CODING),
+        ("exporting", INSIDE_EXPORTING),
+    ],
+)
+def test_arrows_inside_a_package_point_down(package, floors):
+    floor = {n: level for level, names in enumerate(floors) for n in names}
+    for path in (ROOT / package).glob("*.py"):
         if path.stem == "__init__":
             continue
         for module in imports(path):
             parts = module.split(".")
-            if parts[:2] == ["smh", "virtual_variable"] and len(parts) > 2 and parts[2] in floor:
+            if parts[:2] == ["smh", package] and len(parts) > 2 and parts[2] in floor:
                 assert floor[parts[2]] < floor[path.stem], f"{path.stem} imports {parts[2]}"
 
 
@@ -92,6 +124,16 @@ def test_integer_rooms_load_neither_keras_nor_tensorflow(name):
     code = (
         f"import sys, smh.{name}; "
         "print([m for m in ('keras', 'tensorflow', 'jax', 'torch', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", NUMPY_ONLY)
+def test_byte_rooms_need_numpy_and_constriction_only(name):
+    code = (
+        f"import sys, smh.{name}; "
+        "print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

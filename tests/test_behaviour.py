@@ -1,12 +1,10 @@
 """Outcome: everything that users assume of a Keras model still holds. One test each."""
 
-import copy
-
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
-from models import CASES, by_name, mlp, pools_of
+from keras import layers
+from models import CASES, by_name, mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import SmhWarning, VirtualVariableError
@@ -15,10 +13,6 @@ from smh.virtual_variable import virtual_variables
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a TensorFlow feature"
 )
-
-
-def numpy_of(variable):
-    return ops.convert_to_numpy(variable)
 
 
 def data(count=32):
@@ -96,6 +90,10 @@ def test_mixed_precision(policy):
 
 
 @pytest.mark.backend_agnostic
+@pytest.mark.skipif(
+    keras.backend.backend() == "torch",
+    reason="Keras allows only steps_per_execution=1 on PyTorch, dense or not",
+)
 def test_steps_per_execution_equals_single_steps():
     x, y = data(64)
     histories = []
@@ -197,7 +195,7 @@ def test_values_are_never_stale():
     left.assign(numpy_of(left) * 2)
     np.testing.assert_allclose(numpy_of(model.layers[0].kernel), 2 * kernel, rtol=1e-5)
     assert np.abs(numpy_of(model(x)) - before).max() > 1e-3
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    model.compile(keras.optimizers.Adam(0.01), "mse")
     for _ in range(3):
         fitted = model.predict(x, verbose=0)
         np.testing.assert_allclose(fitted, numpy_of(model(x)), rtol=1e-4, atol=1e-5)
@@ -426,34 +424,12 @@ def test_weights_of_a_dense_model_are_refused_and_so_is_the_other_way(tmp_path):
     dense.save_weights(tmp_path / "dense.weights.h5")
     small.save_weights(tmp_path / "small.weights.h5")
     before = small.get_weights()
-    with pytest.raises(ValueError, match="expected .* variables|no weights that fit"):
+    with pytest.raises(ValueError, match="stored dense: 2 variables, expected 1"):
         small.load_weights(tmp_path / "dense.weights.h5")
     with pytest.raises(ValueError, match="expected 2 variables"):
         dense.load_weights(tmp_path / "small.weights.h5")
     for a, b in zip(before, small.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.backend_agnostic
-def test_a_whole_model_file_that_could_not_be_loaded_is_not_written(tmp_path):
-    model = smh.compress(mlp(), 0.5)
-    outer = keras.Sequential([keras.Input((12,)), model, layers.Dense(2)])
-    path = tmp_path / "m.keras"
-    smh.materialize(model).save(path)
-    size = path.stat().st_size
-    for act in (
-        lambda: model.save(path),
-        lambda: outer.save(tmp_path / "outer.keras"),
-        lambda: keras.saving.save_model(model, tmp_path / "function.keras"),
-        lambda: copy.deepcopy(model),
-        lambda: model.to_json(),
-    ):
-        with pytest.raises(VirtualVariableError, match="smh.materialize"):
-            act()
-    assert path.stat().st_size == size
-    keras.saving.load_model(path)
-    smh.materialize(outer).save(path)
-    keras.models.clone_model(model)
 
 
 @tensorflow_only
@@ -565,27 +541,3 @@ def test_a_tf_while_loop_around_a_compressed_model():
     )()[1]
     np.testing.assert_allclose(looped, model(model(model(x))), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(model(x), model(x))
-
-
-@tensorflow_only
-@pytest.mark.slow
-def test_mirrored_strategy_trains():
-    """Two logical CPUs can only be configured before TensorFlow starts: a process of its own."""
-    import subprocess
-    import sys
-
-    code = """
-import keras, numpy as np, tensorflow as tf, smh
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-    model = keras.Sequential([keras.Input((12,)), keras.layers.Dense(24), keras.layers.Dense(3)])
-    smh.compress(model, 0.5, seed=0)
-    model.compile(keras.optimizers.Adam(0.01), "mse")
-x = np.random.default_rng(0).normal(size=(32, 12)).astype("float32")
-losses = model.fit(x, x[:, :3], epochs=6, verbose=0).history["loss"]
-assert losses[-1] < losses[0], losses
-print("ok")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.endswith("ok\n"), done.stderr[-2000:]

@@ -12,7 +12,7 @@ from matplotlib import image
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "examples" / "demo.py"
-COLUMNS = ["model", "fraction", "variables", "share", "bytes", "accuracy", "step_ms"]
+COLUMNS = ["model", "fraction", "bits", "variables", "share", "bytes", "accuracy", "step_ms"]
 
 
 def test_demo(tmp_path):
@@ -34,16 +34,23 @@ def test_demo(tmp_path):
 
 def check_rows(rows):
     assert list(rows[0]) == COLUMNS
-    assert [row["model"] for row in rows] == ["dense", "smh f=0.1", "smh f=0.02"]
-    assert [row["fraction"] for row in rows] == ["", "0.1", "0.02"]
+    names = ["dense", "smh f=0.1", "smh f=0.02", "smh f=0.1 4-bit", "smh f=0.02 4-bit"]
+    assert [row["model"] for row in rows] == names
+    assert [row["fraction"] for row in rows] == ["", "0.1", "0.02", "0.1", "0.02"]
+    assert [row["bits"] for row in rows] == ["", "", "", "4", "4"]
 
 
-def check_numbers(dense, tenth, fiftieth):
+def check_numbers(dense, tenth, fiftieth, *rounded):
     assert int(dense["variables"]) == 431_080 and float(dense["share"]) == 1
     assert 0.09 < float(tenth["share"]) < 0.11 and 0.019 < float(fiftieth["share"]) < 0.022
-    for row in (dense, tenth, fiftieth):
+    for row in (dense, tenth, fiftieth, *rounded):
         assert float(row["step_ms"]) > 0
         assert 0.15 < float(row["accuracy"]) <= 1, "an untrained network gets a tenth right"
+    for row, same in zip(rounded, (tenth, fiftieth), strict=True):
+        assert row["variables"] == same["variables"]
+        # At most 4 bits a factor, 2 bytes for each of 584 biases and scales, and the architecture.
+        assert int(row["bytes"]) <= int(row["variables"]) // 2 + 2 * 584 + 4_000
+    for row in (dense, tenth, fiftieth):
         # float32, and at most 64 kB of HDF5 around it: no optimizer slots, no dense weights.
         assert 0 <= int(row["bytes"]) - 4 * int(row["variables"]) < 65_536
 

@@ -13,7 +13,10 @@ from models import mlp
 import smh
 
 MODULES = [
+    "coding",
     "compression",
+    "container",
+    "data_parallel",
     "datasets",
     "materialization",
     "plots",

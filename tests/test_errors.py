@@ -1,5 +1,8 @@
 """Outcome: a table of wrong calls, the message each gives, and the model unchanged after it."""
 
+import importlib
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -183,6 +186,12 @@ def test_a_constructor_error_names_the_variable_factory_argument():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="works there")
-def test_the_creator_scope_says_that_it_is_tensorflows():
-    with pytest.raises(GraphModeError, match="Use smh.compress"):
-        smh.VariableFactory(pool(), ".*").custom_getter_tf2  # noqa: B018
+@pytest.mark.parametrize("name", ["custom_getter_tf2", "custom_getter", "tf_slim_compat"])
+def test_what_needs_tensorflow_says_so_before_anything_is_changed(name):
+    variable_pool, loaded = pool(), set(sys.modules)
+    factory = smh.VariableFactory(variable_pool, ".*")
+    with pytest.raises(GraphModeError, match=f"{name} needs Keras on TensorFlow.*smh.compress"):
+        importlib.import_module(f"smh.{name}") if "slim" in name else getattr(factory, name)
+    assert variable_pool.status == 0 and not variable_pool.built
+    assert not factory.layer_name_variable_index_map
+    assert not {m for m in set(sys.modules) - loaded if m.startswith(("tensorflow", "tf_keras"))}

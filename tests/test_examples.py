@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 import tf_slim as slim
 
+import smh
 from smh import variable_factory, variable_pool
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -153,6 +154,38 @@ def test_the_tutorial_as_written_in_a_graph(apply_to, weights):
             assert all(np.abs(gradient).max() > 0 for gradient in session.run(gradients))
 
 
+def test_the_profile_names_the_parts_of_a_step(tmp_path):
+    options = ["--model", "lenet_5", "--batch", "4", "--steps", "1", "--out", str(tmp_path)]
+    dense, compressed = load("profile_step").main(options).values()
+    ours = {"pool: smh_product", "pool: smh_split"}
+    assert ours <= set(compressed) and not ours & set(dense)
+    for table in (dense, compressed):
+        assert {"Conv2D", "Dense", "optimizer"} <= set(table)
+    forward, backward = compressed["pool: smh_product"]
+    assert forward > 0 and backward > 0
+    assert len(list(tmp_path.rglob("*.xplane.pb"))) == 2
+
+
 def test_the_examples_folder_holds_what_is_tested_here():
     files = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert files == {*BESIDE_THE_FACTORS, "modifiers", "demo"}
+    assert files == {
+        *BESIDE_THE_FACTORS,
+        "modifiers",
+        "demo",
+        "distributed",
+        "numpy_lenet",
+        "profile_step",
+    }
+
+
+def test_lenet_runs_on_numpy_as_on_keras(tmp_path, capsys):
+    model = smh.compress(smh.zoo.lenet_5(), 0.1, seed=0)
+    smh.save(model, tmp_path / "m.smh")
+    images = np.random.default_rng(0).normal(size=(5, 28, 28, 1)).astype("float32")
+    np.save(tmp_path / "images.npy", images)
+    example = load("numpy_lenet")
+    expected = keras.ops.convert_to_numpy(model(images))
+    got = example.logits(smh.runtime.load(tmp_path / "m.smh"), images)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    example.main(tmp_path / "m.smh", tmp_path / "images.npy")
+    assert capsys.readouterr().out.split() == [str(n) for n in expected.argmax(axis=-1)]

@@ -162,3 +162,46 @@ def test_a_creator_sees_the_variable_in_a_closure_and_the_layer_in_the_name_scop
     with tf.variable_creator_scope(creator):
         built(layer)
     assert seen == [("d/kernel", layer), ("d/bias", layer)]
+
+
+def test_a_layer_lists_its_own_losses_until_it_is_called_again():
+    class Penalised(layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.sum(x))
+            return x
+
+    layer = Penalised()
+    layer(np.ones(3, "float32"))
+    (loss,) = layer._losses
+    assert layer._get_own_losses()[0] is loss
+    layer(np.ones(3, "float32"))
+    assert len(layer._losses) == 1 and layer._losses[0] is not loss
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's variables")
+@pytest.mark.parametrize("kind", ["MirroredStrategy", "OneDeviceStrategy"])
+def test_a_variable_knows_its_strategy(kind):
+    import tensorflow as tf
+
+    strategy = getattr(tf.distribute, kind)(["CPU:0"] if kind == "MirroredStrategy" else "CPU:0")
+    with strategy.scope():
+        inside = keras.Variable(np.zeros(2, "float32"))
+    outside = keras.Variable(np.zeros(2, "float32"))
+    assert inside.value._distribute_strategy is strategy
+    assert outside.value._distribute_strategy is None
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="PyTorch's list of parameters")
+def test_a_layer_lists_the_variables_below_it_by_path_when_it_is_built_or_told_to():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dropout(0.1)])
+    dense, path = model.layers[0], model.layers[0]._kernel.path
+    listed = model.__dict__["_modules"]["_torch_params"]
+    assert {v.path for v in model.variables} == set(listed)
+    assert listed[path] is dense._kernel.value
+    dense._untrack_variable(dense._kernel)
+    assert path in model._torch_params and path not in dense._torch_params
+    model._track_variables()
+    assert set(model._torch_params) == {v.path for v in model.variables}
+    dense._tracker.unlock()
+    dense.extra = layers.Dense(1)
+    assert "extra" not in vars(dense) and dense.extra is dense._modules["extra"]

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from models import numpy_of
 from parametrizations import PARAMETRIZATIONS, inputs, network
 
 import smh
@@ -15,10 +15,6 @@ pytestmark = [
     pytest.mark.backend_agnostic,
     pytest.mark.parametrize("name", PARAMETRIZATIONS),
 ]
-
-
-def numpy_of(x):
-    return ops.convert_to_numpy(x)
 
 
 def trained_parts(model):

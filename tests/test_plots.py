@@ -18,6 +18,7 @@ class Point:
     fraction: float | None
     bytes: int
     accuracy: float
+    bits: int | None = None
 
 
 DENSE = Point(None, 1_750_000, 0.98)
@@ -45,6 +46,14 @@ def test_labels_and_axes(tmp_path, figures):
     assert {text.get_text() for text in axes.texts} == {"dense", "0.1", "0.02"}
     assert axes.get_xscale() == "log"
     assert "bytes" in axes.get_xlabel() and "%" in axes.get_ylabel()
+
+
+def test_rounded_factors_are_a_curve_of_their_own(tmp_path, figures):
+    rounded = [Point(0.1, 20_000, 0.97, 4), Point(0.02, 7_000, 0.95, 4), Point(0.1, 9_000, 0.9, 2)]
+    plots.accuracy_against_size([DENSE, *SMH, *rounded], tmp_path / "a.png")
+    (axes,) = figures[0].axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["dense", "smh, by fraction", "smh, 4-bit factors", "smh, 2-bit factors"]
 
 
 def test_axis_does_not_magnify_noise_nor_pass_100(tmp_path, figures):

@@ -5,19 +5,17 @@ import math
 import keras
 import numpy as np
 import pytest
-from keras import ops
+from models import numpy_of
 
+from smh import pool_base
 from smh.errors import ArgumentError
+from smh.hashing import hashed_indices
 from smh.index_store import PADDING_VALUE, Slot
 from smh.pool_shape import PoolShape
-from smh.products import HashedVector, KroneckerProduct, hashed_indices
+from smh.products import HashedVector, KroneckerProduct
 from smh.variable_pool import HashVariablePool, MetaVariablePool, ProductVariablePool
 
 pytestmark = pytest.mark.backend_agnostic
-
-
-def numpy_of(x):
-    return ops.convert_to_numpy(x)
 
 
 def product(**kwargs):
@@ -156,7 +154,7 @@ def test_random_hash_is_seeded_spread_and_stable():
     assert hashed_indices(0, 5, 1000, seed=1).tolist() == GOLDEN_HASH
 
 
-# python -c "from smh.products import hashed_indices; print(hashed_indices(0, 5, 1000, 1))"
+# python -c "from smh.hashing import hashed_indices; print(hashed_indices(0, 5, 1000, 1))"
 GOLDEN_HASH = [700, 679, 444, 747, 90]
 
 
@@ -212,3 +210,76 @@ def test_too_small_a_fraction_names_the_smallest_that_works(kronecker):
     make(smallest)
     with pytest.raises(ArgumentError):
         make(0.98 * smallest)
+
+
+@pytest.mark.parametrize("name", POOLS)
+@pytest.mark.parametrize("store", ["basic", "cyclic"])
+def test_a_pool_too_large_for_one_tensor_is_computed_in_blocks(name, store, monkeypatch):
+    options = {} if name == "chosen sides" else {"index_store_type": store}
+    pool = POOLS[name](**options)
+    slots = [pool.slot_at(begin, length) for begin, length in ((0, 31), (31, 40), (90, 7))]
+    if options == {"index_store_type": "cyclic"}:
+        slots.append(pool.slot_at(pool.pool_size - 4, 9))
+    at_once = [numpy_of(piece) for piece in pool.pieces(slots)]
+    ranges = []
+    entries = pool.entries
+    pool.__dict__["entries"] = lambda f, a, b: ranges.append((a, b)) or entries(f, a, b)
+    monkeypatch.setattr(pool_base, "MOST_ENTRIES_AT_ONCE", 40)
+    for piece, expected in zip(pool.pieces(slots), at_once, strict=True):
+        np.testing.assert_allclose(numpy_of(piece), expected, rtol=1e-5, atol=1e-6)
+    assert len(ranges) >= 3 and max(b - a for a, b in ranges) <= 40
+
+
+HUGE = 3_000_000_000  # entries: past the int32 limit, 12 GB if it were ever computed at once
+HUGE_POOLS = {
+    "product": lambda: ProductVariablePool(True, HUGE, 1e-4, seed=1),
+    "kronecker": lambda: ProductVariablePool(True, HUGE, 1e-4, use_kronecker_product=True, seed=1),
+    "hash": lambda: HashVariablePool(True, 1.0, HUGE, 1e-5, seed=1),
+    "meta": lambda: MetaVariablePool(True, 1.0, HUGE, 2e-4, seed=1),
+}
+
+
+def huge_entry(pool, i):
+    """Entry `i` by the definition of the pool, without the others."""
+    if isinstance(pool, MetaVariablePool):
+        return sum(huge_entry(sub, i) for sub in pool.sub_pools)
+    factors = [numpy_of(v) for v in pool.core_variables]
+    if isinstance(pool.product, HashedVector):
+        return factors[0][i % pool.product.buckets]
+    if isinstance(pool.product, KroneckerProduct):
+        row, column = divmod(i, pool.product.side**2)
+        (r, p), (c, q) = divmod(row, pool.product.side), divmod(column, pool.product.side)
+        return factors[0][:, r, c] @ factors[1][:, p, q]
+    row, column = divmod(i, pool.product.shape.cols)
+    return factors[0][row] @ factors[1][:, column]
+
+
+@pytest.mark.parametrize("name", HUGE_POOLS)
+def test_addresses_past_the_int32_limit(name):
+    pool = HUGE_POOLS[name]()
+    far = 2_900_000_001
+    pieces = pool.pieces([pool.slot_at(7, 3), pool.slot_at(far, 3)])
+    got = np.concatenate([numpy_of(piece) for piece in pieces])
+    expected = [huge_entry(pool, i) for i in (7, 8, 9, far, far + 1, far + 2)]
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+TOO_LARGE = {
+    "factors": (lambda: ProductVariablePool(True, 1e10, 1.0), "variable_left.*2,147,483,647"),
+    "hash": (lambda: HashVariablePool(True, 1.0, 1e10, 0.5), "'hash'.*5,000,000,000 numbers"),
+    "random": (
+        lambda: HashVariablePool(True, 1.0, HUGE, 1e-6, hashing="random"),
+        "random hash holds at most",
+    ),
+    "a weight": (
+        lambda: HUGE_POOLS["product"]().allocate([50_000, 50_000]),
+        "weight of 2,500,000,000 elements is too large",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_too_large_is_refused_before_anything_is_allocated(name):
+    make, message = TOO_LARGE[name]
+    with pytest.raises(ArgumentError, match=message):
+        make()

@@ -13,7 +13,8 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="has TF1 blocks")
-def test_the_blocks_run_and_end_in_models_that_train():
+def test_the_blocks_run_and_end_in_models_that_train(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a block saves a model
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     assert len(blocks) >= 7
     names, models = {}, []
@@ -23,6 +24,12 @@ def test_the_blocks_run_and_end_in_models_that_train():
         if model is not None and not any(model is known for known in models):
             models.append(model)
     assert len(models) == 4
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "model.tflite",
+        "fast.tflite",
+        "lenet.smh",
+        "model.keras",
+    }
     for model in models:
         assert virtual_variables(model)
         shape = model.input_shape[1:]
@@ -42,5 +49,5 @@ def test_names_the_commands_and_files_that_exist():
     makefile = (root / "Makefile").read_text()
     for target in re.findall(r"^\$ make (\w[\w-]*)", README, flags=re.M):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
-    for link in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+    for link in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
         assert (root / link).exists(), link

@@ -6,12 +6,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import smh.tf_slim_compat  # noqa: F401
 from smh import variable_factory, variable_pool
+
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("needs TensorFlow, and says so", allow_module_level=True)
+
+import smh.tf_slim_compat  # noqa: E402, F401
 
 slim = pytest.importorskip("tf_slim")
 

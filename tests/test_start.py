@@ -86,3 +86,12 @@ def test_constant_and_zero_weights_keep_their_magnitude():
     model.compile("adam", "mse")
     model.fit(np.ones((8, 40)), np.ones((8, 40)), epochs=2, verbose=0)
     assert np.abs(ops.convert_to_numpy(model.layers[1].kernel)).max() > 0
+
+
+def test_no_two_rows_of_the_left_factor_start_alike():
+    left = ops.convert_to_numpy(
+        pools_of(smh.compress(lenet("glorot_uniform"), 0.062, seed=2))[0].core_variables[0]
+    )
+    replicas = left.shape[1]
+    # Directions drawn evenly: every replica has the same share, and none is mixed with another.
+    np.testing.assert_allclose(left.T @ left / len(left), np.eye(replicas) / replicas, atol=0.02)

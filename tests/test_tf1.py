@@ -22,7 +22,7 @@ from graphs import (
 )
 
 from smh import modifiers, variable_factory, variable_pool
-from smh.errors import GraphModeError, PoolExhaustedError, SelectionError, SmhWarning
+from smh.errors import ArgumentError, GraphModeError, PoolExhaustedError, SelectionError, SmhWarning
 
 SHAPES = [(3, 4), (7,), (), (5, 5, 2, 3), (1, 300), (2,)]
 STORES = [
@@ -352,3 +352,13 @@ print("trained")
 def test_a_program_that_disables_v2_behaviour():
     done = subprocess.run([sys.executable, "-c", OLD_BEHAVIOUR], capture_output=True, text=True)
     assert done.stdout.strip() == "trained", done.stderr[-2000:]
+
+
+def test_a_pool_too_large_for_one_tensor_is_refused():
+    pool = variable_pool.ProductVariablePool(True, pool_size=3e9, fraction=1e-4)
+    factory = variable_factory.VariableFactory(pool)
+    with tf.Graph().as_default() as graph:
+        with tf.compat.v1.variable_scope("net", custom_getter=factory.custom_getter):
+            with pytest.raises(ArgumentError, match="at most 2,147,483,647"):
+                tf.compat.v1.get_variable("w", [3])
+        assert not graph.get_operations()

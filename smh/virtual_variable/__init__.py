@@ -11,12 +11,20 @@ from smh.virtual_variable.attachment import (
     in_creation_order,
     own_layers,
     own_variables,
+    put_holder,
     virtual_variables,
     wrap_calls,
 )
-from smh.virtual_variable.holder import VirtualWeights
+from smh.virtual_variable.holder import VirtualWeights, resume
 from smh.virtual_variable.parametrization import Parametrization, Source
-from smh.virtual_variable.variable import VirtualVariable, stored_variable, virtualize
+from smh.virtual_variable.replicas import creation_scope
+from smh.virtual_variable.variable import (
+    VirtualVariable,
+    stored_variable,
+    unset_variable,
+    virtualize,
+)
+from smh.virtual_variable.wrapping import seen, wrap, wrapping_of
 
 __all__ = [
     "Parametrization",
@@ -25,12 +33,19 @@ __all__ = [
     "VirtualWeights",
     "attach",
     "attach_when_tracked",
+    "creation_scope",
     "holder_of",
     "in_creation_order",
     "own_layers",
     "own_variables",
+    "put_holder",
+    "resume",
+    "seen",
     "stored_variable",
+    "unset_variable",
     "virtual_variables",
     "virtualize",
+    "wrap",
     "wrap_calls",
+    "wrapping_of",
 ]

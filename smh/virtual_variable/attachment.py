@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 
 import keras
 
-from smh.errors import VirtualVariableError
-from smh.virtual_variable import once
+from smh.errors import ArgumentError, VirtualVariableError
+from smh.virtual_variable import once, torch_storage
 from smh.virtual_variable.holder import VirtualWeights
 from smh.virtual_variable.parametrization import Parametrization
-from smh.virtual_variable.serialization import refuse_to_serialize
+from smh.virtual_variable.serialization import describe_when_serialized
 from smh.virtual_variable.variable import VirtualVariable, virtualize
 
 _HOLDER = "_virtual_weights"
@@ -38,7 +38,8 @@ def attach(
 
 def holder_of(layer: keras.Layer) -> VirtualWeights | None:
     """The virtual weights of a layer, or `None` if it has none of its own."""
-    return layer.__dict__.get(_HOLDER)
+    # Relies on: only PyTorch keeps a sublayer elsewhere than in `__dict__`, and finds it as well.
+    return getattr(layer, _HOLDER, None)
 
 
 def own_layers(model: keras.Layer) -> Iterator[keras.Layer]:
@@ -68,6 +69,22 @@ def own_variables(layer: keras.Layer) -> list[keras.Variable]:
         for position, virtual in reversed(holder.order):
             trainable.insert(position, virtual)
     return trainable + list(layer._non_trainable_variables)
+
+
+def put_holder(owner: keras.Layer, place: int) -> None:
+    """Puts the holder at `place` among the layers of `owner`, and gives it the owner's state.
+
+    A holder that was made while its layer was built comes before the layers made after it, and the
+    order of layers is the order of variables. Not by `trainable`, which would freeze the weights
+    once more.
+
+    Relies on: `Layer._layers` is the list that a layer's variables are collected from.
+    """
+    holder = holder_of(owner)
+    if holder is not None:
+        holder._trainable = owner.trainable
+        others = [layer for layer in owner._layers if layer is not holder]
+        owner._layers[:] = [*others[:place], holder, *others[place:]]
 
 
 def in_creation_order(variables: list[keras.Variable]) -> list[keras.Variable]:
@@ -101,6 +118,10 @@ def wrap_calls(model: keras.Layer) -> None:
         below = virtual_variables(layer)
         if below:
             _wrap(layer, below)
+            for virtual in below:
+                for holder in virtual._holders:
+                    holder.above.add(layer)
+    torch_storage.list_anew(own_layers(model))
 
 
 def attach_when_tracked(owner: keras.Layer, enclosing: list[keras.Layer]) -> None:
@@ -129,7 +150,7 @@ def attach_when_tracked(owner: keras.Layer, enclosing: list[keras.Layer]) -> Non
 def _wrap(layer: keras.Layer, below: list[VirtualVariable]) -> None:
     once.wrap_call(layer, below)
     _refuse(layer, "quantize")
-    refuse_to_serialize(layer)
+    describe_when_serialized(layer)
 
 
 def _holder_of(owner: keras.Layer) -> VirtualWeights:
@@ -172,8 +193,20 @@ def _save_only_what_is_tracked(owner: keras.Layer) -> None:
     """
     if not type(owner).save_own_variables.__module__.startswith("keras."):
         return
-    for method in ("save_own_variables", "load_own_variables"):
-        owner.__dict__[method] = functools.partial(getattr(keras.Layer, method), owner)
+    owner.__dict__["save_own_variables"] = functools.partial(keras.Layer.save_own_variables, owner)
+    owner.__dict__["load_own_variables"] = functools.partial(_load_own_variables, owner)
+
+
+def _load_own_variables(owner: keras.Layer, store) -> None:
+    dense, expected = len(own_variables(owner)), len(owner._trainable_variables)
+    expected += len(owner._non_trainable_variables)
+    if len(store.keys()) == dense != expected:
+        raise ArgumentError(
+            f"'{owner.name}' is compressed, and the file has its weights stored dense: {dense} "
+            f"variables, expected {expected}. Load the file into the dense model, before "
+            "smh.compress(model, ...), or load a file that a compressed model wrote."
+        )
+    keras.Layer.load_own_variables(owner, store)
 
 
 def _refuse(layer: keras.Layer, method: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any
 
 import keras
 import numpy as np
 
 from smh.errors import ArgumentError, SmhWarning
-from smh.virtual_variable.variable import VirtualVariable, stored_variable
+from smh.virtual_variable import torch_storage
+from smh.virtual_variable.variable import VirtualVariable, stored_variable, unset_variable
 
 
 class VirtualWeights(keras.Layer):
@@ -24,6 +26,7 @@ class VirtualWeights(keras.Layer):
         super().__init__(name="virtual_weights")
         # Behind Keras' tracker, which would list virtual variables as variables of the model.
         self.__dict__["order"] = []  # (position among the trainable variables, virtual variable)
+        self.__dict__["above"] = weakref.WeakSet()  # the layers that compute the virtual variables
         self.built = True
 
     @property
@@ -72,8 +75,9 @@ class VirtualWeights(keras.Layer):
             virtual.trainable = value
 
     def save_own_variables(self, store):
-        """Saves the parts, and where in its pool each weight lies."""
-        super().save_own_variables(store)
+        """Saves the parts, and where in its pool each weight lies; nothing that was cached."""
+        for i, variable in enumerate(self._saved_variables()):
+            store[str(i)] = variable
         slots = [(s.begin, s.length) for s in self._slots() if s is not None]
         if slots:
             store["slots"] = np.array(slots, "int64")
@@ -87,18 +91,50 @@ class VirtualWeights(keras.Layer):
         if not self.virtuals:
             return
         saved = np.array(store["slots"]).tolist() if "slots" in store else []
-        expected = [s for s in self._slots() if s is not None]
-        if [length for _, length in saved] != [slot.length for slot in expected]:
+        lengths = [slot.length for slot in self._slots() if slot is not None]
+        if [length for _, length in saved] != lengths:
             raise ArgumentError(
                 f"The file has no weights that fit '{self.virtuals[0].path}': expected slots of "
-                f"lengths {[slot.length for slot in expected]}, found "
+                f"lengths {lengths}, found "
                 f"{[length for _, length in saved]}. Load it into a model that was compressed by "
                 "the same call."
             )
-        super().load_own_variables({key: store[key] for key in store.keys() if key != "slots"})
+        expected = self._saved_variables()
+        found = len(store.keys()) - ("slots" in store)
+        if found != len(expected):
+            raise ArgumentError(
+                f"The file has {found} variables for '{self.virtuals[0].path}', expected "
+                f"{[variable.path for variable in expected]}. Load it into a model that was "
+                "compressed, and frozen, in the same way."
+            )
+        for i, variable in enumerate(expected):
+            variable.assign(store[str(i)])
         held = [v._parametrization for v in self.virtuals if v._parametrization.slot is not None]
         for parametrization, (begin, length) in zip(held, saved, strict=True):
             parametrization.slot = parametrization.source.slot_at(begin, length)
+        for virtual in self.virtuals:
+            virtual.refresh_cache()
+
+    def cache(self) -> None:
+        """Keeps the value of each virtual variable, dense, until `forget`."""
+        for i, virtual in enumerate(self.virtuals):
+            if virtual._cached is None:
+                value = virtual.numpy()
+                virtual._cached = stored_variable(f"{virtual.path}/cached", value, trainable=False)
+            setattr(self, f"cached_{i}", virtual._cached)
+
+    def forget(self) -> None:
+        """Frees what `cache` keeps."""
+        for i, virtual in enumerate(self.virtuals):
+            if hasattr(self, f"cached_{i}"):
+                delattr(self, f"cached_{i}")
+            virtual._cached = None
+
+    def _saved_variables(self):
+        """The parts of each virtual variable, then the snapshots of those that have one."""
+        parts = [part for virtual in self.virtuals for part in virtual._parametrization.parts]
+        snapshots = [v._snapshot for v in self.virtuals if v._snapshot is not None]
+        return list({id(variable): variable for variable in [*parts, *snapshots]}.values())
 
     def _slots(self):
         return [virtual._parametrization.slot for virtual in self.virtuals]
@@ -128,10 +164,41 @@ class VirtualWeights(keras.Layer):
                 _drop_snapshot(user)
         for factor in source._trainable_variables:
             factor.trainable = source.trainable and in_training
+        torch_storage.list_stored(layer for user in users for layer in _above(user))
+
+
+def _above(virtual: VirtualVariable) -> list[keras.Layer]:
+    return [layer for holder in virtual._holders for layer in holder.above]
+
+
+def resume(virtual: VirtualVariable, trainable: bool, frozen: bool) -> None:
+    """Puts a variable that has just become virtual into the state that another one was in.
+
+    Args:
+        virtual: the variable.
+        trainable: whether that one was trained.
+        frozen: whether that one kept a snapshot, whose value is to be loaded.
+    """
+    virtual._trainable = trainable
+    trained = [v for holder in virtual._holders for v in holder._trainable_variables]
+    for part in virtual._parametrization.parts:
+        part.trainable = trainable and any(part is v for v in trained)
+    if frozen:
+        path = f"{virtual.path}/frozen"
+        _keep_snapshot(virtual, unset_variable(path, tuple(virtual._shape), virtual._dtype, False))
+    source = virtual._parametrization.source
+    if source is not None:
+        in_training = any(user.trainable for user in source.users)
+        for factor in source._trainable_variables:
+            factor.trainable = source.trainable and in_training
 
 
 def _take_snapshot(virtual: VirtualVariable) -> None:
-    snapshot = stored_variable(f"{virtual.path}/frozen", virtual.numpy(), trainable=False)
+    path = f"{virtual.path}/frozen"
+    _keep_snapshot(virtual, stored_variable(path, virtual.numpy(), trainable=False))
+
+
+def _keep_snapshot(virtual: VirtualVariable, snapshot: keras.Variable) -> None:
     virtual._snapshot = snapshot
     for holder in virtual._holders:
         setattr(holder, f"frozen_{holder.virtuals_index(virtual)}", snapshot)

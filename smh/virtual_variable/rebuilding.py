@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError
 from smh.virtual_variable.attachment import own_layers
-from smh.virtual_variable.serialization import serialization_allowed
+from smh.virtual_variable.serialization import plain_configurations
 
 
 def rebuild(model: keras.Layer) -> keras.Layer:
@@ -22,7 +24,7 @@ def rebuild(model: keras.Layer) -> keras.Layer:
 
     try:
         own = keras.saving.CustomObjectScope(_own_objects(model))
-        with SafeModeScope(safe_mode=False), own, serialization_allowed():
+        with SafeModeScope(safe_mode=False), own, plain_configurations():
             fresh = type(model).from_config(model.get_config())
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
@@ -33,6 +35,32 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     if not fresh.built:
         fresh.build_from_config(type(model).get_build_config(model))
     return fresh
+
+
+def dense_config(model: keras.Layer) -> dict[str, Any]:
+    """Returns Keras' configuration of `model` without its compression, as plain JSON.
+
+    Raises:
+        ArgumentError: if the model cannot be described by a configuration.
+    """
+    try:
+        with plain_configurations():
+            config = keras.saving.serialize_keras_object(model)
+        config.pop("compile_config", None)
+        return json.loads(json.dumps(config))
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"'{model.name}' ({type(model).__name__}) has no configuration that a file could hold: "
+            f"{error} A class of your own needs get_config() and "
+            "@keras.saving.register_keras_serializable(). Or save with architecture=False."
+        ) from error
+
+
+def from_dense_config(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, safe_mode: bool
+) -> keras.Layer:
+    """Builds the model of `dense_config`; raises whatever Keras raises."""
+    return keras.saving.deserialize_keras_object(config, custom_objects, safe_mode=safe_mode)
 
 
 def _own_objects(model: keras.Layer) -> dict[str, Any]:

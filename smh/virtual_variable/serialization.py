@@ -1,57 +1,147 @@
-"""Keeps Keras from writing a whole-model file that could not be loaded.
+"""Lets Keras write compressed layers into its own formats.
 
-A configuration says nothing of pools, so a `.keras` file of a compressed model would rebuild the
-dense model and then find no weights for it. Refusing loses nothing; such a file loses everything.
+Keras makes a model again from its configuration, which says nothing of pools, and then looks for
+the variables that this model has. So the configuration of a compressed layer has to say how it is
+compressed, and its class, in files, has to be one that reads that: `smh>Compressed`.
+
+How: the layer's class is replaced by a subclass of the same name, with another `get_config`. A
+configuration that is taken from outside is that of the whole layer or model, with one more entry;
+inside it everything is written as ever. A model that smh does not know (one built from compressed
+layers) thus writes compressed layers, each by itself; pools that they share are found again by
+their number, as long as one file is written or read.
+
+`keras.saving`, `copy.deepcopy`, `pickle`, `to_json` and TensorBoard all go through this.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import types
+from collections.abc import Iterable
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 
 from smh.errors import VirtualVariableError
+from smh.virtual_variable import once
 
-_allowed: ContextVar[bool] = ContextVar("smh_serialization_allowed", default=False)
+NAME = "smh>Compressed"  # under which Keras' registry has what reads these configurations
+ENTRY = "smh"  # the configuration's additional entry
+
+_plain: ContextVar[bool] = ContextVar("smh_plain_configurations", default=False)
 
 
 @contextlib.contextmanager
-def serialization_allowed():
-    """Inside, configurations of compressed layers can be taken: to rebuild the dense model."""
-    token = _allowed.set(True)
+def plain_configurations():
+    """Inside, configurations are those of the dense layers."""
+    token = _plain.set(True)
     try:
         yield
     finally:
-        _allowed.reset(token)
+        _plain.reset(token)
 
 
-def refuse_to_serialize(layer: keras.Layer) -> None:
-    """Makes saving `layer`, or a model that contains it, an error.
+def describe_when_serialized(layer: keras.Layer) -> None:
+    """Makes the configuration of `layer` say how it is compressed."""
+    cls = type(layer)
+    if "_smh_original" not in cls.__dict__:
+        # Not by assignment: Keras' and PyTorch's `__setattr__` track what is assigned.
+        object.__setattr__(layer, "__class__", _describing(cls))  # type: ignore[arg-type]
 
-    Relies on: `serialize_keras_object` calls `get_build_config` on the instance for everything it
-    serialises; saving, `copy.deepcopy`, `pickle` and `to_json` all go through it. `save` is
-    replaced as well, because Keras empties the file before it serialises.
+
+def objects_being_loaded() -> dict[Any, Any] | None:
+    """What Keras keeps while it reads one file, to make shared objects once; else `None`.
+
+    Relies on: `ObjectSharingScope` is open from the begin of a file's configuration to its end.
+    """
+    return _global_attribute("shared_objects/id_to_obj_map")
+
+
+def _mark_as_shared(layers: Iterable[keras.Layer]) -> None:
+    """Makes Keras write for each of `layers` which object it is, so that it is read as one.
+
+    Relies on: `record_object_after_serialization` writes that at an object's second occurrence.
+    It writes it to the first one as well, but too late: what is stored then is a copy.
+    """
+    seen = _global_attribute("shared_objects/id_to_config_map")
+    for layer in layers if seen is not None else ():
+        seen.setdefault(id(layer), {})
+
+
+def _global_attribute(name: str) -> Any:
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute(name)
+
+
+@functools.cache
+def _describing(original: Any) -> type:
+    """The subclass of `original` that stands for it in a live model.
+
+    Relies on: `serialize_keras_object` calls `get_config` and then takes the names under which to
+    store the object from `obj.__class__`; `_is_default` is how Keras notes that a class does not
+    override a method, and then makes the configuration from the constructor's arguments.
     """
 
-    def get_build_config():
-        if not _allowed.get():
-            raise _refusal(layer)
-        return type(layer).get_build_config(layer)
+    @functools.wraps(original.get_config)
+    def get_config(self):
+        return _described(self) if _is_outermost(self) else original.get_config(self)
 
-    def save(*args, **kwargs):
-        del args, kwargs
-        raise _refusal(layer)
+    def from_config(cls, config, *args, **kwargs):
+        if ENTRY in config:
+            return keras.saving.get_registered_object(NAME).from_config(config)
+        return original.from_config(config, *args, **kwargs)
 
-    layer.__dict__["get_build_config"] = get_build_config
-    if isinstance(layer, keras.Model):
-        layer.__dict__["save"] = save
+    def save(self, filepath, *args, **kwargs):
+        # Keras empties the file before it asks for the configuration.
+        _check_format(str(filepath).endswith((".h5", ".hdf5")), self)
+        self.get_config()
+        return original.save(self, filepath, *args, **kwargs)
+
+    body = {
+        "__module__": original.__module__,
+        "__qualname__": original.__qualname__,
+        "__doc__": original.__doc__,
+        "__class__": property(lambda self: cls if _is_outermost(self) else original),
+        "_smh_original": original,
+        # Bound to a class that `pickle` finds under its name.
+        "_unpickle_model": original._unpickle_model,
+        "get_config": get_config,
+        "from_config": classmethod(from_config),
+    }
+    if issubclass(original, keras.Model):
+        body["save"] = functools.wraps(original.save)(save)
+    cls: Any = types.new_class(original.__name__, (original,), {}, lambda names: names.update(body))
+    # Both have the same name in files, and reading one is the reader's.
+    reader = keras.saving.get_registered_object(NAME)
+    package, name = NAME.split(">")
+    keras.saving.register_keras_serializable(package, name)(cls)
+    keras.saving.register_keras_serializable(package, name)(reader)
+    return cls
 
 
-def _refusal(layer: keras.Layer) -> VirtualVariableError:
-    return VirtualVariableError(
-        f"'{layer.name}' has weights that are computed from a pool, which Keras' model "
-        "configuration cannot express, so the model cannot be saved or copied as a whole. Save "
-        "`smh.materialize(model)` (dense), or `model.save_weights(path)` (the factors), which "
-        "loads into a model that is built and compressed again."
-    )
+def _is_outermost(layer: keras.Layer) -> bool:
+    return not _plain.get() and bool(once.virtuals_below(layer))
+
+
+def _described(layer: keras.Layer) -> dict[str, Any]:
+    # Relies on: the writer of whole models in HDF5 sets this attribute.
+    _check_format(_global_attribute("use_legacy_config"), layer)
+    _mark_as_shared(layer._flatten_layers())
+    with plain_configurations():
+        entry = keras.saving.serialize_keras_object(layer)
+    config = entry.pop("config")
+    entry.pop("compile_config", None)  # stands where Keras looks for it, outside
+    described = keras.saving.get_registered_object(NAME).describe(layer)
+    return {**config, ENTRY: {"layer": entry, **described}}
+
+
+def _check_format(is_hdf5: Any, layer: keras.Layer) -> None:
+    if is_hdf5:
+        raise VirtualVariableError(
+            f"'{layer.name}' is compressed, and Keras' old HDF5 format for whole models has no "
+            "place for that. Use `model.save('model.keras')`, or "
+            "`model.save_weights('model.weights.h5')` for the values alone."
+        )

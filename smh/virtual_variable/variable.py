@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 
 from smh.errors import VirtualVariableError
-from smh.virtual_variable import once
+from smh.typing import Shape
+from smh.virtual_variable import once, torch_storage
 from smh.virtual_variable.parametrization import Parametrization
+
+_numbers = itertools.count()
 
 
 class VirtualVariable(keras.Variable):
@@ -20,8 +25,10 @@ class VirtualVariable(keras.Variable):
 
     _parametrization: Parametrization
     _trainable: bool
-    _snapshot: keras.Variable | None
+    _snapshot: keras.Variable | None  # the value at the time at which it was frozen
+    _cached: keras.Variable | None  # the value in a deployed model
     _holders: list
+    _number: int  # in which order the variables became virtual
 
     # Relies on: Keras keeps the stored tensor in `_value`, and sets it even after a creator scope
     # has made the variable virtual.
@@ -31,6 +38,11 @@ class VirtualVariable(keras.Variable):
     def parametrization(self) -> Parametrization:
         """What computes the value."""
         return self._parametrization
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether the value is computed now: a frozen or deployed model may keep it dense."""
+        return self._snapshot is None and self._cached is None
 
     @property
     def value(self):
@@ -48,6 +60,13 @@ class VirtualVariable(keras.Variable):
             self._trainable = bool(value)
             for holder in self._holders[:1]:
                 holder.settle(self)
+
+    def refresh_cache(self) -> None:
+        """Computes the value that a deployed model keeps once more, if it keeps one."""
+        cached, self._cached = self._cached, None
+        if cached is not None:
+            cached.assign(self.numpy())
+            self._cached = cached
 
     def assign(self, value):
         """Raises: there is nothing to assign to."""
@@ -104,11 +123,13 @@ def virtualize(variable: keras.Variable, parametrization: Parametrization) -> Vi
     Relies on: Keras reads a variable through `value`, `_maybe_autocast`, `shape` and `dtype`
     only, and nothing but `_value` owns the storage.
     """
-    variable.__dict__.pop("_value", None)
+    torch_storage.give_up(variable.__dict__.pop("_value", None))
     variable.__class__ = VirtualVariable
+    variable._number = next(_numbers)
     variable._initializer = None
     variable._parametrization = parametrization
     variable._snapshot = None
+    variable._cached = None
     variable._holders = []
     if parametrization.source is not None:
         parametrization.source.add_user(variable)
@@ -124,6 +145,20 @@ def stored_variable(path: str, value: np.ndarray, trainable: bool = True) -> ker
         lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype=dtype),
         shape=value.shape,
         dtype=str(value.dtype),
+        trainable=trainable,
+        autocast=False,
+        name=path.rsplit("/", 1)[-1],
+    )
+    variable._path = path
+    return variable
+
+
+def unset_variable(path: str, shape: Shape, dtype: str, trainable: bool) -> keras.Variable:
+    """Creates a variable under an absolute path whose value is to be loaded; until then, ones."""
+    variable = keras.Variable(
+        "ones",
+        shape=shape,
+        dtype=dtype,
         trainable=trainable,
         autocast=False,
         name=path.rsplit("/", 1)[-1],

@@ -1,0 +1,45 @@
+"""Symbols as plain bits: each `bits` wide, highest bit first, zero bits up to the next byte."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from smh.coding.payload import Reader
+
+# A multiple of 8, so that every chunk but the last ends at a byte.
+_CHUNK = 1 << 18
+
+
+def symbol_dtype(alphabet: int) -> type[np.unsignedinteger]:
+    """Returns the smallest unsigned type that holds the symbols `0 .. alphabet - 1`."""
+    return np.uint8 if alphabet <= 256 else np.uint16
+
+
+def pack(symbols: np.ndarray, bits: int) -> bytes:
+    """Returns the symbols (rank 1) in `ceil(size * bits / 8)` bytes."""
+    if bits == 8:
+        return symbols.astype(np.uint8).tobytes()
+    places = np.arange(bits - 1, -1, -1, dtype=symbols.dtype)
+    return b"".join(
+        np.packbits(((symbols[i : i + _CHUNK, None] >> places) & 1).astype(np.uint8)).tobytes()
+        for i in range(0, symbols.size, _CHUNK)
+    )
+
+
+def unpack(reader: Reader, count: int, bits: int) -> np.ndarray:
+    """Returns the `count` symbols that `pack` wrote, as uint8 or uint16."""
+    data = np.frombuffer(reader.take(-(-count * bits // 8), "packed symbols"), np.uint8)
+    dtype = symbol_dtype(1 << bits)
+    if bits == 8:
+        return data.copy()
+    places = np.arange(bits - 1, -1, -1, dtype=dtype)
+    out = np.empty(count, dtype)
+    for i in range(0, count, _CHUNK):
+        size = min(_CHUNK, count - i)
+        chunk = np.unpackbits(data[i * bits // 8 : -(-(i + size) * bits // 8)])
+        if chunk[size * bits :].any():
+            raise reader.error("the bits behind the last packed symbol are not zero")
+        out[i : i + size] = (chunk[: size * bits].reshape(size, bits).astype(dtype) << places).sum(
+            axis=1, dtype=dtype
+        )
+    return out

@@ -1,0 +1,320 @@
+r"""The file of a compressed model: one JSON header, and one section for each tensor.
+
+All numbers are little-endian. `docs/format.md` is the specification; in short:
+
+| bytes | what |
+| --- | --- |
+| 8 | the magic `89 53 4d 48 0d 0a 1a 0a` (`\x89SMH\r\n\x1a\n`) |
+| 2 | version, 1 |
+| 4 | length of the header in bytes, at most 4 MiB |
+| 4 | CRC-32 of the 14 bytes above and the header |
+| header | JSON in UTF-8: `{"meta": {...}, "tensors": [...]}` |
+| sections | for each tensor its payload, then 4 bytes CRC-32 of the payload |
+
+Each entry of `tensors` has the keys `name` and `length` (of the section, with its checksum), and
+those of the tensor's spec (see `smh.coding`). Sections follow each other in the order of the
+entries, without gaps, up to the end of the file: there are no offsets that could overlap. The JSON
+is canonical (sorted keys, no spaces, Python's shortest floats, no NaN), and a reader accepts no
+other, so the same content is always the same bytes. There is no time stamp and no pickle.
+
+A reader checks all of this, and every checksum and spec, before it hands out a tensor. Whatever
+is wrong is an `ArtifactError` that names file, section and byte.
+
+Needs NumPy and constriction, neither Keras nor TensorFlow.
+
+Example:
+    >>> import numpy as np
+    >>> from smh import coding, container
+    >>> encoded = coding.encode(np.zeros((3, 4), np.float32), coding.Uniform(bits=4))
+    >>> tensor = container.Tensor("kernel", encoded.spec, encoded.payload)
+    >>> container.write("model.smh", {"note": "any JSON"}, [tensor])
+    >>> found = container.read("model.smh")
+    >>> found.meta, found.names, found.tensor("kernel").shape
+    ({'note': 'any JSON'}, ('kernel',), (3, 4))
+    >>> found.sections[0]
+    Section(name='kernel', offset=162, length=8, coding='uniform', dtype='float32', shape=(3, 4))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from smh import canonical_json, coding
+from smh.errors import ArgumentError, ArtifactError
+
+MAGIC = b"\x89SMH\r\n\x1a\n"
+VERSION = 1
+MAX_HEADER = 4 << 20
+_START = struct.Struct("<8sHI")
+_CHECKSUM = struct.Struct("<I")
+_FIXED = _START.size + _CHECKSUM.size  # bytes before the header
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor to write: its name, and what `smh.coding.encode` returned."""
+
+    name: str
+    spec: Mapping[str, Any]
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Section:
+    """Where a tensor lies in the file, and what it is.
+
+    Attributes:
+        name: the tensor's.
+        offset: of the section's first byte in the file.
+        length: in bytes, with the 4 bytes of the checksum at its end.
+        coding, dtype, shape: of the decoded array.
+    """
+
+    name: str
+    offset: int
+    length: int
+    coding: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Container:
+    """A file that was read and found whole.
+
+    Attributes:
+        path: where it was read from.
+        meta: the JSON object that was written with it.
+        sections: one `Section` for each tensor, in the order of the file.
+        header_size: bytes before the first section. With the sections it makes up the file.
+    """
+
+    path: str
+    meta: dict
+    sections: tuple[Section, ...]
+    header_size: int
+    _specs: dict[str, dict]
+    _payloads: dict[str, memoryview]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The tensors' names, in the order of the file."""
+        return tuple(section.name for section in self.sections)
+
+    def spec(self, name: str) -> Mapping[str, Any]:
+        """The spec with which a tensor was encoded."""
+        return self._specs[name]
+
+    def tensor(self, name: str) -> np.ndarray:
+        """Decodes one tensor; it is not kept.
+
+        Raises:
+            ArgumentError: if there is none of this name.
+            ArtifactError: if the payload is not one that a writer makes.
+        """
+        if name not in self._specs:
+            raise ArgumentError(
+                f"{self.path} has no tensor {name!r}; it has {', '.join(self.names) or 'none'}."
+            )
+        section = next(section for section in self.sections if section.name == name)
+        try:
+            return coding.decode(self._specs[name], self._payloads[name])
+        except ArtifactError as error:
+            raise _in_section(self.path, section.name, section.offset, error) from error
+
+
+def write(path: str | os.PathLike, meta: Mapping[str, Any], tensors: Sequence[Tensor]) -> None:
+    """Writes a file; a file of that name stays whole until the new one is.
+
+    The bytes go to a temporary file beside it (`.NAME.RANDOM.tmp`), are flushed to the disk, and
+    only then take the name. After an exception (a full disk, an interrupt) the temporary file is
+    removed; if the process is killed it stays, and may be deleted.
+
+    Args:
+        path: the file; a symbolic link is followed.
+        meta: any JSON object. Integers have 64 bits, floats are finite, lists are lists.
+        tensors: in the order in which they shall lie in the file.
+
+    Raises:
+        ArgumentError: if something cannot be written; nothing was touched then.
+        OSError: from the file system.
+    """
+    tensors = list(tensors)
+    header = _encode_header(meta, tensors)
+    start = _START.pack(MAGIC, VERSION, len(header))
+    with _replacing(os.path.realpath(os.fsdecode(path))) as file:
+        file.write(start + _CHECKSUM.pack(zlib.crc32(start + header)) + header)
+        for tensor in tensors:
+            file.write(tensor.payload)
+            file.write(_CHECKSUM.pack(zlib.crc32(tensor.payload)))
+
+
+def read(path: str | os.PathLike) -> Container:
+    """Reads a file and checks it: every length, checksum and spec. Nothing is decoded yet.
+
+    Raises:
+        ArtifactError: if the file is not whole, or not of this format.
+        OSError: from the file system.
+
+    Cost: memory of the file's size, and up to 40 bytes for each byte of the header.
+    """
+    with open(path, "rb") as file:
+        return _load(file, os.fsdecode(path), os.fstat(file.fileno()).st_size)
+
+
+def _load(file: BinaryIO, name: str, size: int) -> Container:
+    header = _read_header(file, name, size)
+    parsed = _parsed(name, header)
+    header_size = base = offset = _FIXED + len(header)
+    total = offset + sum(entry["length"] for entry in parsed["tensors"])
+    if total != size:
+        raise ArtifactError(
+            f"{name}: byte {min(total, size):,}: header and sections make {total:,} bytes, "
+            f"the file has {size:,}"
+        )
+    data = memoryview(_read(file, name, offset, size - offset))
+    sections, specs, payloads = [], {}, {}
+    for entry in parsed["tensors"]:
+        label, length = entry["name"], entry["length"]
+        payload = data[offset - base :][: length - _CHECKSUM.size]
+        (stored,) = _CHECKSUM.unpack_from(data, offset - base + len(payload))
+        if zlib.crc32(payload) != stored:
+            raise _in_section(name, label, offset, "the payload is damaged (its CRC-32 differs)")
+        spec = {key: value for key, value in entry.items() if key not in ("name", "length")}
+        try:
+            found = coding.describe(spec, len(payload))
+        except ArtifactError as error:
+            raise _in_section(name, label, offset, error) from error
+        sections.append(Section(label, offset, length, found.coding, found.dtype, found.shape))
+        specs[label], payloads[label] = spec, payload
+        offset += length
+    return Container(name, parsed["meta"], tuple(sections), header_size, specs, payloads)
+
+
+def _in_section(path: str, name: str, offset: int, what: object) -> ArtifactError:
+    return ArtifactError(f"{path}: section {name!r:.100} at byte {offset:,}: {what}")
+
+
+def _encode_header(meta: Mapping[str, Any], tensors: list[Tensor]) -> bytes:
+    entries: dict[str, dict] = {}
+    for tensor in tensors:
+        if not isinstance(tensor.name, str) or {"name", "length"} & set(tensor.spec):
+            raise ArgumentError(
+                f"A tensor has a string for a name, and neither name nor length in its spec; got "
+                f"{tensor.name!r} with {sorted(tensor.spec)}."
+            )
+        if tensor.name in entries:
+            raise ArgumentError(f"Two tensors have the name {tensor.name!r}; names are unique.")
+        try:
+            coding.describe(tensor.spec, len(tensor.payload))
+        except ArtifactError as error:
+            raise ArgumentError(f"Tensor {tensor.name!r} cannot be written: {error}.") from error
+        length = len(tensor.payload) + _CHECKSUM.size
+        entries[tensor.name] = {**tensor.spec, "name": tensor.name, "length": length}
+    header = canonical_json.dumps({"meta": dict(meta), "tensors": list(entries.values())})
+    if len(header) > MAX_HEADER:
+        raise ArgumentError(
+            f"The header takes {len(header):,} bytes, the limit is {MAX_HEADER:,}. Store what is "
+            "large in `meta` as a tensor of type uint8."
+        )
+    return header
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[BinaryIO]:
+    """Opens a temporary file that takes the place of `path` if all went well."""
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.tmp")
+    # Not tempfile: its files are readable by their owner alone. Windows needs O_BINARY.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(temporary, flags, 0o666), "wb")
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    """Makes the new name last through a power cut, where the system can (not on Windows)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _read(file: BinaryIO, name: str, offset: int, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise ArtifactError(
+            f"{name}: byte {offset + len(data):,}: the file ends, {size - len(data):,} bytes early"
+        )
+    return data
+
+
+def _read_header(file: BinaryIO, name: str, size: int) -> bytes:
+    start = file.read(_START.size)
+    if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
+        raise ArtifactError(f"{name}: byte 0: not a file of smh (it begins with {start[:8]!r})")
+    start += _read(file, name, len(start), _START.size - len(start))
+    _, version, length = _START.unpack(start)
+    if version != VERSION:
+        raise ArtifactError(
+            f"{name}: byte 8: format version {version}, this smh reads version {VERSION}"
+        )
+    if length > MAX_HEADER or length > size:
+        raise ArtifactError(
+            f"{name}: byte 10: a header of {length:,} bytes in a file of {size:,}; the limit is "
+            f"{MAX_HEADER:,}"
+        )
+    (stored,) = _CHECKSUM.unpack(_read(file, name, _START.size, _CHECKSUM.size))
+    header = _read(file, name, _FIXED, length)
+    if zlib.crc32(start + header) != stored:
+        raise ArtifactError(f"{name}: byte 14: the header is damaged (its CRC-32 differs)")
+    return header
+
+
+def _parsed(name: str, header: bytes) -> dict:
+    """Returns the header's JSON; all is checked but the specs and the sum of the lengths."""
+
+    def require(condition: bool, what: str) -> None:
+        if not condition:
+            raise ArtifactError(f"{name}: byte {_FIXED}: the header: {what}")
+
+    try:
+        parsed = canonical_json.loads(header)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: byte {_FIXED}: the header: {error}") from error
+    is_object = isinstance(parsed, dict) and set(parsed) == {"meta", "tensors"}
+    require(is_object, "an object with meta and tensors expected")
+    require(isinstance(parsed["meta"], dict), "meta must be an object")
+    require(isinstance(parsed["tensors"], list), "tensors must be a list")
+    names = set()
+    for i, entry in enumerate(parsed["tensors"]):
+        require(isinstance(entry, dict), f"tensors/{i} must be an object")
+        label, length = entry.get("name"), entry.get("length")
+        require(isinstance(label, str), f"tensors/{i}/name must be a string")
+        require(label not in names, f"two tensors have the name {label!r:.100}")
+        require(
+            type(length) is int and length >= _CHECKSUM.size,
+            f"tensors/{i}/length must be an integer of at least {_CHECKSUM.size}",
+        )
+        names.add(label)
+    return parsed

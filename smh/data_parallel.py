@@ -1,0 +1,160 @@
+"""Data-parallel training on JAX that exchanges the gradients of factors, not of weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError
+
+# Keras gives a random generator's state this name.
+_SEED_STATE = "seed_generator_state"
+_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+
+
+def exchange_factors(model: keras.Model) -> keras.Model:
+    """Makes `fit` under `keras.distribution.DataParallel` exchange the gradients of the factors.
+
+    JAX's compiler sums a gradient over the devices where the batch is contracted: at the dense
+    weight, before it is carried back to the factors. So a compressed model would exchange as much
+    as a dense one. After this call each device carries its own gradient back to the factors, and
+    the factors' gradients are summed. `tf.distribute` does that by itself: on the TensorFlow
+    backend, and while no `DataParallel` is set, this changes nothing.
+
+    Each device then sees its own part of the batch only, as in `tf.distribute`: batch
+    normalisation uses that part's statistics (its moving averages are the mean over the devices),
+    a loss must be a mean over the batch (Keras' default), and dropout draws on each device anew.
+
+    Args:
+        model: a Keras model, usually one that `smh.compress` has compressed. It is changed in
+            place. Compile it before or after; call this before the first `fit`.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ArgumentError: `model` is no Keras model. When training starts: a loss that is no mean over
+            the batch, or a distribution other than `DataParallel`.
+
+    Cost: every device computes the product and its gradient, as a single device would. What is
+    exchanged per step falls from the size of the weights to that of what is trained.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300)])
+        >>> model = smh.compress(model, fraction=0.1)
+        >>> model = smh.data_parallel.exchange_factors(model)
+    """
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(f"model must be a keras.Model, got {type(model).__name__}.")
+    if keras.backend.backend() == "jax" and "compute_loss_and_updates" not in model.__dict__:
+        # Relies on: `train_step` and `test_step` differentiate this method, looked up on the
+        # instance; Keras gives it a public name and calls it stateless.
+        model.__dict__["compute_loss_and_updates"] = _on_each_device(model)
+        model.train_function = model.test_function = None
+    return model
+
+
+def _on_each_device(model: keras.Model) -> Callable:
+    """Wraps the model's loss so that JAX differentiates it device by device."""
+    whole = model.compute_loss_and_updates
+
+    @functools.wraps(whole)
+    def compute_loss_and_updates(
+        trained, state, metrics, x, y, sample_weight, training=False, optimizer_variables=None
+    ):
+        distribution = keras.distribution.distribution()
+        if distribution is None:
+            return whole(
+                trained, state, metrics, x, y, sample_weight, training, optimizer_variables
+            )
+        _check(model, distribution)
+        axis = distribution.batch_dim_name
+        seeds = [v.name == _SEED_STATE for v in model.non_trainable_variables]
+
+        def on_one_device(trained, state, metrics, batch, optimizer_variables):
+            own = _own_seeds(state, seeds, axis)
+            loss, (unscaled, y_pred, new, new_metrics) = whole(
+                trained, own, metrics, *batch, training, optimizer_variables
+            )
+            new = [
+                s if n is o else _agreed(n, axis) for s, o, n in zip(state, own, new, strict=True)
+            ]
+            new_metrics = [
+                m if n is m else _agreed(n, axis) for m, n in zip(metrics, new_metrics, strict=True)
+            ]
+            return _agreed(loss, axis), (_agreed(unscaled, axis), y_pred, new, new_metrics)
+
+        mapped = _shard_map(on_one_device, distribution)
+        batch = (x, y, sample_weight)
+        return mapped(trained, state, metrics, batch, optimizer_variables)
+
+    return compute_loss_and_updates
+
+
+def _check(model: keras.Model, distribution: Any) -> None:
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        raise ArgumentError(
+            f"The distribution is a {type(distribution).__name__}; `exchange_factors` works under "
+            "keras.distribution.DataParallel only, where every device holds all factors. Train "
+            "without it, or set a DataParallel."
+        )
+    for loss in keras.tree.flatten(getattr(model, "loss", None)):
+        reduction = getattr(loss, "reduction", _MEANS[0])
+        if isinstance(loss, keras.losses.Loss) and reduction not in _MEANS:
+            raise ArgumentError(
+                f"The loss {type(loss).__name__} has reduction={reduction!r}; the loss of a batch "
+                "is the mean of its devices' losses only if each of them is a mean. Use "
+                f"reduction={_MEANS[0]!r}."
+            )
+
+
+def _shard_map(function: Callable, distribution: Any) -> Callable:
+    """Runs `function` on each device with its part of the batch, the fourth argument.
+
+    The gradient that reaches the replicated arguments is summed over the devices, there and not
+    before: that is the point.
+    """
+    import jax
+
+    one, split = (
+        jax.sharding.PartitionSpec(),
+        jax.sharding.PartitionSpec(distribution.batch_dim_name),
+    )
+    specs = {
+        "mesh": distribution.device_mesh.backend_mesh,
+        "in_specs": (one, one, one, split, one),
+        "out_specs": (one, (one, split, one, one)),
+    }
+    # Unchecked: Keras' loops start from constants, which the check takes for replicated values.
+    if hasattr(jax, "shard_map"):
+        return jax.shard_map(function, check_vma=False, **specs)
+    from jax.experimental.shard_map import shard_map  # before JAX 0.6
+
+    return shard_map(function, check_rep=False, **specs)
+
+
+def _own_seeds(state: Sequence[Any], seeds: Sequence[bool], axis: str) -> list[Any]:
+    """Gives the generators of every device but the first another seed.
+
+    Relies on: a generator's state is `[seed, draws so far]`.
+    """
+    import jax
+
+    device = jax.lax.axis_index(axis)
+    return [
+        value.at[0].add(device.astype(value.dtype)) if is_seed else value
+        for value, is_seed in zip(state, seeds, strict=True)
+    ]
+
+
+def _agreed(value: Any, axis: str) -> Any:
+    """One value for all devices: the mean, or the first device's for counters and seeds."""
+    import jax
+
+    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)):
+        return jax.lax.pmean(value, axis)
+    first = jax.lax.axis_index(axis) == 0
+    return jax.lax.psum(jax.numpy.where(first, value, 0), axis).astype(value.dtype)

@@ -1,0 +1,176 @@
+"""Few bits for the factors: `smh.quantize_factors`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+
+from smh.coding import Uniform
+from smh.errors import ArgumentError, DeployedModelError
+from smh.rounding import PER, FakeQuantized, Grid, fit_grid
+from smh.typing import Tensor
+from smh.variable_pool import VariablePool
+from smh.virtual_variable import virtual_variables, wrap, wrapping_of
+from smh.virtual_variable.deploying import forget_compiled_functions, is_deployed
+
+__all__ = ["FakeQuantized", "Quantized", "grid_of", "quantize_factors", "quantized"]
+
+_GRANULARITIES = ("auto", *PER)
+
+
+class Quantized(NamedTuple):
+    """A rounded factor as it is stored.
+
+    Attributes:
+        integers: int8, in the factor's shape, from `-(2**(bits - 1) - 1)` to `2**(bits - 1) - 1`.
+        scales: float32, 1-D: one, or one for each row or column.
+        axis: the axis that the scales lie along: 0, the last one, or `None` for one scale.
+        coding: what `smh.coding.encode(integers, coding)` needs to store both exactly.
+    """
+
+    integers: np.ndarray
+    scales: np.ndarray
+    axis: int | None
+    coding: Uniform
+
+
+def quantize_factors(
+    model: keras.Model, bits: int | None = 4, *, granularity: str = "auto"
+) -> keras.Model:
+    """Rounds the factors of a compressed model to few bits, in place, while it goes on training.
+
+    Each call of the model rounds the factors, once, before their product. The gradient passes as
+    if they had not been rounded (straight-through), so that `fit` finds factors that work after
+    rounding. The variables stay float32 and stay the same: an optimizer keeps its state, and files
+    of weights load before and after. Train with float factors first (some 60 % of the steps), then
+    call this, then train on:
+
+        model.fit(x, y, epochs=36)
+        smh.quantize_factors(model, bits=4)
+        model.fit(x, y, initial_epoch=36, epochs=60)
+
+    Called again it changes the bits. Scales and biases stay as they are. See `smh.rounding` for the
+    grid, and for how its scales are chosen and what other choices gave.
+
+    Args:
+        model: a model compressed with a pool of any kind.
+        bits: 2 to 8, or `None`: float again.
+        granularity: what shares a scale: `"tensor"`, `"row"` or `"column"` of a factor, or
+            `"auto"`: for each factor the one of least error for its bytes. A vector (the factor
+            of a `HashVariablePool`) has one scale.
+
+    Returns:
+        The same model. Another model that uses the same pool is changed with it.
+
+    Raises:
+        ArgumentError: a value that cannot work, a model without a pool, or factors that are not
+            finite.
+        DeployedModelError: the model is deployed.
+        In every case the model is as it was.
+
+    Cost: some ten passes over the factors per call, little beside their product. In mode
+    `"stream"` every layer rounds all factors for itself: half as much time again was seen with 54
+    layers (benchmarks/README.md); mode `"cached"` rounds nothing.
+
+    Example:
+        >>> model = smh.quantize_factors(smh.compress(model, fraction=0.1), bits=4)
+        >>> model.fit(x, y)
+
+    Reference: S. Han, H. Mao, W. J. Dally, "Deep Compression", ICLR 2016, for the idea to round
+    and train on; see `smh.rounding` for the estimator.
+    """
+    pools = _pools_of(model)
+    _check(model, bits, granularity)
+    chosen: list[tuple[keras.Variable, FakeQuantized | None]] = []
+    for factor in (factor for pool in pools for factor in pool.core_variables):
+        if bits is None:
+            chosen.append((factor, None))
+            continue
+        weight = ops.convert_to_numpy(factor.value)
+        grid = fit_grid(weight, bits, granularity, factor.path)
+        chosen.append((factor, FakeQuantized(factor, grid)))
+    for factor, wrapping in chosen:
+        wrap(factor, wrapping)
+    forget_compiled_functions(model)
+    for pool in pools:
+        pool.forget_traces()
+        for user in pool.users:
+            user.refresh_cache()  # another model's, that is deployed
+    return model
+
+
+def grid_of(factor: keras.Variable) -> Grid | None:
+    """The grid that a factor is rounded to, or `None` if it is not."""
+    wrapping = wrapping_of(factor)
+    return wrapping.grid if isinstance(wrapping, FakeQuantized) else None
+
+
+def quantized(factor: keras.Variable) -> Quantized:
+    """Returns what an artifact stores of a rounded factor.
+
+    Args:
+        factor: one of `pool.core_variables` of a model after `smh.quantize_factors`.
+
+    Returns:
+        A `Quantized`. `integers * scales`, the scales along `axis`, is what the model computes
+        with, bit for bit.
+
+    Raises:
+        ArgumentError: if the factor is not rounded.
+
+    Example:
+        >>> stored = quantized(pool.core_variables[0])
+        >>> smh.coding.encode(stored.integers, stored.coding)
+    """
+    wrapping = wrapping_of(factor)
+    if not isinstance(wrapping, FakeQuantized):
+        raise ArgumentError(
+            f"'{factor.path}' is not rounded. Call smh.quantize_factors(model, bits=4) first."
+        )
+    return _on_grid(wrapping.grid, factor.value)
+
+
+def rounded_once(weight: np.ndarray, bits: int, path: str) -> Quantized:
+    """Rounds the numbers of a factor that was not trained for it, to the grid of least error."""
+    return _on_grid(fit_grid(weight, bits, "auto", path), ops.convert_to_tensor(weight))
+
+
+def _on_grid(grid: Grid, weight: Tensor) -> Quantized:
+    scales = grid.scales(weight)
+    integers = ops.convert_to_numpy(grid.integers(weight, scales)).astype("int8")
+    scales = np.array(ops.convert_to_numpy(scales), "float32").ravel()
+    axis = {"tensor": None, "row": 0, "column": integers.ndim - 1}[grid.per]
+    return Quantized(integers, scales, axis, Uniform(grid.bits, per=grid.per, scale=scales))
+
+
+def _pools_of(model: keras.Model) -> list[VariablePool]:
+    if not isinstance(model, keras.Layer):
+        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    sources = [virtual.parametrization.source for virtual in virtual_variables(model)]
+    pools = list({id(s): s for s in sources if isinstance(s, VariablePool)}.values())
+    if not pools:
+        raise ArgumentError(
+            f"'{model.name}' has no factors to round: nothing in it is computed from a pool. Call "
+            "smh.compress(model, fraction=...) first."
+        )
+    return pools
+
+
+def _check(model: keras.Model, bits: int | None, granularity: str) -> None:
+    if bits is not None and (type(bits) is not int or not 2 <= bits <= 8):
+        raise ArgumentError(
+            f"bits must be a whole number from 2 to 8, or None for float factors, got {bits!r}."
+        )
+    if granularity not in _GRANULARITIES:
+        raise ArgumentError(
+            f"granularity must be one of {', '.join(map(repr, _GRANULARITIES))}, got "
+            f"{granularity!r}."
+        )
+    if is_deployed(model):
+        raise DeployedModelError(
+            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing the "
+            "bits of its factors."
+        )

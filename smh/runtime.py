@@ -1,0 +1,275 @@
+"""Weights from an artifact with NumPy alone: no Keras, no TensorFlow.
+
+For a device or a language binding that runs the network by itself. Addresses come from the same
+`index_store` as in training, so that both cut a pool in the same way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from smh import container
+from smh.artifact_layout import Stored, Weight, read_layout
+from smh.errors import ArgumentError, ArtifactError
+from smh.hashing import hashed_indices
+from smh.index_store import PADDING_VALUE, Slot, make_index_store
+
+
+def load(path: str | os.PathLike, model: int = 0) -> Weights:
+    """Opens the weights of a model in an artifact.
+
+    Args:
+        path: a file that `smh.save` wrote.
+        model: which of the models in it.
+
+    Returns:
+        A mapping from variable path to array. The file is read and checked now; each weight is
+        computed when it is asked for, and not kept.
+
+    Raises:
+        ArtifactError: if the file is damaged, or uses a modifier or parametrization that is not
+            smh's own. Then save `smh.materialize(model)`.
+
+    Cost: memory of the file and of the decoded factors; per weight of `n` numbers computed from a
+    pool with `M` replicas, `n * M` multiply-adds.
+
+    Example:
+        >>> weights = smh.runtime.load("lenet.smh")
+        >>> weights["fc1/kernel"].shape
+        (800, 500)
+    """
+    opened = container.read(path)
+    stored = read_layout(opened)
+    if not 0 <= model < len(stored.models):
+        raise ArgumentError(f"{opened.path} holds {len(stored.models)} models, got model={model}.")
+    return Weights(stored, model)
+
+
+class Weights(Mapping):
+    """The weights of one model by path; see `load`."""
+
+    def __init__(self, stored: Stored, model: int):
+        self._stored = stored
+        entry = stored.models[model]
+        self._plain = {stored.path(i): i for i in entry.plain}
+        self._computed = {w.path: w for w in entry.weights}
+        with _refusing_what_is_malformed(entry.name):
+            self._pools = [_Pool(stored, pool) for pool in entry.pools]
+            for weight in entry.weights:
+                if weight.frozen is None:
+                    _modifier_of(weight)  # unknown ones fail now
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._computed)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._computed
+        yield from self._plain
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        if path in self._plain:
+            return self._stored.value(self._plain[path])
+        weight = self._computed[path]
+        if weight.frozen is not None:
+            return self._stored.value(weight.frozen)
+        assert weight.pool is not None  # `_modifier_of` has refused others
+        with _refusing_what_is_malformed(path):
+            flat = self._pools[weight.pool].piece(weight.begin, math.prod(weight.shape))
+            parts = {name: self._stored.value(i) for name, i in weight.parts.items()}
+            tensor = _modifier_of(weight)(flat.reshape(weight.shape), parts)
+        return np.asarray(tensor, np.float32)
+
+
+@contextlib.contextmanager
+def _refusing_what_is_malformed(name: str) -> Iterator[None]:
+    """A file's description may be of any form; what cannot be followed is the file's fault."""
+    try:
+        yield
+    except ArtifactError:
+        raise
+    except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise ArtifactError(f"'{name:.200}' is described wrongly: {error!r:.300}") from error
+    except AttributeError as error:
+        raise ArtifactError(f"'{name:.200}' is described wrongly: {error}") from error
+
+
+class _Pool:
+    """One pool: its layout, and its factors once they are needed."""
+
+    def __init__(self, stored: Stored, entry: Mapping[str, Any]):
+        self._stored = stored
+        self._entries = _entries_of(entry)
+        self._store = make_index_store(entry["config"]["index_store_type"], self._entries.size)
+        self._numbers = entry["factors"]
+        self._factors: list[np.ndarray] | None = None
+        found = [stored.shape(number) for number in self._numbers]
+        if found != self._entries.factor_shapes:
+            raise ArtifactError(
+                f"a pool has factors of shapes {found}, expected {self._entries.factor_shapes}"
+            )
+
+    def piece(self, begin: int, length: int) -> np.ndarray:
+        slot: Slot = self._store.slot_at(begin, length)
+        if self._factors is None:
+            self._factors = [self._stored.value(i) for i in self._numbers]
+        pieces = [self._entries(self._factors, *segment) for segment in slot.segments]
+        pieces.append(np.full(slot.padding, PADDING_VALUE, np.float32))
+        return np.concatenate(pieces)
+
+
+class _Entries:
+    """Computes a range of a flat pool from its factors, with NumPy."""
+
+    size: int
+    factor_shapes: list[tuple[int, ...]]
+
+    def __call__(self, factors: Sequence[np.ndarray], start: int, stop: int) -> np.ndarray:
+        raise NotImplementedError
+
+
+class _Matrix(_Entries):
+    def __init__(self, rows: int, cols: int, replicas: int):
+        self.cols, self.size = cols, rows * cols
+        self.factor_shapes = [(rows, replicas), (replicas, cols)]
+
+    def __call__(self, factors, start, stop):
+        left, right = factors  # [rows, M], [M, cols]
+        first, last = start // self.cols, -(-stop // self.cols)
+        flat = (left[first:last] @ right).ravel()
+        return flat[start - first * self.cols :][: stop - start]
+
+
+class _Kronecker(_Entries):
+    def __init__(self, side: int, replicas: int):
+        self.side, self.size = side, side**4
+        self.factor_shapes = [(replicas, side, side)] * 2
+
+    def __call__(self, factors, start, stop):
+        left, right = factors  # [k, d, d] each
+        row = self.side**2
+        first, last = start // row, -(-stop // row)
+        numbers = np.arange(first, last)
+        i, p = numbers // self.side, numbers % self.side
+        rows = np.einsum("kaj,kaq->ajq", left[:, i], right[:, p])  # row (i p), columns (j q)
+        return rows.reshape(-1)[start - first * row :][: stop - start]
+
+
+class _Hash(_Entries):
+    def __init__(self, length: int, buckets: int, seed: int | None = None):
+        self.size, self.buckets, self.seed = length, buckets, seed
+        self.factor_shapes = [(buckets,)]
+
+    def __call__(self, factors, start, stop):
+        (vector,) = factors
+        if self.seed is None:
+            return vector[np.arange(start, stop) % self.buckets]
+        return vector[hashed_indices(start, stop, self.buckets, self.seed)]
+
+
+class _Combined(_Entries):
+    def __init__(self, terms: Sequence[_Entries], reduce_by: str):
+        if reduce_by not in ("SUM", "PROD"):
+            raise ArtifactError(f"pools are reduced by SUM or PROD, got {reduce_by!r:.80}")
+        self.terms, self.reduce_by = terms, reduce_by
+        self.size = min(term.size for term in terms)
+        self.factor_shapes = [shape for term in terms for shape in term.factor_shapes]
+
+    def __call__(self, factors, start, stop):
+        values = []
+        for term in self.terms:
+            count = len(term.factor_shapes)
+            values.append(term(factors[:count], start, stop))
+            factors = factors[count:]
+        return np.sum(values, axis=0) if self.reduce_by == "SUM" else np.prod(values, axis=0)
+
+
+_PRODUCTS = {"matrix": _Matrix, "kronecker": _Kronecker, "hash": _Hash}
+
+
+def _entries_of(pool: Mapping[str, Any]) -> _Entries:
+    config = pool["config"]
+    if "pools" in config:
+        return _Combined([_entries_of(inner) for inner in config["pools"]], config["reduce_by"])
+    product = dict(config["product"])
+    if product.get("kind") not in _PRODUCTS:
+        raise ArtifactError(f"unknown pool {product!r:.200}")
+    return _PRODUCTS[product.pop("kind")](**product)
+
+
+def _scale_of(shape: Sequence[int]) -> float:
+    """The published initial scale, see `smh.modifiers.fanout_scale`."""
+    if len(shape) == 4:
+        return math.sqrt(2.0 / (shape[0] * shape[1] * shape[3]))
+    return 1.0 / math.sqrt(shape[1]) if len(shape) == 2 else 1.0
+
+
+_FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "smh>constant_fanout_scale_modifier": lambda w: w * np.float32(_scale_of(w.shape)),
+    "smh>relu_modifier": lambda w: np.maximum(w, 0),
+    "smh>sign_fw_modifier": np.sign,
+}
+
+
+def _modifier_of(weight: Weight):
+    if weight.parametrization.get("class") != "smh>PoolSlice" or weight.pool is None:
+        raise ArtifactError(
+            f"'{weight.path}' is computed by {weight.parametrization.get('class')!r:.100}, which "
+            "needs Keras. Save smh.materialize(model) instead"
+        )
+    return _modifier(weight.parametrization.get("config", {}).get("modifier", {}))
+
+
+def _modifier(entry: Any) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], np.ndarray]:
+    """The NumPy counterpart of one of smh's modifiers."""
+    kind, config = entry.get("class"), entry.get("config", {})
+    if kind == "smh>ScaleModifier":
+        return lambda w, parts: w * parts[config["name"]]
+    if kind == "smh>FunctionModifier" and config.get("function") in _FUNCTIONS:
+        function = _FUNCTIONS[config["function"]]
+        return lambda w, parts: function(w)
+    if kind == "smh>ChainModifier":
+        return _chain(config["modifiers"])
+    raise ArtifactError(
+        f"the modifier {config.get('function', kind)!r:.100} is not smh's own, so it cannot be "
+        "computed without Keras. Save smh.materialize(model) instead"
+    )
+
+
+def _chain(entries: Sequence[Mapping[str, Any]]):
+    modifiers = [_modifier(entry) for entry in entries]
+    taken: list[str] = []
+    names: list[dict[str, str]] = []
+    for entry in entries:
+        own = {}
+        for name in _names(entry):
+            copies = (f"{name}_{i}" if i else name for i in range(len(taken) + 1))
+            own[name] = next(copy for copy in copies if copy not in taken)
+            taken.append(own[name])
+        names.append(own)
+
+    def apply(weight, parts):
+        for modifier, own in zip(modifiers, names, strict=True):
+            weight = modifier(weight, {name: parts[copy] for name, copy in own.items()})
+        return weight
+
+    return apply
+
+
+def _names(entry: Mapping[str, Any]) -> list[str]:
+    """The names of a modifier's variables, in order."""
+    if entry["class"] == "smh>ScaleModifier":
+        return [entry["config"]["name"]]
+    if entry["class"] == "smh>ChainModifier":
+        found: list[str] = []
+        for inner in entry["config"]["modifiers"]:
+            for name in _names(inner):
+                copies = (f"{name}_{i}" if i else name for i in range(len(found) + 1))
+                found.append(next(copy for copy in copies if copy not in found))
+        return found
+    return []

@@ -1,0 +1,336 @@
+"""Artifacts: saved, loaded, played back with NumPy, inspected; and files that lie.
+
+Run as a script, it is the new process: `python test_artifact.py DIR` loads each `DIR/*.smh` and
+writes the predictions to `DIR/loaded.npz`.
+"""
+
+import copy
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from models import CASES, by_name, mlp, numpy_of, pools_of
+from parametrizations import PARAMETRIZATIONS, inputs, network
+
+import smh
+from smh import canonical_json, cli, coding, container
+from smh.artifact_layout import SECTION, pack, read_layout, unpack
+from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
+from smh.virtual_variable import own_layers, own_variables
+
+pytestmark = pytest.mark.backend_agnostic
+
+# Those that a file can name: a function or class of a test is not registered with Keras.
+NAMED = [name for name in PARAMETRIZATIONS if name not in ("function", "without a pool")]
+REGISTERED = [case for case in CASES if case.name not in ("subclassed", "custom layer")]
+
+
+def weights_of(model):
+    found = {}
+    for layer in own_layers(model):
+        found.update({v.path: numpy_of(v) for v in own_variables(layer)})
+    return found
+
+
+@pytest.mark.parametrize("case", REGISTERED, ids=lambda case: case.name)
+def test_every_model_comes_back_and_trains_on(case, tmp_path):
+    model = smh.compress(case.build(), case.fraction, seed=1)
+    x, y = case.data()
+    model.compile("adam", "mse")
+    model.fit(x, y, verbose=0)
+    smh.save(model, tmp_path / "m.smh")
+    loaded = smh.load(tmp_path / "m.smh")
+    assert type(loaded) is type(model) and loaded.name == model.name
+    np.testing.assert_array_equal(numpy_of(loaded(x)), numpy_of(model(x)))
+    assert [tuple(v.shape) for v in loaded.trainable_variables] == [
+        tuple(v.shape) for v in model.trainable_variables
+    ]
+    loaded.compile("adam", "mse")
+    losses = loaded.fit(x, y, epochs=8, verbose=0).history["loss"]
+    assert min(losses[4:]) < losses[0]
+
+
+def test_every_parametrization_comes_back_in_a_new_process_and_in_numpy(tmp_path):
+    expected = {}
+    for name in NAMED:
+        model = PARAMETRIZATIONS[name](network(), 3)
+        expected[name] = numpy_of(model(inputs()))
+        smh.save(model, tmp_path / f"{name}.smh")
+        played = smh.runtime.load(tmp_path / f"{name}.smh")
+        live = weights_of(model)
+        assert set(played) == set(live)
+        for path, weight in live.items():
+            np.testing.assert_allclose(played[path], weight, rtol=1e-5, atol=1e-6, err_msg=path)
+    script = [sys.executable, __file__, str(tmp_path)]
+    done = subprocess.run(script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    loaded = np.load(tmp_path / "loaded.npz")
+    for name in NAMED:
+        # The scales of few-bit factors are taken anew from the stored numbers: to the last bit.
+        few = 1e-6 if "-bit" in name else 1e-7
+        np.testing.assert_allclose(loaded[name], expected[name], rtol=1e-6, atol=few, err_msg=name)
+
+
+def test_the_runtime_needs_neither_keras_nor_tensorflow(tmp_path):
+    smh.save(smh.compress(mlp(), 0.5), tmp_path / "m.smh")
+    code = (
+        "import sys, smh; w = smh.runtime.load(sys.argv[1]); n = sum(w[p].size for p in w); "
+        "print(n, str(smh.inspect(sys.argv[1])).count('factor/')); "
+        "print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "m.smh")], capture_output=True, text=True
+    )
+    assert done.stdout.split("\n")[:2] == [f"{mlp().count_params()} 2", "[]"], done.stderr
+
+
+@pytest.mark.parametrize("bits, tolerance", [(None, 0), (16, 1e-3), (8, 0.02), (4, 0.3)])
+def test_fewer_bits_make_a_smaller_file_and_a_bounded_error(bits, tolerance, tmp_path):
+    model = smh.compress(by_name["conv"].build(), 0.9, seed=1)
+    smh.save(model, tmp_path / "m.smh", bits=bits, rest="float32" if bits is None else "float16")
+    size = (tmp_path / "m.smh").stat().st_size
+    factors = sum(pool.core_size for pool in pools_of(model))
+    dense = model.count_params() - factors
+    # Structure and checksums, and for integers one scale for each replica.
+    assert size < factors * (bits or 32) / 8 + dense * 4 + 2500
+    loaded = weights_of(smh.load(tmp_path / "m.smh"))
+    for (path, got), expected in zip(loaded.items(), weights_of(model).values(), strict=True):
+        assert np.abs(got - expected).max() <= tolerance * max(np.abs(expected).max(), 1e-6), path
+
+
+def test_factors_trained_for_few_bits_are_stored_as_they_are_computed_with(tmp_path):
+    x, y = CASES[0].data()
+    model = smh.compress(mlp(), 0.5, seed=1)
+    smh.save(model, tmp_path / "float.smh")
+    model.compile("adam", "mse")
+    smh.quantize_factors(model, bits=4)
+    model.fit(x, y, verbose=0)
+    smh.save(model, tmp_path / "m.smh")
+    assert (tmp_path / "m.smh").stat().st_size < (tmp_path / "float.smh").stat().st_size - 300
+    loaded = smh.load(tmp_path / "m.smh")
+    played = smh.runtime.load(tmp_path / "m.smh")
+    for path, weight in weights_of(model).items():
+        np.testing.assert_allclose(played[path], weight, rtol=1e-5, atol=1e-6, err_msg=path)
+    np.testing.assert_allclose(numpy_of(loaded(x)), numpy_of(model(x)), rtol=1e-5, atol=1e-5)
+    smh.save(loaded, tmp_path / "again.smh")
+    again = [smh.runtime.load(tmp_path / f"{name}.smh") for name in ("m", "again")]
+    for first, second in zip(*(list(weights.values()) for weights in again), strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-6, atol=1e-7)
+    loaded.compile("adam", "mse")
+    assert np.isfinite(loaded.fit(x, y, verbose=0).history["loss"][0])
+
+
+def test_the_file_accounts_for_every_byte_and_is_canonical(tmp_path):
+    model = smh.compress(mlp(), 0.5, seed=1)
+    for name in "ab":
+        smh.save(model, tmp_path / f"{name}.smh", bits=4)
+    assert (tmp_path / "a.smh").read_bytes() == (tmp_path / "b.smh").read_bytes()
+    found = smh.inspect(tmp_path / "a.smh")
+    assert found.bytes == (tmp_path / "a.smh").stat().st_size
+    ends = [part.offset + part.bytes for part in found.parts]
+    assert [part.offset for part in found.parts] == [0, *ends[:-1]]
+    assert "4 bits" in str(found) and all(len(line) <= 120 for line in str(found).split("\n"))
+
+
+def test_models_that_share_a_pool_are_saved_once_and_share_it_again(tmp_path):
+    pool = smh.ProductVariablePool(True, 1500, 0.5, seed=0)
+    models = [smh.compress(mlp(), pool=pool) for _ in range(2)]
+    x, _ = CASES[0].data()
+    smh.save(models, tmp_path / "two.smh")
+    smh.save(models[0], tmp_path / "one.smh")
+    sizes = {name: (tmp_path / f"{name}.smh").stat().st_size for name in ("one", "two")}
+    assert sizes["two"] - sizes["one"] < 2 * 27 * 4 + 900 < pool.core_size * 4
+    loaded = smh.load(tmp_path / "two.smh")
+    for model, again in zip(models, loaded, strict=True):
+        np.testing.assert_array_equal(numpy_of(again(x)), numpy_of(model(x)))
+    (first,), (second,) = map(pools_of, loaded)
+    assert first is second
+    weights = smh.runtime.load(tmp_path / "two.smh", model=1)
+    for path, value in weights_of(models[1]).items():
+        np.testing.assert_allclose(weights[path], value, atol=1e-6)
+
+
+def test_weights_fill_a_users_own_model_dense_or_compressed(tmp_path):
+    case = by_name["subclassed"]
+    model, x = smh.compress(case.build(), 0.5, seed=1), case.data()[0]
+    smh.save(model, tmp_path / "m.smh", architecture=False)
+    for own in (case.build(), smh.compress(case.build(), 0.5, seed=2)):
+        assert smh.load_weights(own, tmp_path / "m.smh") is own
+        np.testing.assert_array_equal(numpy_of(own(x)), numpy_of(model(x)))
+    with pytest.raises(ArgumentError, match="smh.load_weights"):
+        smh.load(tmp_path / "m.smh")
+
+
+@pytest.mark.parametrize(
+    "other", [lambda: smh.compress(mlp(), 0.3, seed=2), lambda: mlp(width=25)], ids=["0.3", "25"]
+)
+def test_another_model_is_refused_and_stays_as_it_was(other, tmp_path):
+    smh.save(smh.compress(mlp(), 0.5), tmp_path / "m.smh")
+    model = other()
+    before = weights_of(model)
+    with pytest.raises(ArgumentError):
+        smh.load_weights(model, tmp_path / "m.smh")
+    for path, value in weights_of(model).items():
+        np.testing.assert_array_equal(value, before[path])
+
+
+def test_frozen_deployed_mixed_and_uncompressed_models(tmp_path):
+    x, y = CASES[0].data()
+    frozen = smh.compress(mlp(), 0.5, seed=1)
+    frozen.layers[0].trainable = False
+    frozen.compile("adam", "mse")
+    frozen.fit(x, y, verbose=0)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = smh.compress(mlp(), 0.5, seed=1)
+    keras.config.set_dtype_policy("float32")
+    cached = smh.deploy(smh.compress(mlp(), 0.5, seed=1), "cached")
+    for model in (frozen, mixed, cached, mlp()):
+        smh.save(model, tmp_path / "m.smh")
+        loaded = smh.load(tmp_path / "m.smh")
+        np.testing.assert_allclose(numpy_of(loaded(x)), numpy_of(model(x)), rtol=1e-5, atol=1e-6)
+        assert len(smh.report(model).rows) == len(smh.report(loaded).rows)
+    assert (tmp_path / "m.smh").stat().st_size < mlp().count_params() * 4 + 1200
+
+
+def unnamed():
+    return smh.compress(mlp(), 0.5, modifier=lambda tensor: 2 * tensor)
+
+
+def unbuilt():
+    return keras.Sequential([layers.Dense(3)])
+
+
+@pytest.mark.parametrize(
+    "make, options, error, message",
+    [
+        (unnamed, {}, ArgumentError, "register_keras_serializable"),
+        (unbuilt, {}, UnbuiltModelError, "not built"),
+        (list, {}, ArgumentError, "no model"),
+        (lambda: "model", {}, ArgumentError, "Keras 3 model"),
+        (mlp, {"bits": 9}, ArgumentError, "2 to 8, 16 or None, got 9"),
+        (mlp, {"bits": True}, ArgumentError, "got True"),
+        (mlp, {"rest": "int8"}, ArgumentError, "'?int8'?"),
+    ],
+)
+def test_what_cannot_be_saved_leaves_the_old_file_whole(make, options, error, message, tmp_path):
+    (tmp_path / "m.smh").write_bytes(b"old")
+    with pytest.raises(error, match=message):
+        smh.save(make(), tmp_path / "m.smh", **options)
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
+
+
+def test_numbers_that_do_not_fit_are_refused(tmp_path):
+    model = smh.compress(mlp(), 0.5)
+    model.layers[0].bias.assign(np.full(24, 1e6))
+    with pytest.raises(ArgumentError, match="do not fit in float16"):
+        smh.save(model, tmp_path / "m.smh", rest="float16")
+    assert not list(tmp_path.iterdir())
+
+
+def places(value, path=()):
+    """Every place in a JSON value that holds something."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+def rewritten(content, old, path):
+    """Writes the file again with another content of its section of models."""
+    encoded = coding.encode(pack(canonical_json.dumps(content)), coding.Raw())
+    kept = [name for name in old.names if name != SECTION]
+    tensors = [container.Tensor(n, old.spec(n), bytes(old._payloads[n])) for n in kept]
+    container.write(path, {}, [*tensors, container.Tensor(SECTION, encoded.spec, encoded.payload)])
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [-1, "x", [[1]], *(pytest.param(p, marks=pytest.mark.slow) for p in (None, 2**62, {}, 0.5))],
+)
+def test_a_file_that_lies_about_its_models_is_an_artifact_error(poison, tmp_path):
+    model = smh.compress(mlp(), 0.5, seed=1)
+    smh.save(model, tmp_path / "m.smh", architecture=False)
+    old = container.read(tmp_path / "m.smh")
+    content = canonical_json.loads(unpack(old.tensor(SECTION)))
+    expected = weights_of(model)
+    for place in places(content):
+        lie = copy.deepcopy(content)
+        inner = lie
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = poison
+        rewritten(lie, old, tmp_path / "lie.smh")
+        for read in (read_with_numpy, read_into_keras):
+            try:
+                found = read(tmp_path / "lie.smh")
+            except (ArtifactError, ArgumentError):
+                continue
+            # Then it was in a field that does not matter for the weights (a name).
+            for path, value in found.items():
+                if path in expected and value.shape == expected[path].shape:
+                    np.testing.assert_allclose(value, expected[path], atol=1e-6, err_msg=str(place))
+
+
+def read_with_numpy(path):
+    weights = smh.runtime.load(path)
+    return {name: weights[name] for name in weights}
+
+
+def read_into_keras(path):
+    return weights_of(smh.load_weights(mlp(), path))
+
+
+def test_a_deflate_bomb_is_refused(tmp_path):
+    bomb = b"\1" + zlib.compress(b" " * 10_000_000, 9)
+    encoded = coding.encode(np.frombuffer(bomb, np.uint8), coding.Raw())
+    container.write(
+        tmp_path / "m.smh", {}, [container.Tensor(SECTION, encoded.spec, encoded.payload)]
+    )
+    with pytest.raises(ArtifactError, match="64 times its size"):
+        smh.load(tmp_path / "m.smh")
+    honest = b" " * 10_000_000  # what no one writes is still read
+    assert unpack(pack(honest)) == honest
+
+
+def test_a_lambda_needs_the_word_of_the_caller(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((12,)), layers.Dense(9), layers.Lambda(lambda t: t * 2), layers.Dense(3)]
+    )
+    smh.save(smh.compress(model, 0.5), tmp_path / "m.smh")
+    with pytest.raises(ArtifactError, match="safe_mode"):
+        smh.load(tmp_path / "m.smh")
+    x, _ = CASES[0].data()
+    loaded = smh.load(tmp_path / "m.smh", safe_mode=False)
+    np.testing.assert_array_equal(numpy_of(loaded(x)), numpy_of(model(x)))
+
+
+def test_the_command_line_prints_what_is_inside_or_one_line_of_error(tmp_path, capsys):
+    smh.save(smh.compress(mlp(), 0.5), tmp_path / "m.smh", bits=4)
+    assert cli.main(["inspect", str(tmp_path / "m.smh")]) == 0
+    assert "bits per" in capsys.readouterr().out
+    (tmp_path / "m.smh").write_bytes((tmp_path / "m.smh").read_bytes()[:-1])
+    for name in ("m.smh", "none.smh"):
+        assert cli.main(["inspect", str(tmp_path / name)]) == 1
+        shown = capsys.readouterr()
+        assert not shown.out and shown.err.startswith("smh inspect: ") and name in shown.err
+        assert shown.err.count("\n") == 1
+
+
+def test_a_file_of_other_tensors_holds_no_model(tmp_path):
+    container.write(tmp_path / "m.smh", {}, [])
+    with pytest.raises(ArtifactError, match="holds no model"):
+        read_layout(container.read(tmp_path / "m.smh"))
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    np.savez(
+        folder / "loaded.npz",
+        **{file.stem: numpy_of(smh.load(file)(inputs())) for file in folder.glob("*.smh")},
+    )
