@@ -29,6 +29,8 @@ def deploy(model: keras.Model, mode: str = "stream") -> keras.Model:
     A custom layer that calls others in a loop of its own (`keras.ops.scan`) computes theirs in
     every step when it streams.
 
+    The mode is not saved: a model that is loaded is in mode `"train"`.
+
     Args:
         model: a compressed model or layer of any kind.
         mode: `"stream"`, `"cached"` or `"train"`.
