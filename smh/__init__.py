@@ -22,6 +22,11 @@ _HOME = {
     "export": "smh.exporting",
     "report": "smh.size_report",
     "quantize_factors": "smh.quantization",
+    "prune": "smh.pruning",
+    "LevelPruner": "smh.pruning",
+    "PruningSchedule": "smh.pruning",
+    "cluster": "smh.clustering",
+    "Quantizer": "smh.clustering",
     "SizeReport": "smh.size_report",
     "Modifier": "smh.modifiers",
     "VariableFactory": "smh.variable_factory",
@@ -51,6 +56,8 @@ if TYPE_CHECKING:
     from smh.artifact import load as load
     from smh.artifact import load_weights as load_weights
     from smh.artifact import save as save
+    from smh.clustering import Quantizer as Quantizer
+    from smh.clustering import cluster as cluster
     from smh.compression import compress as compress
     from smh.deployment import deploy as deploy
     from smh.exporting import export as export
@@ -58,6 +65,9 @@ if TYPE_CHECKING:
     from smh.inspection import inspect as inspect
     from smh.materialization import materialize as materialize
     from smh.modifiers import Modifier as Modifier
+    from smh.pruning import LevelPruner as LevelPruner
+    from smh.pruning import PruningSchedule as PruningSchedule
+    from smh.pruning import prune as prune
     from smh.quantization import quantize_factors as quantize_factors
     from smh.size_report import SizeReport as SizeReport
     from smh.size_report import report as report

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,8 @@ class Row:
         bytes: bytes that these numbers and the ones stored with them take in memory.
         bits: bits of each stored number that the model computes with; of a rounded factor fewer
             than it has in memory.
-        packed: bytes at that width, with the scales of a rounded factor; not entropy-coded.
+        packed: bytes at that width, with the scales of a rounded factor, the codebook of shared
+            values, and one bit for each number that may be pruned; not entropy-coded.
     """
 
     path: str
@@ -173,7 +174,8 @@ def report(model: keras.Model) -> SizeReport:
                 source = variable.parametrization.source
                 pools.setdefault(id(source), source)
     for pool in pools.values():
-        rows.extend(_factor_row(factor) for factor in (pool.variables if pool else ()))
+        layers = own_layers(pool) if pool else ()
+        rows.extend(_factor_row(factor) for layer in layers for factor in own_variables(layer))
     return SizeReport(model.name, tuple(rows))
 
 
@@ -193,20 +195,17 @@ def _row(variable: keras.Variable) -> Row:
     elif variable._cached is not None:
         how = f"cached copy of {how}"
     size = sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored)
-    return Row(
-        variable.path,
-        shape,
-        dtype,
-        how,
-        numbers,
-        sum(math.prod(part.shape) for part in parts if part.trainable),
-        size,
-        _bits(dtype),
-        size,
-    )
+    trained = sum(math.prod(part.shape) for part in parts if part.trainable)
+    bits, packed = _bits(dtype), size
+    tally = variable.parametrization.tally()
+    if tally is not None:
+        trained, bits, packed = (tally.trained if trained else 0), tally.bits, tally.packed
+    return Row(variable.path, shape, dtype, how, numbers, trained, size, bits, packed)
 
 
 def _factor_row(factor: keras.Variable) -> Row:
+    if isinstance(factor, VirtualVariable):
+        return replace(_row(factor), original=0)
     shape, dtype = tuple(factor.shape), factor._dtype
     numbers, grid, wrapping = math.prod(shape), grid_of(factor), wrapping_of(factor)
     return Row(

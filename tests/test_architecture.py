@@ -15,13 +15,15 @@ ROOT = Path(smh.__file__).parent
 FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
-    | {"coding", "canonical_json", "hashing", "replacing"},
+    | {"coding", "canonical_json", "hashing", "kmeans", "replacing"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
     {"modifiers", "pool_base", "artifact_layout"},
     {"variable_pool", "runtime", "inspection"},
-    {"pool_slice", "graph_pool", "rounding"},
+    {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
+    {"candidates"},
+    {"pruning", "clustering"},
     {"artifact", "compression", "deployment", "materialization", "size_report"},
     {"exporting"},
     {"cli"},
