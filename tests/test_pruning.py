@@ -174,7 +174,12 @@ def test_of_a_compressed_model_the_factors_are_pruned():
     inside = {id(v) for v in pool.variables}
     rest = sum(numpy_of(v.value).size for v in model.trainable_variables if id(v) not in inside)
     kept = sum(int(np.count_nonzero(numpy_of(f.value))) for f in pool.core_variables)
-    assert smh.report(model).trained_params == kept + rest
+    report = smh.report(model)
+    assert report.trained_params == kept + rest
+    assert sum(row.kept for row in report.rows[-2:]) == kept
+    smh.quantize_factors(model, 4)
+    rounded = smh.report(model)
+    assert all(row.bits == 4 and row.packed < row.kept for row in rounded.rows[-2:])
 
 
 def test_two_models_of_one_pool_both_train_on():
