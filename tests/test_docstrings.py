@@ -26,7 +26,10 @@ MODULES = [
     "pool_base",
     "size_report",
     "variable_factory",
+    "zoo.alexnets",
+    "zoo.building",
     "zoo.lenet",
+    "zoo.vgg",
 ]
 
 
