@@ -49,6 +49,12 @@ INSIDE_CODING = [
     {"uniform", "codebook"},
     {"sparse"},
 ]
+INSIDE_DATASETS = [
+    {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
+    {"cifar_files", "class_folders", "scikit_digits", "mnist_like", "pipeline"},
+    {"cifar", "picture_sets"},
+    {"loading"},
+]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
     "replacing",
@@ -61,6 +67,7 @@ NO_KERAS = [
 ]
 NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection", "runtime"]
 USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
+USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 
 def modules():
@@ -107,6 +114,7 @@ def test_arrows_point_down(path):
     [
         ("virtual_variable", INSIDE_VIRTUAL_VARIABLE),
         ("coding", INSIDE_CODING),
+        ("datasets", INSIDE_DATASETS),
         ("exporting", INSIDE_EXPORTING),
     ],
 )

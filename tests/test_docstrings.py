@@ -17,13 +17,19 @@ MODULES = [
     "compression",
     "container",
     "data_parallel",
-    "datasets",
+    "datasets.augmentation",
+    "datasets.loading",
+    "datasets.pipeline",
+    "datasets.scikit_digits",
     "materialization",
     "plots",
     "pool_base",
     "size_report",
     "variable_factory",
+    "zoo.alexnets",
+    "zoo.building",
     "zoo.lenet",
+    "zoo.vgg",
 ]
 
 
