@@ -18,6 +18,7 @@ MODULES = [
     "container",
     "data_parallel",
     "datasets",
+    "kmeans",
     "materialization",
     "plots",
     "pool_base",
