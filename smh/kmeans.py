@@ -254,7 +254,7 @@ def _with_the_farthest(
     ends = np.concatenate([run.values[edges[:-1]], run.values[edges[1:] - 1]]).astype(np.float64)
     distances = np.abs(ends - np.concatenate([means, means]))
     order = np.argsort(-distances, kind="stable")[: clusters - means.size]
-    return np.union1d(means, ends[order[distances[order] > 0]])
+    return np.union1d(means, ends[order])
 
 
 def _nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:

@@ -139,12 +139,22 @@ def test_few_distinct_values_stay_exact(values, clusters, centroids, init):
 
 
 def test_more_than_a_chunk_of_few_values_and_wide_indices():
-    values = np.tile(np.arange(1000, dtype=np.float32), 1500)  # 1.5 million
-    centroids, indices = cluster_values(values, 1000)
+    values = np.tile(np.arange(1100, dtype=np.float32), 1024)  # one begins at each of 2**10
+    centroids, indices = cluster_values(values, 1100)
     np.testing.assert_array_equal(centroids[indices], values)
     assert indices.dtype == np.uint16
     centroids, indices = cluster_values(values, 500, "density")
     assert len(centroids) == 500 and np.abs(centroids[indices] - values).max() <= 1
+
+
+def test_of_two_equally_near_centroids_the_smaller_is_taken():
+    centroids, indices = cluster_values([0, 2, 1], 2)  # from 0 and 2
+    assert centroids.tolist() == [0.5, 2] and indices.tolist() == [0, 1, 0]
+    centroids, indices = cluster_values([0, 2, 3, 3, 3, 3], 2, "density")
+    assert centroids.tolist() == [1, 3] and indices.tolist() == [0, 0, 1, 1, 1, 1]
+    step = 2.0**-23  # the midpoint of 1 and 1 + 3 steps is no float32
+    indices = cluster_values([1, 1 + 2 * step, 1 + 3 * step], 2, max_iterations=1)[1]
+    assert indices.tolist() == [0, 1, 1]
 
 
 def test_nothing_given_is_changed_and_a_seed_repeats():
