@@ -22,6 +22,9 @@ _HOME = {
     "export": "smh.exporting",
     "report": "smh.size_report",
     "quantize_factors": "smh.quantization",
+    "sensitivity_scan": "smh.sensitivity",
+    "bits_scan": "smh.sensitivity",
+    "ScanResult": "smh.sensitivity",
     "SizeReport": "smh.size_report",
     "Modifier": "smh.modifiers",
     "VariableFactory": "smh.variable_factory",
@@ -40,6 +43,7 @@ _MODULES = (
     "errors",
     "plots",
     "quantization",
+    "sensitivity",
     "variable_factory",
     "variable_pool",
     "zoo",
@@ -59,6 +63,9 @@ if TYPE_CHECKING:
     from smh.materialization import materialize as materialize
     from smh.modifiers import Modifier as Modifier
     from smh.quantization import quantize_factors as quantize_factors
+    from smh.sensitivity import ScanResult as ScanResult
+    from smh.sensitivity import bits_scan as bits_scan
+    from smh.sensitivity import sensitivity_scan as sensitivity_scan
     from smh.size_report import SizeReport as SizeReport
     from smh.size_report import report as report
     from smh.variable_factory import VariableFactory as VariableFactory
