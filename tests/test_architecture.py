@@ -48,7 +48,7 @@ INSIDE_CODING = [
     {"sparse"},
 ]
 INSIDE_SENSITIVITY = [
-    {"magnitude", "suggestion", "metrics", "candidates"},
+    {"magnitude", "suggestion", "metrics", "candidates", "picture"},
     {"result"},
     {"scan"},
 ]

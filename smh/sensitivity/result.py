@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smh.errors import ArgumentError
-from smh.plots import sensitivity_curves
 from smh.replacing import replacing
+from smh.sensitivity.picture import draw_scan
 from smh.sensitivity.suggestion import Curve, free, free_most, make_curve, predict
 
 if TYPE_CHECKING:
@@ -91,8 +91,9 @@ class ScanResult:
         """Turns the scan into a sparsity, or a number of bits, for each weight.
 
         Give exactly one of the two. It is assumed that the drops of the weights add up, and that
-        they grow linearly between two levels; a level that did better than a milder one counts as
-        equal. Real drops are mostly larger than their sum: evaluate the result, and train on.
+        they grow linearly between two levels. Levels that did better than a milder one are taken
+        for noise and averaged with it. Real drops are mostly larger than their sum: evaluate the
+        result, and train on.
 
         Args:
             budget: of a sparsity scan: the sparsity of all scanned weights together, below 1, or
@@ -164,13 +165,13 @@ class ScanResult:
                 writer.writerow([row.path, row.numel, row.level, *measured, self.drop(row)])
 
     def to_png(self, path: str | os.PathLike, title: str | None = None) -> None:
-        """Draws one curve per weight; see `smh.plots.sensitivity_curves`.
+        """Draws one curve per weight; see `smh.sensitivity.picture`.
 
         Raises:
             ArgumentError: the scan was stopped before anything was measured.
             ImportError: Matplotlib is not installed.
         """
-        sensitivity_curves(
+        draw_scan(
             self.paths,
             self.levels,
             [[self._value(path, level) for level in self.levels] for path in self.paths],

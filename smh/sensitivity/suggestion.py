@@ -18,8 +18,7 @@ class Curve(NamedTuple):
 
     Attributes:
         freed: what is no longer stored, float64 `[m]`, rising from 0.
-        drop: of the metric, float64 `[m]`, from 0 and never falling: a level that did better than
-            a milder one was lucky.
+        drop: of the metric, float64 `[m]`, from 0 and never falling.
     """
 
     freed: np.ndarray
@@ -34,11 +33,28 @@ class _Segment(NamedTuple):
 
 
 def make_curve(freed: Sequence[float], drop: Sequence[float]) -> Curve:
-    """Makes a curve from measured points in any order; ends before a drop that is not finite."""
+    """Makes a curve from measured points in any order; ends before a drop that is not finite.
+
+    A level that did better than a milder one is noise: such levels get their mean, and a gain
+    counts as no drop.
+    """
     points = sorted((f, d) for f, d in zip(freed, drop, strict=True) if f > 0)
     usable = list(itertools.takewhile(lambda point: np.isfinite(point[1]), points))
     xs, ys = np.array([(0.0, 0.0), *usable], np.float64).T
-    return Curve(xs, np.maximum.accumulate(ys))
+    return Curve(xs, np.append(0.0, np.maximum(0.0, _isotonic(ys[1:]))))
+
+
+def _isotonic(values: np.ndarray) -> np.ndarray:
+    """The rising values of least squared distance (pool adjacent violators)."""
+    blocks: list[tuple[float, int]] = []  # mean and length
+    for value in values.tolist():
+        mean, length = value, 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean = (before * count + mean * length) / (count + length)
+            length += count
+        blocks.append((mean, length))
+    return np.repeat([mean for mean, _ in blocks], [length for _, length in blocks])
 
 
 def predict(curves: Sequence[Curve], freed: Sequence[float]) -> float:
