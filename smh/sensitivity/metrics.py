@@ -125,12 +125,12 @@ def _named(returned: Any, evaluate: Any, metric: Any) -> dict[str, float]:
 
 
 def _number(name: str, value: Any) -> float:
-    try:
-        return float(np.asarray(keras.ops.convert_to_numpy(value)).astype(np.float64).reshape(()))
-    except (TypeError, ValueError):
+    found = np.asarray(None if value is None else keras.ops.convert_to_numpy(value))
+    if found.size != 1 or (found.dtype.kind not in "fiu" and found.dtype.name != "bfloat16"):
         raise ArgumentError(
             f"evaluate must return numbers; {name} is {value!r:.80} ({type(value).__name__})."
-        ) from None
+        )
+    return float(found.astype(np.float64).reshape(()))
 
 
 def _default(names: list[str]) -> str:

@@ -60,6 +60,7 @@ def draw_scan(
     table = np.array([[np.nan if v is None else v for v in row] for row in values], float)
     if not table.size:
         raise ArgumentError("There is nothing to draw: no weight was measured at any level.")
+    names = _shortened(names)
     drops = baseline - table if higher_is_better else table - baseline  # [weights, levels]
     failed = np.array([[v is not None for v in row] for row in values]) & ~np.isfinite(table)
     worst = max(np.max(drops, initial=0.0, where=np.isfinite(drops)), 1e-12)
@@ -124,7 +125,7 @@ def _label_ends(axes: Any, ends: list[tuple[float, float]], names: list[str]) ->
     wanted = np.array([(y - low) / (high - low) for _, y in ends])
     for order, height in zip(np.argsort(wanted), _apart(np.sort(wanted), 0.065), strict=True):
         axes.annotate(
-            _shortened(names[order]),
+            names[order],
             ends[order],
             xytext=(1.04, height),
             textcoords="axes fraction",
@@ -155,14 +156,14 @@ def _apart(heights: np.ndarray, gap: float) -> np.ndarray:
 def _draw_map(figure: Any, axes: Any, names, drops, failed, worst: float, label: str) -> None:
     from matplotlib.colors import PowerNorm
 
-    axes.set_facecolor("#eeeeee")  # what was not measured
+    axes.patch.set(facecolor="#f4f4f4", edgecolor="#aaaaaa", hatch="////")  # not measured
     shown = np.ma.masked_invalid(np.where(failed, worst, np.maximum(drops, 0)))
     # By the root: it is the small drops that decide how far to go.
     norm = PowerNorm(0.5, vmin=0, vmax=worst)
     image = axes.imshow(shown, cmap="YlOrBr", norm=norm, aspect="auto", interpolation="nearest")
     for row, column in np.argwhere(failed):
         axes.text(column, row, "not finite", ha="center", va="center", fontsize=6, color="white")
-    axes.set_yticks(range(len(names)), [_shortened(name) for name in names], fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
     axes.tick_params(length=0)
     axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.grid(which="minor", axis="y", color="white", linewidth=0.8)
@@ -183,6 +184,12 @@ def _label_levels(axes: Any, places, levels, kind: str) -> None:
     axes.set_xticks(list(shown), list(shown.values()))
 
 
-def _shortened(name: str, most: int = 36) -> str:
-    """The name, without its middle if it is long."""
+def _shortened(names: Sequence[str]) -> list[str]:
+    """The names without the folders that all share, and the long ones without their middle."""
+    shared = len(os.path.commonprefix([name.rpartition("/")[0] + "/" for name in names]))
+    begin = names[0].rfind("/", 0, shared) + 1 if len(names) > 1 else 0
+    return [_without_middle(name[begin:]) for name in names]
+
+
+def _without_middle(name: str, most: int = 40) -> str:
     return name if len(name) <= most else f"{name[: most // 3]}…{name[-(most - most // 3 - 1) :]}"

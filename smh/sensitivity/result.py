@@ -191,8 +191,14 @@ class ScanResult:
         sizes = [_compact(self._row(path).numel) for path in self.paths]
         taken = min(40, max(map(len, self.paths), default=0)) + max(map(len, sizes), default=0)
         each = max(map(len, cells), default=0) + 1
-        shown = _spread(self.levels, most=max(3, (_width() - taken - 2) // max(each, 5)))
-        table = Table(title=self._title(), title_justify="left", padding=(0, 1, 0, 0), box=None)
+        shown = _spread(self.levels, most=max(3, (_width() - taken - 3) // max(each, 5)))
+        table = Table(
+            title=self._title(),
+            title_justify="left",
+            box=None,
+            padding=(0, 1, 0, 0),
+            min_width=min(_width(), 79),  # title and caption take no more than the table does
+        )
         table.add_column("weight", overflow="fold", ratio=1)
         table.add_column("size", justify="right", no_wrap=True)
         for level in shown:
