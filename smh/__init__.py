@@ -27,6 +27,9 @@ _HOME = {
     "PruningSchedule": "smh.pruning",
     "cluster": "smh.clustering",
     "Quantizer": "smh.clustering",
+    "sensitivity_scan": "smh.sensitivity",
+    "bits_scan": "smh.sensitivity",
+    "ScanResult": "smh.sensitivity",
     "SizeReport": "smh.size_report",
     "Modifier": "smh.modifiers",
     "VariableFactory": "smh.variable_factory",
@@ -45,6 +48,7 @@ _MODULES = (
     "errors",
     "plots",
     "quantization",
+    "sensitivity",
     "variable_factory",
     "variable_pool",
     "zoo",
@@ -69,6 +73,9 @@ if TYPE_CHECKING:
     from smh.pruning import PruningSchedule as PruningSchedule
     from smh.pruning import prune as prune
     from smh.quantization import quantize_factors as quantize_factors
+    from smh.sensitivity import ScanResult as ScanResult
+    from smh.sensitivity import bits_scan as bits_scan
+    from smh.sensitivity import sensitivity_scan as sensitivity_scan
     from smh.size_report import SizeReport as SizeReport
     from smh.size_report import report as report
     from smh.variable_factory import VariableFactory as VariableFactory

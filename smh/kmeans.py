@@ -74,6 +74,7 @@ def cluster_values(
     from `"k-means++"` after 300 iterations, and 1.7 times at the end.
 
     Example:
+        >>> from smh.kmeans import cluster_values
         >>> centroids, indices = cluster_values([0.0, 0.1, 0.9, 1.1], clusters=2)
         >>> centroids.tolist(), indices.tolist()
         ([0.05000000074505806, 1.0], [0, 0, 1, 1])
@@ -254,7 +255,7 @@ def _with_the_farthest(
     ends = np.concatenate([run.values[edges[:-1]], run.values[edges[1:] - 1]]).astype(np.float64)
     distances = np.abs(ends - np.concatenate([means, means]))
     order = np.argsort(-distances, kind="stable")[: clusters - means.size]
-    return np.union1d(means, ends[order[distances[order] > 0]])
+    return np.union1d(means, ends[order])
 
 
 def _nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:

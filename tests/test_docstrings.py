@@ -21,6 +21,7 @@ MODULES = [
     "datasets.loading",
     "datasets.pipeline",
     "datasets.scikit_digits",
+    "kmeans",
     "materialization",
     "plots",
     "pool_base",
