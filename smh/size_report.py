@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 
 from smh.errors import ArgumentError
 from smh.quantization import grid_of
@@ -23,6 +22,7 @@ from smh.virtual_variable import (
     own_variables,
     wrapping_of,
 )
+from smh.weight_spec import itemsize
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -85,7 +85,7 @@ class SizeReport:
     @property
     def original_bytes(self) -> int:
         """Bytes of the dense model's variables."""
-        return sum(row.original * _itemsize(row.dtype) for row in self.rows)
+        return sum(row.original * itemsize(row.dtype) for row in self.rows)
 
     @property
     def bytes(self) -> int:
@@ -187,7 +187,7 @@ def _row(variable: keras.Variable) -> Row:
     numbers = math.prod(shape)
     if not isinstance(variable, VirtualVariable):
         trained = numbers if variable.trainable else 0
-        size = numbers * _itemsize(dtype)
+        size = numbers * itemsize(dtype)
         bits = _bits(dtype)
         return Row(
             variable.path, shape, dtype, "dense", numbers, numbers, trained, size, bits, size
@@ -200,7 +200,7 @@ def _row(variable: keras.Variable) -> Row:
         how = f"frozen copy of {how}"
     elif variable._cached is not None:
         how = f"cached copy of {how}"
-    size = sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored)
+    size = sum(math.prod(v.shape) * itemsize(v._dtype) for v in stored)
     trained = sum(math.prod(part.shape) for part in parts if part.trainable)
     kept, bits, packed = numbers, _bits(dtype), size
     tally = variable.parametrization.tally()
@@ -228,20 +228,14 @@ def _factor_row(factor: keras.Variable) -> Row:
         0,
         numbers,
         numbers if factor.trainable else 0,
-        numbers * _itemsize(dtype),
+        numbers * itemsize(dtype),
         _bits(dtype) if grid is None else grid.bits,
-        numbers * _itemsize(dtype) if grid is None else grid.bytes(shape),
+        numbers * itemsize(dtype) if grid is None else grid.bytes(shape),
     )
 
 
 def _bits(dtype: str) -> int:
-    return 8 * _itemsize(dtype)
-
-
-def _itemsize(dtype: str) -> int:
-    if dtype == "bfloat16":
-        return 2
-    return 1 if dtype == "bool" else np.dtype(dtype).itemsize
+    return 8 * itemsize(dtype)
 
 
 def _terminal_width() -> int:
