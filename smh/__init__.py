@@ -21,6 +21,7 @@ _HOME = {
     "load_weights": "smh.artifact",
     "export": "smh.exporting",
     "report": "smh.size_report",
+    "distill": "smh.distillation",
     "quantize_factors": "smh.quantization",
     "SizeReport": "smh.size_report",
     "Modifier": "smh.modifiers",
@@ -40,6 +41,7 @@ _MODULES = (
     "errors",
     "plots",
     "quantization",
+    "recipes",
     "variable_factory",
     "variable_pool",
     "zoo",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from smh.artifact import save as save
     from smh.compression import compress as compress
     from smh.deployment import deploy as deploy
+    from smh.distillation import distill as distill
     from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType
     from smh.inspection import inspect as inspect

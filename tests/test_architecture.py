@@ -22,7 +22,8 @@ FLOORS = [
     {"pool_slice", "graph_pool", "rounding"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
-    {"artifact", "compression", "deployment", "materialization", "size_report"},
+    {"artifact", "compression", "deployment", "materialization", "size_report"}
+    | {"distillation", "recipes"},
     {"exporting"},
     {"cli"},
     {"__main__"},
