@@ -16,8 +16,8 @@ def distill(
 ) -> Distiller:
     """Wraps a student so that `fit` trains it with a teacher's soft targets as well.
 
-    Use it where a trained network was compressed: random factors fit its weights poorly, and what
-    is lost is learned back faster from the teacher than from the labels alone.
+    Use it where a trained network is to be compressed: few factors fit its weights poorly, so the
+    student starts anew, and the teacher's soft targets tell it more than the labels do.
 
     The loss is `(1 - alpha) * loss(labels) + alpha * T**2 * KL(teacher / T || student / T)`, plus
     the penalties of the student's layers as they are. `T**2` keeps the two in proportion whatever

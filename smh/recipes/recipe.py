@@ -21,7 +21,7 @@ def one_cycle(
     """Makes a schedule that climbs to a high rate and falls to zero.
 
     The climb is straight from a hundredth of the peak, the fall is half a cosine. Compressed models
-    stand, and need, higher rates than dense ones, if they do not start with them.
+    take high rates of Adam (0.01), if they do not start with them.
 
     Args:
         peak_rate: the highest learning rate.
@@ -36,8 +36,8 @@ def one_cycle(
 
     Example:
         >>> from smh.recipes import one_cycle
-        >>> [round(float(one_cycle(0.01, 100)(step)), 4) for step in (0, 10, 20, 60, 100)]
-        [0.0001, 0.0051, 0.01, 0.005, 0.0]
+        >>> [round(float(one_cycle(0.01, 100)(step)), 4) for step in (0, 5, 20, 60, 100)]
+        [0.0001, 0.0026, 0.01, 0.005, 0.0]
 
     Reference: L. Smith, N. Topin, "Super-Convergence", arXiv:1708.07120 (2017), with the cosine of
     I. Loshchilov, F. Hutter, "SGDR", ICLR 2017.
