@@ -17,7 +17,9 @@ def distill(
     """Wraps a student so that `fit` trains it with a teacher's soft targets as well.
 
     Use it where a trained network is to be compressed: few factors fit its weights poorly, so the
-    student starts anew, and the teacher's soft targets tell it more than the labels do.
+    student starts anew, and the teacher's soft targets may tell it more than the labels do. Compare
+    on your data: for LeNet-300-100 with 6 % of its numbers (20,000 images of MNIST, 8 epochs, three
+    seeds) it gave nothing, 5.8 % errors on validation against 5.7 % without.
 
     The loss is `(1 - alpha) * loss(labels) + alpha * T**2 * KL(teacher / T || student / T)`, plus
     the penalties of the student's layers as they are. `T**2` keeps the two in proportion whatever

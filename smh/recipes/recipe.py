@@ -78,8 +78,9 @@ def compile_for_training(
         steps: batches in the whole training: `epochs * len(dataset)`.
         peak_rate: the highest learning rate of Adam.
         warmup: share of the steps before the peak.
-        scale_rate: factor on the learning rate of the trained scales. They are few and small beside
-            the factors, and a step in one moves a whole layer.
+        scale_rate: factor on the learning rate of the trained scales, of which a step moves a whole
+            layer. On LeNet-300-100 with 6 % of its numbers, values from 0.1 to 3 differed by less
+            than the seeds did.
         l2: see `penalise_weights`; 0 for none.
         label_smoothing: see `SmoothedCrossentropy`; 0 for none.
         metrics: as in `compile`.
