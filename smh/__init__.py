@@ -21,6 +21,7 @@ _HOME = {
     "load_weights": "smh.artifact",
     "export": "smh.exporting",
     "report": "smh.size_report",
+    "distill": "smh.distillation",
     "quantize_factors": "smh.quantization",
     "prune": "smh.pruning",
     "LevelPruner": "smh.pruning",
@@ -48,6 +49,7 @@ _MODULES = (
     "errors",
     "plots",
     "quantization",
+    "recipes",
     "sensitivity",
     "variable_factory",
     "variable_pool",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from smh.clustering import cluster as cluster
     from smh.compression import compress as compress
     from smh.deployment import deploy as deploy
+    from smh.distillation import distill as distill
     from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType
     from smh.inspection import inspect as inspect

@@ -24,7 +24,8 @@ FLOORS = [
     {"variable_factory", "blueprint", "quantization"},
     {"candidates"},
     {"pruning", "clustering"},
-    {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"},
+    {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
+    | {"distillation", "recipes"},
     {"exporting"},
     {"cli"},
     {"__main__"},

@@ -86,8 +86,8 @@ def test_large_ones_have_the_published_counts(build, total, kernels):
     assert _kernel_numbers(model) == kernels
 
 
-# The paper's figure in millions, and what torchvision 0.20 trains, for 1000 classes: the second is
-# counted on another implementation of the same tables.
+# For 1000 classes: the paper's figure in millions, and the `num_params` that torchvision states,
+# which was counted on another implementation of the same tables.
 MOBILE = {
     "mobilenet_v2": (3.4, 3_504_872),
     "mobilenet_v3_small": (2.5, 2_542_856),

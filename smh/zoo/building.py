@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import numbers
 from collections.abc import Callable
 
 import keras
@@ -84,8 +83,8 @@ def _own() -> dict[str, Callable[..., keras.Model]]:
     }
 
 
-def _are_sizes(numbers_given) -> bool:
+def _are_sizes(sizes) -> bool:
     try:
-        return all(isinstance(n, numbers.Integral) and int(n) > 0 for n in numbers_given)
+        return all(isinstance(n, int) and n > 0 for n in sizes)
     except TypeError:
         return False
