@@ -41,6 +41,7 @@ _MODULES = (
     "data_parallel",
     "datasets",
     "errors",
+    "kmeans",
     "plots",
     "quantization",
     "sensitivity",

@@ -74,6 +74,7 @@ def cluster_values(
     from `"k-means++"` after 300 iterations, and 1.7 times at the end.
 
     Example:
+        >>> from smh.kmeans import cluster_values
         >>> centroids, indices = cluster_values([0.0, 0.1, 0.9, 1.1], clusters=2)
         >>> centroids.tolist(), indices.tolist()
         ([0.05000000074505806, 1.0], [0, 0, 1, 1])

@@ -73,23 +73,26 @@ def test_one_weight_at_a_time_has_the_zeros_and_then_its_numbers_again(case):
     assert result.is_complete and set(result.paths) == {v.path for v in expected}
 
 
-@pytest.mark.parametrize("scan, level", [("sensitivity_scan", 1), ("bits_scan", 1)])
 @pytest.mark.parametrize("name", PARAMETRIZATIONS)
-def test_every_parametrization_is_scanned_where_its_numbers_are(name, scan, level):
+def test_every_parametrization_is_scanned_where_its_numbers_are(name):
     model, x = PARAMETRIZATIONS[name](network(), seed=0), inputs()
-    before, outputs = bits_of(model), [numpy_of(model(x))]
-    scanned = []
+    before, outputs, scanned = bits_of(model), [numpy_of(model(x))], []
 
     def evaluate(model):
         scanned.extend(changed_in(model, before))
         outputs.append(numpy_of(model(x)))
         return 1.0
 
-    result = getattr(smh, scan)(model, evaluate, [level], verbose=0)
+    pruned = smh.sensitivity_scan(model, evaluate, [1], verbose=0)
+    clustered = smh.bits_scan(model, evaluate, [1], verbose=0)
     assert not changed_in(model, before)
     np.testing.assert_array_equal(numpy_of(model(x)), outputs[0])
-    assert len(scanned) == len(result.paths) >= 1
-    assert all(not np.allclose(outputs[0], after) for after in outputs[2:])  # it is in use
+    count = len(pruned.paths)
+    assert pruned.paths == clustered.paths and len(scanned) == 2 * count >= 2
+    assert [id(v) for v in scanned[:count]] == [id(v) for v in scanned[count:]]
+    # What is changed is in use; the second evaluation of the unchanged model is at count + 2.
+    changed = outputs[2 : count + 2] + outputs[count + 3 :]
+    assert all(not np.allclose(outputs[0], after) for after in changed)
     pools = {id(p): p for p in map(lambda v: v.parametrization.source, virtuals(model)) if p}
     factors = {id(f) for pool in pools.values() for f in pool.core_variables}
     assert factors <= {id(v) for v in scanned}

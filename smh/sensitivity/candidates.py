@@ -15,7 +15,7 @@ from smh.errors import ArgumentError, DeployedModelError, SelectionError, Unbuil
 from smh.pool_base import VariablePool
 from smh.selection import make_matcher
 from smh.typing import Selector
-from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen
+from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
 from smh.virtual_variable.deploying import deployed_mode
 from smh.weight_spec import FLOATS
 
@@ -70,6 +70,8 @@ class Candidate:
         So that of a weight or factor that is masked already, what is masked goes first.
         """
         sizes = np.abs(stored.astype(np.float64 if stored.itemsize == 8 else np.float32))
+        if self.variable is self.weight and wrapping_of(self.variable) is None:
+            return sizes
         visible = _numpy(seen(self.variable) if self.is_factor else self.weight.value)
         if visible.shape == sizes.shape:
             sizes[visible == 0] = 0
@@ -79,7 +81,6 @@ class Candidate:
     def kept(self) -> Iterator[np.ndarray]:
         """Yields a copy of its numbers, and puts them back at the end, whatever has happened."""
         stored = self.stored()
-        stored.flags.writeable = False
         try:
             yield stored
         finally:

@@ -79,7 +79,7 @@ def sensitivity_scan(
         ArgumentError: a value that cannot work, also one that `evaluate` returns.
         In every case, and whatever `evaluate` raises, the model is as it was.
 
-    Cost: `1 + weights * sparsities` evaluations, and memory for two copies of the largest weight.
+    Cost: `1 + weights * sparsities` evaluations, and memory for four copies of the largest weight.
 
     Example:
         >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)
