@@ -288,7 +288,7 @@ def _levels(given, argument: str, is_valid, expected: str) -> list[float]:
         raise ArgumentError(
             f"{argument} must be {expected}, at least one, got {wrong[0] if wrong else given!r}."
         )
-    return levels
+    return [int(level) if argument == "bits" else float(level) for level in levels]
 
 
 def _is_sparsity(level) -> bool:
