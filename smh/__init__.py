@@ -22,6 +22,11 @@ _HOME = {
     "export": "smh.exporting",
     "report": "smh.size_report",
     "quantize_factors": "smh.quantization",
+    "prune": "smh.pruning",
+    "LevelPruner": "smh.pruning",
+    "PruningSchedule": "smh.pruning",
+    "cluster": "smh.clustering",
+    "Quantizer": "smh.clustering",
     "sensitivity_scan": "smh.sensitivity",
     "bits_scan": "smh.sensitivity",
     "ScanResult": "smh.sensitivity",
@@ -56,6 +61,8 @@ if TYPE_CHECKING:
     from smh.artifact import load as load
     from smh.artifact import load_weights as load_weights
     from smh.artifact import save as save
+    from smh.clustering import Quantizer as Quantizer
+    from smh.clustering import cluster as cluster
     from smh.compression import compress as compress
     from smh.deployment import deploy as deploy
     from smh.exporting import export as export
@@ -63,6 +70,9 @@ if TYPE_CHECKING:
     from smh.inspection import inspect as inspect
     from smh.materialization import materialize as materialize
     from smh.modifiers import Modifier as Modifier
+    from smh.pruning import LevelPruner as LevelPruner
+    from smh.pruning import PruningSchedule as PruningSchedule
+    from smh.pruning import prune as prune
     from smh.quantization import quantize_factors as quantize_factors
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan

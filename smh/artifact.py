@@ -15,10 +15,13 @@ import keras
 import numpy as np
 
 from smh import canonical_json, coding, container
-from smh.artifact_layout import SECTION, Model, Stored, pack, read_layout
+from smh.artifact_layout import SECTION, Factor, Model, Stored, pack, read_layout
 from smh.blueprint import describe, restore, sources
+from smh.clustered import Clustered
 from smh.errors import ArgumentError, ArtifactError, SmhError, UnbuiltModelError
+from smh.masked import Masked
 from smh.quantization import Quantized, grid_of, quantized, rounded_once
+from smh.registered import describe_object
 from smh.rounding import WHOLE
 from smh.virtual_variable import Source, own_layers, own_variables, virtual_variables
 from smh.virtual_variable.rebuilding import dense_config, from_dense_config
@@ -101,7 +104,7 @@ def load(
     """
     opened = container.read(path)
     stored = read_layout(opened)
-    pools: dict[tuple[int, ...], Source] = {}
+    pools: dict[tuple, Source] = {}
     models = []
     for entry in stored.models:
         model = _build(opened.path, entry, custom_objects, safe_mode)
@@ -166,6 +169,20 @@ class _Variables:
         self._numbers: dict[int, int] = {}
         self._variables: list[keras.Variable] = []
         self._factors: set[int] = set()
+        self._masked: dict[int, keras.Variable] = {}  # number of weight or mask: what readers see
+        self._indices: dict[int, bool] = {}  # number of an index: whether 0 is a pruned zero
+        self._virtual_factors: set[int] = set()
+
+    def note(self, virtual: VirtualVariable, *, factor: bool = False) -> None:
+        """Takes note of how the parts of a virtual variable are best stored."""
+        parametrization = virtual.parametrization
+        if factor:
+            self._virtual_factors.add(id(virtual))
+        if isinstance(parametrization, Masked):
+            for part in parametrization.parts:
+                self._masked[self.number(part)] = virtual
+        elif isinstance(parametrization, Clustered):
+            self._indices[self.number(parametrization.index)] = parametrization.pruned
 
     def number(self, variable: keras.Variable, *, factor: bool = False) -> int:
         if id(variable) not in self._numbers:
@@ -176,13 +193,29 @@ class _Variables:
         return self._numbers[id(variable)]
 
     def encode(self, bits, rest, coder) -> tuple[list[container.Tensor], list[dict]]:
-        """Each factor as a tensor of its own, all others of one dtype in one flat tensor."""
+        """Each factor as a tensor of its own, all others of one dtype in one flat tensor.
+
+        A pruned weight and its mask are one sparse tensor: what is not zero is not pruned.
+        """
         tensors, entries = [], []
         flat: dict[str, list[np.ndarray]] = {}
+        sparse: dict[int, str] = {}
         for number, variable in enumerate(self._variables):
+            begin = 0
             if number in self._factors:
-                tensor, begin = f"factor/{number}", 0
+                tensor = f"factor/{number}"
                 tensors.append(_encoded_factor(tensor, variable, bits, coder))
+            elif number in self._masked:
+                seen_as = self._masked[number]
+                tensor = sparse.setdefault(id(seen_as), f"sparse/{number}")
+                if tensor == f"sparse/{number}":
+                    is_factor = id(seen_as) in self._virtual_factors
+                    tensors.append(
+                        _encoded_sparse(tensor, seen_as, bits if is_factor else None, rest, coder)
+                    )
+            elif number in self._indices:
+                tensor = f"index/{number}"
+                tensors.append(_encoded_index(tensor, variable, self._indices[number], coder))
             else:
                 value = np.asarray(keras.ops.convert_to_numpy(variable.value))
                 tensor = f"rest/{variable.dtype}"
@@ -222,6 +255,38 @@ def _encoded_factor(name: str, factor: keras.Variable, bits: int | None, coder: 
     return _tensor(name, *_integers(rounded_once(value, bits, factor.path), coder))
 
 
+def _encoded_sparse(name: str, weight: VirtualVariable, bits: int | None, rest: str, coder: str):
+    """A pruned weight, or a pruned factor in as few bits as other factors."""
+    value = np.asarray(keras.ops.convert_to_numpy(weight.value))
+    stored = None
+    if grid_of(weight) is not None:
+        stored = quantized(weight)
+    elif bits is not None and bits != 16:
+        stored = rounded_once(value, bits, weight.path)
+    if stored is not None:
+        return _tensor(name, *_integers(stored, coder))
+    if value.dtype != np.float32:
+        return _tensor(name, value, coding.Sparse(coding.Raw(), coder=coder))
+    how = coding.Raw("float16" if bits == 16 else rest)
+    return _tensor(name, value, coding.Sparse(how, coder=coder))
+
+
+def _encoded_index(name: str, index: keras.Variable, pruned: bool, coder: str):
+    """Indices of shared values, as the codebook of themselves."""
+    value = np.asarray(keras.ops.convert_to_numpy(index.value))
+    largest = int(value.max(initial=0))
+    if pruned and value.any():
+        names = coding.Codebook(_small(1, largest), coder=coder)
+        kept = value.ravel()[value.ravel() != 0] - 1
+        return _tensor(name, value.astype("float32"), coding.Sparse(names, kept, coder))
+    return _tensor(name, value, coding.Codebook(_small(0, largest), coder=coder))
+
+
+def _small(first: int, last: int) -> np.ndarray:
+    """Whole numbers, in a type that holds them exactly."""
+    return np.arange(first, last + 1).astype("float16" if last <= 2048 else "float32")
+
+
 def _integers(stored: Quantized, coder: str) -> tuple[np.ndarray, coding.Uniform]:
     return stored.integers, dataclasses.replace(stored.coding, coder=coder)
 
@@ -237,9 +302,11 @@ def _stored_variables(model: keras.Layer) -> list[keras.Variable]:
 
 
 def _entry(model: keras.Layer, stored: _Variables, architecture: bool) -> dict[str, Any]:
-    pools = [[stored.number(f, factor=True) for f in s.variables] for s in sources(model)]
+    pools = [[_factor(f, stored) for f in _factors(source)] for source in sources(model)]
     description = describe(model)
     by_place = _virtuals_in_order(model, description)
+    for virtual in by_place:
+        stored.note(virtual)
     _follow_the_rounded_factors(description["pools"])
     return {
         "name": model.name,
@@ -255,6 +322,23 @@ def _entry(model: keras.Layer, stored: _Variables, architecture: bool) -> dict[s
             for virtual in by_place
         ],
         "pools": pools,
+    }
+
+
+def _factors(pool: Source) -> list[keras.Variable]:
+    return [v for layer in own_layers(pool) for v in own_variables(layer)]
+
+
+def _factor(factor: keras.Variable, stored: _Variables) -> Any:
+    """What an artifact says of a factor: its number, or what computes it."""
+    if not isinstance(factor, VirtualVariable):
+        return stored.number(factor, factor=True)
+    stored.note(factor, factor=True)
+    parametrization = factor.parametrization
+    return {
+        "shape": [int(n) for n in factor._shape],
+        "parametrization": describe_object(parametrization, "parametrization"),
+        "parts": {part.name: stored.number(part) for part in parametrization.parts},
     }
 
 
@@ -308,7 +392,7 @@ def _fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     """Compresses `model` as described and assigns all values; checks before it changes."""
     compressed = bool(virtual_variables(model))
     if not compressed:
-        keys = [tuple(pool["factors"]) for pool in entry.pools]
+        keys = [_key(pool["factors"]) for pool in entry.pools]
         try:
             restore(model, entry.description, [pools.get(key) for key in keys])
         except SmhError:
@@ -337,13 +421,20 @@ def _fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         virtual.refresh_cache()
 
 
+def _key(factors: Sequence[int | Factor]) -> tuple:
+    """What pools of several models have in common if they are one: the stored variables."""
+    return tuple(tuple(sorted(f.parts.items())) if isinstance(f, Factor) else f for f in factors)
+
+
 def _structure(description: Mapping[str, Any]) -> Any:
     """What has to be equal for one model's variables to be another's."""
     weights = [
         {k: w[k] for k in ("layers", "variable", "shape", "pool", "slot", "parts")}
         for w in description["weights"]
     ]
-    return weights, [pool["config"].get("product") for pool in description["pools"]]
+    pools = [pool["config"].get("product") for pool in description["pools"]]
+    inside = [_structure(p["inside"]) for p in description["pools"] if "inside" in p]
+    return weights, pools, inside
 
 
 def _first_difference(expected: list, found: list) -> str:

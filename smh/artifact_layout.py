@@ -11,7 +11,8 @@ The section `models` is a JSON object, deflated (see `pack`):
 compressed (`smh.blueprint`). `order` lists the numbers of all stored variables as the Keras model
 lists them, `plain` those that are weights of the model themselves. Each entry of `weights` belongs
 to the entry of the description in the same place: `{"parts": {name: number}, "frozen": number or
-null}`. `pools` has for each pool of the description the numbers of its factors.
+null}`. `pools` has for each pool of the description its factors, each a number, or `{"shape",
+"parametrization", "parts"}` where it is computed itself (pruned, or of shared values).
 """  # noqa: E501
 
 from __future__ import annotations
@@ -58,6 +59,15 @@ class Model:
     plain: tuple[int, ...]
     weights: tuple[Weight, ...]
     pools: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A factor of a pool that is computed itself: pruned, or of shared values."""
+
+    shape: tuple[int, ...]
+    parametrization: Mapping[str, Any]
+    parts: Mapping[str, int]
 
 
 class Stored:
@@ -160,8 +170,8 @@ def _variables(opened: Container, entries: list) -> list[Mapping[str, Any]]:
 def _model(entry: Any, variables: list) -> Model:
     description = _field(entry, "description", dict)
     weights, pools = _list(description, "weights"), _list(description, "pools")
-    own, factors = _list(entry, "weights"), _list(entry, "pools")
-    if len(own) != len(weights) or len(factors) != len(pools):
+    stored, factors = _list(entry, "weights"), _list(entry, "pools")
+    if len(stored) != len(weights) or len(factors) != len(pools):
         raise ArtifactError("the description has another number of weights or pools")
     return Model(
         name=_field(entry, "name", str),
@@ -170,12 +180,12 @@ def _model(entry: Any, variables: list) -> Model:
         order=_numbers(entry, "order", variables),
         plain=_numbers(entry, "plain", variables),
         weights=tuple(
-            _weight(described, stored, variables, len(pools))
-            for described, stored in zip(weights, own, strict=True)
+            _weight(described, parts, variables, len(pools))
+            for described, parts in zip(weights, stored, strict=True)
         ),
         pools=tuple(
-            {**_typed(pool, dict), "factors": _numbers({"pool": numbers}, "pool", variables)}
-            for pool, numbers in zip(pools, factors, strict=True)
+            {**_typed(pool, dict), "factors": [_factor(f, variables) for f in _typed(own, list)]}
+            for pool, own in zip(pools, factors, strict=True)
         ),
     )
 
@@ -194,6 +204,16 @@ def _weight(described: Any, stored: Any, variables: list, pools: int) -> Weight:
             raise ArtifactError(f"'{path}' {shape} has slot {slot}")
     parametrization = _field(described, "parametrization", dict)
     return Weight(path, tuple(shape), pool, begin, parametrization, parts, frozen)
+
+
+def _factor(entry: Any, variables: list) -> int | Factor:
+    if not isinstance(entry, dict):
+        _check_number(entry, len(variables))
+        return entry
+    parts = _field(entry, "parts", dict)
+    for number in parts.values():
+        _check_number(number, len(variables))
+    return Factor(tuple(_shape(entry)), _field(entry, "parametrization", dict), parts)
 
 
 def _shape(entry: Any) -> list[int]:

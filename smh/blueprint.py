@@ -28,8 +28,10 @@ from typing import Any
 
 import keras
 
-import smh.pool_slice  # noqa: F401  (registers what descriptions name)
-import smh.rounding  # noqa: F401  (as well)
+import smh.clustered  # noqa: F401  (registers what descriptions name, as those below)
+import smh.masked  # noqa: F401
+import smh.pool_slice  # noqa: F401
+import smh.rounding  # noqa: F401
 from smh.errors import (
     ArgumentError,
     ArtifactError,
@@ -139,7 +141,8 @@ def restore(
             if parametrization is not None:
                 weight.variable.constraint = None  # that it is dropped was said when compressing
                 attach(weight.owners, weight.variable, parametrization)
-        wrap_calls(model)
+        if not isinstance(model, Source):  # which is never called
+            wrap_calls(model)
         for weight, parametrization in zip(weights, parametrizations, strict=True):
             if parametrization is not None:
                 resume(weight.variable, weight.trainable, weight.frozen)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from smh.clustered import Clustered
 from smh.coding import Uniform
 from smh.errors import ArgumentError, DeployedModelError
 from smh.rounding import PER, FakeQuantized, Grid, fit_grid
@@ -89,6 +90,11 @@ def quantize_factors(
         if bits is None:
             chosen.append((factor, None))
             continue
+        if isinstance(getattr(factor, "parametrization", None), Clustered):
+            raise ArgumentError(
+                f"'{factor.path}' shares its values (smh.cluster): a factor is rounded or shares "
+                "values, not both. smh.cluster(model, bits=None) undoes that."
+            )
         weight = ops.convert_to_numpy(factor.value)
         grid = fit_grid(weight, bits, granularity, factor.path)
         chosen.append((factor, FakeQuantized(factor, grid)))

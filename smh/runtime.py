@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from smh import container
-from smh.artifact_layout import Stored, Weight, read_layout
+from smh.artifact_layout import Factor, Stored, Weight, read_layout
 from smh.errors import ArgumentError, ArtifactError
 from smh.hashing import hashed_indices
 from smh.index_store import PADDING_VALUE, Slot, make_index_store
@@ -62,7 +62,7 @@ class Weights(Mapping):
         with _refusing_what_is_malformed(entry.name):
             self._pools = [_Pool(stored, pool) for pool in entry.pools]
             for weight in entry.weights:
-                if weight.frozen is None:
+                if weight.frozen is None and _own_numbers(weight) is None:
                     _modifier_of(weight)  # unknown ones fail now
 
     def __len__(self) -> int:
@@ -78,6 +78,9 @@ class Weights(Mapping):
         weight = self._computed[path]
         if weight.frozen is not None:
             return self._stored.value(weight.frozen)
+        if _own_numbers(weight) is not None:
+            with _refusing_what_is_malformed(path):
+                return _numbers_of(weight, self._stored)
         assert weight.pool is not None  # `_modifier_of` has refused others
         with _refusing_what_is_malformed(path):
             flat = self._pools[weight.pool].piece(weight.begin, math.prod(weight.shape))
@@ -106,9 +109,9 @@ class _Pool:
         self._stored = stored
         self._entries = _entries_of(entry)
         self._store = make_index_store(entry["config"]["index_store_type"], self._entries.size)
-        self._numbers = entry["factors"]
+        self._entry = entry["factors"]
         self._factors: list[np.ndarray] | None = None
-        found = [stored.shape(number) for number in self._numbers]
+        found = [f.shape if isinstance(f, Factor) else stored.shape(f) for f in self._entry]
         if found != self._entries.factor_shapes:
             raise ArtifactError(
                 f"a pool has factors of shapes {found}, expected {self._entries.factor_shapes}"
@@ -117,10 +120,47 @@ class _Pool:
     def piece(self, begin: int, length: int) -> np.ndarray:
         slot: Slot = self._store.slot_at(begin, length)
         if self._factors is None:
-            self._factors = [self._stored.value(i) for i in self._numbers]
+            self._factors = [
+                _numbers_of(f, self._stored) if isinstance(f, Factor) else self._stored.value(f)
+                for f in self._entry
+            ]
         pieces = [self._entries(self._factors, *segment) for segment in slot.segments]
         pieces.append(np.full(slot.padding, PADDING_VALUE, np.float32))
         return np.concatenate(pieces)
+
+
+def _masked(config: Mapping, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.where(parts["mask"], parts["weight"], np.zeros((), parts["weight"].dtype))
+
+
+def _clustered(config: Mapping, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    table = parts["codebook"]
+    if config["pruned"]:
+        table = np.concatenate([np.zeros(1, table.dtype), table])
+    return table[parts["index"]]
+
+
+_OWN_NUMBERS = {"smh>Masked": _masked, "smh>Clustered": _clustered}
+
+
+def _own_numbers(weight: Weight | Factor):
+    """What computes a weight from nothing but its parts, or `None`."""
+    name = weight.parametrization.get("class")
+    return _OWN_NUMBERS.get(name) if isinstance(name, str) else None
+
+
+def _numbers_of(weight: Weight | Factor, stored: Stored) -> np.ndarray:
+    compute = _own_numbers(weight)
+    if compute is None:
+        raise ArtifactError(
+            f"a factor is computed by {weight.parametrization.get('class')!r:.100}, which needs "
+            "Keras. Save smh.materialize(model) instead"
+        )
+    parts = {name: stored.value(number) for name, number in weight.parts.items()}
+    found = compute(weight.parametrization["config"], parts)
+    if found.shape != weight.shape:
+        raise ArtifactError(f"numbers of shape {found.shape}, expected {weight.shape}")
+    return found
 
 
 class _Entries:

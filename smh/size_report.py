@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +39,13 @@ class Row:
         stored: how it is stored: `dense`, or the pool and the range that it is computed from (of
             which a frozen or cached weight is a copy).
         original: numbers that a dense layer would have here.
+        kept: those of them that are not pruned.
         trained: numbers that training changes.
         bytes: bytes that these numbers and the ones stored with them take in memory.
         bits: bits of each stored number that the model computes with; of a rounded factor fewer
             than it has in memory.
-        packed: bytes at that width, with the scales of a rounded factor; not entropy-coded.
+        packed: bytes at that width, with the scales of a rounded factor, the codebook of shared
+            values, and one bit for each number that may be pruned; not entropy-coded.
     """
 
     path: str
@@ -51,6 +53,7 @@ class Row:
     dtype: str
     stored: str
     original: int
+    kept: int
     trained: int
     bytes: int
     bits: int
@@ -120,14 +123,15 @@ class SizeReport:
         table.add_column("bytes", justify="right", no_wrap=True)
         rounded = self.packed != self.bytes
         if rounded:
+            table.add_column("bits", justify="right", no_wrap=True)
             table.add_column("packed", justify="right", no_wrap=True)
         for row in self.rows:
             shape = "x".join(map(str, row.shape)) or "scalar"
-            sizes = [f"{row.bytes:,}", *([f"{row.packed:,}"] if rounded else [])]
+            sizes = [f"{row.bytes:,}", *([str(row.bits), f"{row.packed:,}"] if rounded else [])]
             table.add_row(row.path, shape, row.stored, f"{row.trained:,}", *sizes)
         table.add_section()
         totals = [f"{self.trained_params:,}", f"{self.bytes:,}"]
-        totals += [f"{self.packed:,}"] if rounded else []
+        totals += ["", f"{self.packed:,}"] if rounded else []
         table.add_row("total", "", "", *totals, style="bold")
         table.add_row("as a dense model", "", "", *self._dense_totals())
         table.caption = (
@@ -173,7 +177,8 @@ def report(model: keras.Model) -> SizeReport:
                 source = variable.parametrization.source
                 pools.setdefault(id(source), source)
     for pool in pools.values():
-        rows.extend(_factor_row(factor) for factor in (pool.variables if pool else ()))
+        layers = own_layers(pool) if pool else ()
+        rows.extend(_factor_row(factor) for layer in layers for factor in own_variables(layer))
     return SizeReport(model.name, tuple(rows))
 
 
@@ -183,7 +188,10 @@ def _row(variable: keras.Variable) -> Row:
     if not isinstance(variable, VirtualVariable):
         trained = numbers if variable.trainable else 0
         size = numbers * _itemsize(dtype)
-        return Row(variable.path, shape, dtype, "dense", numbers, trained, size, _bits(dtype), size)
+        bits = _bits(dtype)
+        return Row(
+            variable.path, shape, dtype, "dense", numbers, numbers, trained, size, bits, size
+        )
     parts = variable.parametrization.parts
     copies = [v for v in (variable._snapshot, variable._cached) if v is not None]
     stored = [*parts, *copies]
@@ -193,28 +201,32 @@ def _row(variable: keras.Variable) -> Row:
     elif variable._cached is not None:
         how = f"cached copy of {how}"
     size = sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored)
-    return Row(
-        variable.path,
-        shape,
-        dtype,
-        how,
-        numbers,
-        sum(math.prod(part.shape) for part in parts if part.trainable),
-        size,
-        _bits(dtype),
-        size,
-    )
+    trained = sum(math.prod(part.shape) for part in parts if part.trainable)
+    kept, bits, packed = numbers, _bits(dtype), size
+    tally = variable.parametrization.tally()
+    if tally is not None:
+        kept, bits, packed = tally.kept, tally.bits, tally.packed
+        trained = tally.trained if trained else 0
+    return Row(variable.path, shape, dtype, how, numbers, kept, trained, size, bits, packed)
 
 
 def _factor_row(factor: keras.Variable) -> Row:
-    shape, dtype = tuple(factor.shape), factor._dtype
+    shape, dtype = tuple(factor._shape), factor._dtype
     numbers, grid, wrapping = math.prod(shape), grid_of(factor), wrapping_of(factor)
+    if isinstance(factor, VirtualVariable):
+        row = replace(_row(factor), original=0)
+        if grid is None or wrapping is None:
+            return row
+        packed = -(-row.kept * grid.bits // 8) + -(-numbers // 8) + 4 * grid.scale_count(shape)
+        how = f"{row.stored}; {wrapping.describe()}"
+        return replace(row, stored=how, bits=grid.bits, packed=packed)
     return Row(
         factor.path,
         shape,
         dtype,
         "factor" if wrapping is None else wrapping.describe(),
         0,
+        numbers,
         numbers if factor.trainable else 0,
         numbers * _itemsize(dtype),
         _bits(dtype) if grid is None else grid.bits,

@@ -91,6 +91,27 @@ def rounded(bits, compress=lambda model, seed: smh.compress(model, 0.2, seed=see
     return lambda model, seed: smh.quantize_factors(compress(model, seed), bits)
 
 
+def pruned(model, seed):
+    return smh.prune(model, 0.6, seed=seed)
+
+
+def shared_values(model, seed):
+    return smh.cluster(model, 3)
+
+
+def then(*steps):
+    def apply(model, seed):
+        for step in steps:
+            model = step(model, seed)
+        return model
+
+    return apply
+
+
+def compressed(model, seed):
+    return smh.compress(model, 0.4, seed=seed)
+
+
 sum_of_pools = with_pool(lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, seed=seed))
 
 PARAMETRIZATIONS = {
@@ -122,6 +143,13 @@ PARAMETRIZATIONS = {
     "without a pool": gated,
     "4-bit factors": rounded(4),
     "2-bit factors of a sum": rounded(2, sum_of_pools),
+    "pruned": pruned,
+    "shared values": shared_values,
+    "pruned, shared values": then(pruned, shared_values),
+    "pruned factors": then(compressed, pruned),
+    "shared values of factors": then(compressed, shared_values),
+    "pruned factors of a sum, shared values": then(sum_of_pools, pruned, shared_values),
+    "pruned 4-bit factors": then(compressed, pruned, rounded(4, lambda model, seed: model)),
 }
 
 

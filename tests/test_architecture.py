@@ -19,9 +19,11 @@ FLOORS = [
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
     {"modifiers", "pool_base", "artifact_layout"},
     {"variable_pool", "runtime", "inspection"},
-    {"pool_slice", "graph_pool", "rounding"},
+    {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
+    {"candidates"},
+    {"pruning", "clustering"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"},
     {"exporting"},
     {"cli"},
@@ -52,6 +54,12 @@ INSIDE_SENSITIVITY = [
     {"result"},
     {"scan"},
 ]
+INSIDE_DATASETS = [
+    {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
+    {"cifar_files", "class_folders", "scikit_digits", "mnist_like", "pipeline"},
+    {"cifar", "picture_sets"},
+    {"loading"},
+]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
     "replacing",
@@ -66,6 +74,7 @@ NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection",
     "runtime"
 ]
 USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
+USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 
 def modules():
@@ -112,6 +121,7 @@ def test_arrows_point_down(path):
     [
         ("virtual_variable", INSIDE_VIRTUAL_VARIABLE),
         ("coding", INSIDE_CODING),
+        ("datasets", INSIDE_DATASETS),
         ("exporting", INSIDE_EXPORTING),
         ("sensitivity", INSIDE_SENSITIVITY),
     ],

@@ -17,7 +17,10 @@ MODULES = [
     "compression",
     "container",
     "data_parallel",
-    "datasets",
+    "datasets.augmentation",
+    "datasets.loading",
+    "datasets.pipeline",
+    "datasets.scikit_digits",
     "kmeans",
     "materialization",
     "plots",
@@ -27,7 +30,10 @@ MODULES = [
     "sensitivity.scan",
     "size_report",
     "variable_factory",
+    "zoo.alexnets",
+    "zoo.building",
     "zoo.lenet",
+    "zoo.vgg",
 ]
 
 

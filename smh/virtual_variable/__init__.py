@@ -7,6 +7,7 @@ all of them once per outermost call, `holder` and `attachment` put them into liv
 from smh.virtual_variable.attachment import (
     attach,
     attach_when_tracked,
+    exchange,
     holder_of,
     in_creation_order,
     own_layers,
@@ -16,7 +17,7 @@ from smh.virtual_variable.attachment import (
     wrap_calls,
 )
 from smh.virtual_variable.holder import VirtualWeights, resume
-from smh.virtual_variable.parametrization import Parametrization, Source
+from smh.virtual_variable.parametrization import Parametrization, Source, Tally
 from smh.virtual_variable.replicas import creation_scope
 from smh.virtual_variable.variable import (
     VirtualVariable,
@@ -29,11 +30,13 @@ from smh.virtual_variable.wrapping import seen, wrap, wrapping_of
 __all__ = [
     "Parametrization",
     "Source",
+    "Tally",
     "VirtualVariable",
     "VirtualWeights",
     "attach",
     "attach_when_tracked",
     "creation_scope",
+    "exchange",
     "holder_of",
     "in_creation_order",
     "own_layers",

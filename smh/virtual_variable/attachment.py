@@ -13,7 +13,7 @@ import keras
 
 from smh.errors import ArgumentError, VirtualVariableError
 from smh.virtual_variable import once, torch_storage
-from smh.virtual_variable.holder import VirtualWeights
+from smh.virtual_variable.holder import VirtualWeights, trained_parts
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.serialization import describe_when_serialized
 from smh.virtual_variable.variable import VirtualVariable, virtualize
@@ -34,6 +34,17 @@ def attach(
         holder = _holder_of(owner)
         holder.hold(virtual, position=_untrack(owner, virtual))
     return virtual
+
+
+def exchange(virtual: VirtualVariable, parametrization: Parametrization) -> None:
+    """Computes a virtual variable, which has no source, from other parts from now on."""
+    for holder in virtual._holders:
+        holder.release_parts(virtual)
+    virtual._parametrization = parametrization
+    for holder in virtual._holders:
+        holder.track_parts(virtual)
+    for part in trained_parts(virtual):
+        part.trainable = virtual.trainable
 
 
 def holder_of(layer: keras.Layer) -> VirtualWeights | None:

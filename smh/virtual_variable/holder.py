@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 import weakref
 from typing import Any
@@ -52,14 +53,28 @@ class VirtualWeights(keras.Layer):
                 stacklevel=2,
             )
             virtual.constraint = None
-        for part in virtual._parametrization.parts:
-            # As an attribute as well: TensorFlow's checkpoints find a variable by its attribute.
-            setattr(self, f"part_{len(self._trainable_variables)}", part)
+        self.track_parts(virtual)
         source = virtual._parametrization.source
         if source is not None and not any(source is layer for layer in self._layers):
             setattr(self, f"source_{len(self._layers)}", source)
         if not self.trainable:
             virtual.trainable = False
+
+    def track_parts(self, virtual: VirtualVariable) -> None:
+        """Makes the parts of a virtual variable, which the holder has, variables of the layer.
+
+        As attributes as well: TensorFlow's checkpoints find a variable by its attribute.
+        """
+        names = (f"part_{i}" for i in itertools.count())
+        free = (name for name in names if name not in self.__dict__)
+        for part in virtual._parametrization.parts:
+            setattr(self, next(free), part)
+
+    def release_parts(self, virtual: VirtualVariable) -> None:
+        """Undoes `track_parts`. Relies on: `Layer.__delattr__` stops tracking a variable."""
+        parts = {id(part) for part in virtual._parametrization.parts}
+        for name in [n for n, value in vars(self).items() if id(value) in parts]:
+            delattr(self, name)
 
     @property
     def trainable(self):
@@ -146,7 +161,7 @@ class VirtualWeights(keras.Layer):
         snapshot for as long as that may happen. Once nothing of the pool is trained the factors
         stand still by themselves, and a snapshot that still equals its slice is dropped.
         """
-        for part in virtual._parametrization.parts:
+        for part in trained_parts(virtual):
             part.trainable = virtual.trainable
         source = virtual._parametrization.source
         if source is None:
@@ -162,9 +177,25 @@ class VirtualWeights(keras.Layer):
                 _take_snapshot(user)
             elif not in_training and user._snapshot is not None and _is_current(user):
                 _drop_snapshot(user)
-        for factor in source._trainable_variables:
-            factor.trainable = source.trainable and in_training
+        _set_trained(source, in_training)
         torch_storage.list_stored(layer for user in users for layer in _above(user))
+
+
+def trained_parts(virtual: VirtualVariable) -> list[keras.Variable]:
+    """The parts that are trained while the weight is: not masks, not indices.
+
+    Relies on: a variable stays in the list in which it was tracked, frozen or not.
+    """
+    trained = {id(v) for holder in virtual._holders for v in holder._trainable_variables}
+    return [part for part in virtual._parametrization.parts if id(part) in trained]
+
+
+def _set_trained(source, in_training: bool) -> None:
+    """Lets the factors of a pool be trained or not; those that are virtual as well."""
+    for layer in source._flatten_layers():
+        inside = isinstance(layer, VirtualWeights)
+        for factor in layer.virtuals if inside else layer._trainable_variables:
+            factor.trainable = source.trainable and in_training
 
 
 def _above(virtual: VirtualVariable) -> list[keras.Layer]:
@@ -180,17 +211,14 @@ def resume(virtual: VirtualVariable, trainable: bool, frozen: bool) -> None:
         frozen: whether that one kept a snapshot, whose value is to be loaded.
     """
     virtual._trainable = trainable
-    trained = [v for holder in virtual._holders for v in holder._trainable_variables]
-    for part in virtual._parametrization.parts:
-        part.trainable = trainable and any(part is v for v in trained)
+    for part in trained_parts(virtual):
+        part.trainable = trainable
     if frozen:
         path = f"{virtual.path}/frozen"
         _keep_snapshot(virtual, unset_variable(path, tuple(virtual._shape), virtual._dtype, False))
     source = virtual._parametrization.source
     if source is not None:
-        in_training = any(user.trainable for user in source.users)
-        for factor in source._trainable_variables:
-            factor.trainable = source.trainable and in_training
+        _set_trained(source, any(user.trainable for user in source.users))
 
 
 def _take_snapshot(virtual: VirtualVariable) -> None:

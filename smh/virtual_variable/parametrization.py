@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -72,6 +72,22 @@ class Source(keras.Layer):
     @abc.abstractmethod
     def piece(self, slot: Slot, scale: Tensor | None = None) -> Tensor:
         """Returns the flat values of `slot`, times `scale`, from nothing but what it needs."""
+
+
+class Tally(NamedTuple):
+    """What there is to say of a weight's size, for reports.
+
+    Attributes:
+        kept: how many of its numbers are not pruned.
+        trained: how many numbers training can change.
+        bits: bits of each kept number.
+        packed: bytes at that width, with what else it takes to read them; not entropy-coded.
+    """
+
+    kept: int
+    trained: int
+    bits: int
+    packed: int
 
 
 class Parametrization(abc.ABC):
@@ -161,6 +177,10 @@ class Parametrization(abc.ABC):
         raise NotImplementedError(
             f"{cls.__name__} cannot be made from a description: it has no from_config()."
         )
+
+    def tally(self) -> Tally | None:
+        """Returns how large the weight is, or `None` if all its parts are trained and stored."""
+        return None
 
     def state(self) -> np.ndarray | None:
         """What a file of weights holds beside the variables of a `wrap`ping; default: nothing."""

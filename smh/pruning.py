@@ -1,0 +1,442 @@
+"""Weights of which most are zero: `smh.prune`, `smh.LevelPruner`, `smh.PruningSchedule`."""
+
+from __future__ import annotations
+
+import functools
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.candidates import (
+    Candidate,
+    by_pattern,
+    candidates,
+    changed,
+    check_model,
+    reparametrize,
+)
+from smh.clustered import Clustered
+from smh.errors import ArgumentError
+from smh.masked import Masked
+from smh.typing import Selector
+
+Sparsity = float | Mapping[str, float] | Sequence[tuple[str, float]]
+
+_SCOPES = ("layer", "global")
+_STRUCTURES = ("weights", "filters")
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+_SHAPES = ("polynomial", "constant", "rounds")
+
+
+def prune(
+    model: keras.Model,
+    sparsity: Sparsity = 0.9,
+    *,
+    scope: str = "layer",
+    structure: str = "weights",
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    seed: int = 0,
+) -> keras.Model:
+    """Sets the smallest weights of a model to zero, in place, and keeps them there.
+
+    The model then goes on training as before: `fit` needs no callback. What is pruned is zero to
+    the last bit, whatever the optimizer does (momentum, weight decay, averages of weights), and
+    `smh.save` stores only the rest. Called again it prunes further, beginning with what is pruned
+    already; a lower sparsity gives the largest of those back. Of a compressed model the factors
+    are pruned.
+
+    Pruning makes neither training nor prediction faster: the layers compute with zeros.
+
+    Args:
+        model: a built Keras 3 model of any kind, or a layer.
+        sparsity: the share of zeros, from 0 to below 1: one number, or (pattern, number) pairs,
+            or a mapping of these; a pattern is a path or a regular expression as in `apply_to`,
+            the first that fits counts, and what none fits is left alone.
+        scope: `"layer"`: each weight gets that share. `"global"`: all together, so that weights
+            of larger numbers keep more; needs one number.
+        structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units, by
+            the L2 norm of their weights (the last axis of a kernel; of a transposed convolution
+            the last but one); biases stay.
+        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
+            rank 2 or more.
+        exclude: what to leave alone.
+        seed: decides among equal magnitudes, so that no place is favoured.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+        SelectionError: nothing is selected, or a weight with NaN in it.
+        UnbuiltModelError: the model has no weights yet.
+        DeployedModelError: the model is deployed.
+        In every case the model is as it was.
+
+    Cost: a partial sort of each weight; in memory one byte more for each number. The first call
+    resets the optimizer's state, later ones do not.
+
+    Example:
+        >>> model = smh.prune(model, [("conv.*", 0.6), ("dense/kernel", 0.95)])
+        >>> model.fit(x, y)
+
+    Reference: Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient Neural
+    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    """
+    _check_choice("scope", scope, _SCOPES)
+    _check_choice("structure", structure, _STRUCTURES)
+    items = candidates(model, apply_to, exclude)
+    levels = by_pattern(items, sparsity, "sparsity", _checked_sparsity)
+    items = [items[i] for i in levels]
+    if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
+        raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
+    _check_not_clustered(items)
+    random = np.random.default_rng(seed)
+    if scope == "global":
+        masks = _global_masks(items, float(next(iter(levels.values()))), random)
+    else:
+        choose = _unit_mask if structure == "filters" else _weight_mask
+        masks = [
+            choose(item, level, random) for item, level in zip(items, levels.values(), strict=True)
+        ]
+    _apply(model, items, masks)
+    return model
+
+
+class LevelPruner:
+    """Prunes given weights to given levels, in a training loop of your own.
+
+    Args:
+        options: (path or pattern, sparsity) pairs, as in `smh.prune`.
+        seed: decides among equal magnitudes.
+
+    Raises:
+        ArgumentError: malformed options.
+
+    Example:
+        >>> pruner = smh.LevelPruner([("conv/kernel", 0.35), ("dense/kernel", 0.8)])
+        >>> pruner.prune(model)
+        >>> for x, y in batches:
+        ...     train_step(x, y)
+        ...     pruner.prune(model, update_masks=False)
+
+    The interface is that of Distiller's level pruner; there, weights have to be set to zero again
+    after every step. Here the masks hold by themselves, and that call costs nothing.
+    """
+
+    def __init__(self, options: Mapping[str, float] | Sequence[Sequence], *, seed: int = 0):
+        pairs = list(options.items()) if isinstance(options, Mapping) else list(options)
+        for pair in pairs:
+            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+                raise ArgumentError(
+                    "options must be (pattern, sparsity) pairs, for example "
+                    f"[('dense/kernel', 0.8)]; got {pair!r:.100}."
+                )
+            _checked_sparsity(pair[1], f"The sparsity of {pair[0]!r}")
+        if not pairs:
+            raise ArgumentError("options must have at least one (pattern, sparsity) pair.")
+        self.options = [(pattern, float(level)) for pattern, level in pairs]
+        self.seed = seed
+
+    def prune(self, model: keras.Model, update_masks: bool = True) -> keras.Model:
+        """Prunes `model` to the levels; see `smh.prune` for what it raises.
+
+        Args:
+            model: a built model.
+            update_masks: whether the masks are chosen anew from the present weights. Without it
+                they stay; a model that has none yet gets them.
+        """
+        if update_masks or not any(_is_masked(item) for item in candidates(model)):
+            prune(model, self.options, apply_to=lambda variable: True, seed=self.seed)
+        return model
+
+
+class PruningSchedule(keras.callbacks.Callback):
+    """Prunes step by step while `fit` runs, and logs how sparse each weight is.
+
+    `fit` needs it only for a sparsity that changes. It stands before `TensorBoard`, `CSVLogger`
+    and the like, which then show `sparsity` and `sparsity/PATH` for each epoch.
+
+    Args:
+        sparsity: at the end, as in `smh.prune`; `None`: prune nothing, only log.
+        shape: how to get there. `"polynomial"`: fast, then slowly, `1 - (1 - t) ** power` of the
+            way. `"constant"`: at once at `begin`. `"rounds"`: prune and retrain, `rounds` times,
+            each time the same share of what is left.
+        begin: the step (batch) at which it begins, counted over all epochs of this `fit`.
+        end: the step at which the last pruning happens; default: three quarters of the steps of
+            this `fit`, where Keras knows how many there are.
+        every: steps between two prunings, of `"polynomial"`.
+        power: exponent of `"polynomial"`.
+        rounds: prunings of `"rounds"`.
+        scope: see `smh.prune`; so are `structure`, `apply_to`, `exclude` and `seed`.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+
+    Example:
+        >>> schedule = smh.PruningSchedule(0.95, begin=100, end=2000)
+        >>> model.fit(x, y, epochs=20, callbacks=[schedule])
+
+    Reference: Zhu, Gupta, "To prune, or not to prune", 2017 (the polynomial, with power 3).
+    """
+
+    def __init__(
+        self,
+        sparsity: Sparsity | None = 0.9,
+        *,
+        shape: str = "polynomial",
+        begin: int = 0,
+        end: int | None = None,
+        every: int = 100,
+        power: float = 3.0,
+        rounds: int = 5,
+        scope: str = "layer",
+        structure: str = "weights",
+        apply_to: Selector | None = None,
+        exclude: Selector | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        _check_choice("shape", shape, _SHAPES)
+        for name, value, least in (
+            ("begin", begin, 0),
+            ("end", end, begin),
+            ("every", every, 1),
+            ("rounds", rounds, 1),
+        ):
+            if value is not None and (not isinstance(value, numbers.Integral) or value < least):
+                raise ArgumentError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}."
+                )
+        if not power > 0:
+            raise ArgumentError(f"power must be above 0, got {power!r}.")
+        self.sparsity, self.shape, self.begin, self.end = sparsity, shape, begin, end
+        self.every, self.power, self.rounds = every, power, rounds
+        self._prune = functools.partial(
+            prune, scope=scope, structure=structure, apply_to=apply_to, exclude=exclude, seed=seed
+        )
+        self._selection = apply_to, exclude
+        self._step, self._reached = 0, -1.0
+        self._levels: dict[int, float] = {}
+
+    def set_model(self, model):
+        """Gives the weights their masks.
+
+        Relies on: `fit` hands out the model before it compiles its step.
+        """
+        super().set_model(model)
+        check_model(model)
+        if self.sparsity is None:
+            return
+        items = candidates(model, *self._selection)
+        self._levels = by_pattern(items, self.sparsity, "sparsity", _checked_sparsity)
+        chosen = [items[i] for i in self._levels]
+        self._paths = [item.path for item in chosen]
+        _check_not_clustered(chosen)
+        _apply(model, chosen, [item.mask() for item in chosen], only_new=True)
+        optimizer = getattr(model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(model.trainable_variables)
+
+    def on_train_begin(self, logs=None):
+        """Decides on the last step; prunes at once if the schedule begins now."""
+        self._step, self._reached = 0, -1.0
+        if self.end is None and self.sparsity is not None and self.shape != "constant":
+            steps, epochs = self.params.get("steps"), self.params.get("epochs", 1)
+            if not steps:
+                raise ArgumentError(
+                    "Keras does not know how many steps this fit has, so `end` has to be given: "
+                    "smh.PruningSchedule(..., end=2000)."
+                )
+            self._last = max(self.begin, steps * epochs * 3 // 4)
+        else:
+            self._last = self.begin if self.end is None else self.end
+        self._advance()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Prunes where the schedule says so."""
+        self._step += 1
+        self._advance()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the shares of zeros to the logs."""
+        if logs is not None:
+            logs.update(sparsity_of(self.model))
+
+    def share_at(self, step: int) -> float:
+        """How much of the way to the final sparsity is reached at `step`, from 0 to 1.
+
+        For `"rounds"` that is in the logarithm of what is left.
+        """
+        if step < self.begin:
+            return 0.0
+        if self.shape == "constant" or step >= self._last:
+            return 1.0
+        way = (step - self.begin) / max(1, self._last - self.begin)
+        if self.shape == "rounds":
+            return min(1.0, (int(way * (self.rounds - 1)) + 1) / self.rounds)
+        way = (step - self.begin) // self.every * self.every / (self._last - self.begin)
+        return 1 - (1 - way) ** self.power
+
+    def _advance(self):
+        if not self._levels:
+            return
+        share = self.share_at(self._step)
+        if share > self._reached:
+            self._reached = share
+            reach = self._left if self.shape == "rounds" else lambda level: level * share
+            levels = list(self._levels.values())
+            if isinstance(self.sparsity, Mapping | Sequence):
+                now: Any = [(p, reach(s)) for p, s in zip(self._paths, levels, strict=True)]
+            else:
+                now = reach(levels[0])
+            self._prune(self.model, now)
+
+    def _left(self, level: float) -> float:
+        return 1 - (1 - level) ** self._reached
+
+
+def sparsity_of(model: keras.Model) -> dict[str, float]:
+    """Returns the share of zeros of each pruned weight, `{"sparsity/PATH": share}`.
+
+    `"sparsity"` is that of all of them together. A model without pruned weights gives nothing.
+    """
+    try:
+        items = [item for item in candidates(model, lambda variable: True) if _is_pruned(item)]
+    except ArgumentError:
+        raise
+    except ValueError:  # nothing to select
+        return {}
+    kept = {item.path: (int(np.count_nonzero(item.mask())), item.size) for item in items}
+    shares = {f"sparsity/{path}": 1 - count / size for path, (count, size) in kept.items()}
+    if shares:
+        total = sum(size for _, size in kept.values())
+        shares["sparsity"] = 1 - sum(count for count, _ in kept.values()) / total
+    return shares
+
+
+def magnitude_mask(
+    magnitude: np.ndarray, kept: np.ndarray, zeros: int, random: np.random.Generator
+) -> np.ndarray:
+    """Returns which numbers stay if `zeros` of them are to go.
+
+    Those that are gone already go first. Among equal magnitudes chance decides, not the place.
+
+    Args:
+        magnitude: at least 0, any shape.
+        kept: bool, of the same shape: what is not pruned yet.
+        zeros: how many go, 0 to the size.
+        random: the source of chance.
+    """
+    pruned = kept.size - int(np.count_nonzero(kept))
+    mask = kept.copy()
+    if zeros > pruned:
+        where, count, value = kept, zeros - pruned, False
+    else:
+        where, count, value = ~kept, pruned - zeros, True
+    if count:
+        among = np.flatnonzero(where)
+        # Those to change come first: the smallest to prune, the largest to give back.
+        order = magnitude.ravel()[among] * (-1 if value else 1)
+        edge = np.partition(order, count - 1)[count - 1]
+        below, equal = among[order < edge], among[order == edge]
+        chosen = random.choice(equal, count - below.size, replace=False, shuffle=False)
+        mask.ravel()[below] = value
+        mask.ravel()[chosen] = value
+    return mask
+
+
+def _weight_mask(item: Candidate, level: float, random) -> np.ndarray:
+    return magnitude_mask(_magnitude(item), item.mask(), round(level * item.size), random)
+
+
+def _unit_mask(item: Candidate, level: float, random) -> np.ndarray:
+    values = np.square(_magnitude(item))
+    axis = _unit_axis(item) % values.ndim
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    norms, kept = np.sqrt(values.sum(axis=others)), np.asarray(item.mask().any(axis=others))
+    units = magnitude_mask(norms, kept, round(level * norms.size), random)
+    shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+    return np.broadcast_to(units.reshape(shape), values.shape).copy()
+
+
+def _unit_axis(item: Candidate) -> int:
+    """The axis of a weight along which its layer's output units lie."""
+    return -2 if isinstance(item.owners[0], _TRANSPOSED) else -1
+
+
+def _global_masks(items: Sequence[Candidate], level: float, random) -> list[np.ndarray]:
+    edges = np.cumsum([item.size for item in items])
+    magnitude = np.concatenate([_magnitude(item).ravel() for item in items])
+    kept = np.concatenate([item.mask().ravel() for item in items])
+    mask = magnitude_mask(magnitude, kept, round(level * edges[-1]), random)
+    parts = np.split(mask, edges[:-1])
+    return [m.reshape(item.variable._shape) for m, item in zip(parts, items, strict=True)]
+
+
+def _magnitude(item: Candidate) -> np.ndarray:
+    """Magnitudes, also of what is pruned: of the numbers behind the mask."""
+    item.numbers()  # raises if any is not finite
+    p = item.parametrization
+    stored = p.weight if isinstance(p, Masked) else item.variable
+    value = np.abs(np.asarray(keras.ops.convert_to_numpy(stored.value)))
+    value = value if value.dtype.name in ("float32", "float64") else value.astype("float32")
+    return np.nan_to_num(value, copy=False, nan=0.0)
+
+
+def _apply(model, items: Sequence[Candidate], masks, only_new: bool = False) -> None:
+    new = []
+    for item, mask in zip(items, masks, strict=True):
+        p = item.parametrization
+        if isinstance(p, Masked):
+            if not only_new:
+                p.mask.assign(mask)
+        elif p is None:
+            new.append((item, functools.partial(_masked, item, mask)))
+    reparametrize(model, new)
+    changed(model, items)
+
+
+def _masked(item: Candidate, mask: np.ndarray) -> Masked:
+    weight = np.asarray(keras.ops.convert_to_numpy(item.variable.value))
+    return Masked.of(item.path, weight, mask)
+
+
+def _is_masked(item: Candidate) -> bool:
+    return isinstance(item.parametrization, Masked)
+
+
+def _is_pruned(item: Candidate) -> bool:
+    p = item.parametrization
+    return isinstance(p, Masked) or (isinstance(p, Clustered) and p.pruned)
+
+
+def _check_not_clustered(items: Sequence[Candidate]) -> None:
+    for item in items:
+        if isinstance(item.parametrization, Clustered):
+            raise ArgumentError(
+                f"'{item.path}' shares its values already; prune first, then share. "
+                "smh.cluster(model, bits=None) gives every weight a number of its own again."
+            )
+
+
+def _checked_sparsity(value: Any, name: str) -> float:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) < 1:
+        raise ArgumentError(
+            f"{name} must be a number from 0 (nothing is pruned) to below 1, got {value!r:.100}."
+        )
+    return float(value)
+
+
+def _check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    if value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ArgumentError(f"{name} must be one of {known}, got {value!r}.")
