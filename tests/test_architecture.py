@@ -49,16 +49,16 @@ INSIDE_CODING = [
     {"uniform", "codebook"},
     {"sparse"},
 ]
-INSIDE_SENSITIVITY = [
-    {"magnitude", "suggestion", "metrics", "candidates", "picture"},
-    {"result"},
-    {"scan"},
-]
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
     {"cifar_files", "class_folders", "scikit_digits", "mnist_like", "pipeline"},
     {"cifar", "picture_sets"},
     {"loading"},
+]
+INSIDE_SENSITIVITY = [
+    {"magnitude", "suggestion", "metrics", "candidates", "picture"},
+    {"result"},
+    {"scan"},
 ]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [

@@ -86,6 +86,6 @@ def _own() -> dict[str, Callable[..., keras.Model]]:
 
 def _are_sizes(numbers_given) -> bool:
     try:
-        return all(isinstance(n, numbers.Integral) and n > 0 for n in numbers_given)
+        return all(isinstance(n, numbers.Integral) and int(n) > 0 for n in numbers_given)
     except TypeError:
         return False
