@@ -43,6 +43,7 @@ def main():
     x = np.zeros((2, *model.input_shape[1:]), "float32")
     expected = timed("predict_s", lambda: model.predict(x, verbose=0))
     model.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top_1"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),

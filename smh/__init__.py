@@ -47,6 +47,7 @@ _MODULES = (
     "data_parallel",
     "datasets",
     "errors",
+    "kmeans",
     "plots",
     "quantization",
     "recipes",

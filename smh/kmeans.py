@@ -92,7 +92,7 @@ def cluster_values(
         distinct = _lloyd(run, start, clusters, max_iterations).astype(np.float32)
         del run
     del ordered
-    return distinct, _nearest(values, distinct)
+    return distinct, nearest(values, distinct)
 
 
 def initial_centroids(
@@ -258,7 +258,14 @@ def _with_the_farthest(
     return np.union1d(means, ends[order])
 
 
-def _nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Returns for each value the index of the nearest centroid, as `cluster_values` does.
+
+    Args:
+        values: numbers of any shape.
+        centroids: float32 `[k]`, ascending.
+    """
+    values = _as_floats(values)
     indices = np.empty(values.shape, np.uint8 if centroids.size <= 256 else np.uint16)
     midpoints = _midpoints(centroids)
     flat, out = values.reshape(-1), indices.reshape(-1)

@@ -21,6 +21,11 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 quick = settings(deadline=None, max_examples=80, derandomize=True)
 
 
+@pytest.fixture(autouse=True)
+def repeatable():
+    """Takes the place of the fixture in conftest.py: only the slow test makes a model."""
+
+
 def scan(count=3, levels=LEVELS, kind="sparsity", keep=None, loss=lambda i, level: level * i / 100):
     """A made-up scan of weights of 1000 numbers and more, that lose `loss` of their accuracy."""
     rows = [

@@ -15,7 +15,7 @@ from smh.errors import ArgumentError, DeployedModelError, SelectionError, Unbuil
 from smh.pool_base import VariablePool
 from smh.selection import make_matcher
 from smh.typing import Selector
-from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen
+from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
 from smh.virtual_variable.deploying import deployed_mode
 from smh.weight_spec import FLOATS
 
@@ -24,7 +24,6 @@ _TRANSPOSED = (
     keras.layers.Conv2DTranspose,
     keras.layers.Conv3DTranspose,
 )
-_DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,33 +35,46 @@ class Candidate:
         variable: what other numbers are assigned to.
         weight: the virtual variable that it is the stored part of, or the variable itself.
         is_factor: whether it is a factor of a pool.
-        filter_axes: the axes that count filters, from the end.
+        filter_axis: the axis that counts filters, from the end.
     """
 
     path: str
     variable: keras.Variable
     weight: keras.Variable
     is_factor: bool = False
-    filter_axes: tuple[int, ...] = (-1,)
+    filter_axis: int = -1
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return tuple(self.variable.shape)
+        """The weight's shape."""
+        return tuple(self.weight._shape)
 
     @property
     def numel(self) -> int:
-        """How many numbers it has."""
+        """How many numbers the weight has."""
         return math.prod(self.shape)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether fewer numbers are stored than the weight has: a codebook."""
+        return tuple(self.variable.shape) != self.shape
+
+    @property
     def bits(self) -> int:
-        """Bits of each of them now."""
+        """Bits of each number of the weight now."""
+        if self.is_shared:
+            return max(1, (math.prod(self.variable.shape) - 1).bit_length())
         return {"float64": 64, "float32": 32}.get(self.variable._dtype, 16)
 
     def stored(self) -> np.ndarray:
         """A copy of its numbers."""
         return _numpy(self.variable.value)
+
+    def visible(self, stored: np.ndarray) -> np.ndarray:
+        """The weight as the model sees it while `stored` is stored."""
+        if self.variable is self.weight and wrapping_of(self.variable) is None:
+            return stored
+        return _numpy(seen(self.weight))
 
     def magnitudes(self, stored: np.ndarray) -> np.ndarray:
         """Absolute values, float32 or float64; 0 where the model sees a zero in their place.
@@ -70,16 +82,13 @@ class Candidate:
         So that of a weight or factor that is masked already, what is masked goes first.
         """
         sizes = np.abs(stored.astype(np.float64 if stored.itemsize == 8 else np.float32))
-        visible = _numpy(seen(self.variable) if self.is_factor else self.weight.value)
-        if visible.shape == sizes.shape:
-            sizes[visible == 0] = 0
+        sizes[self.visible(stored) == 0] = 0
         return sizes
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[np.ndarray]:
         """Yields a copy of its numbers, and puts them back at the end, whatever has happened."""
         stored = self.stored()
-        stored.flags.writeable = False
         try:
             yield stored
         finally:
@@ -91,9 +100,15 @@ class Candidate:
 
 
 def find_candidates(
-    model: Any, apply_to: Selector | None, exclude: Selector | None, filters: bool = False
+    model: Any,
+    apply_to: Selector | None,
+    exclude: Selector | None,
+    prunable: bool = False,
+    filters: bool = False,
 ) -> list[Candidate]:
     """Returns what is to be scanned, each variable once, in the order of the model's layers.
+
+    With `prunable` without those that share their values; with `filters` without the factors.
 
     Raises:
         UnbuiltModelError: the model has no weights yet.
@@ -108,15 +123,16 @@ def find_candidates(
 
     def wanted(candidate: Candidate) -> bool:
         v, path = candidate.variable, candidate.path
-        names = path, path.rsplit("/", 1)[-1], candidate.weight
+        names = path, candidate.weight.name, candidate.weight
         if not v.trainable or v._dtype not in FLOATS or not candidate.numel or excluded(*names):
             return False
-        if filters and (candidate.is_factor or len(candidate.shape) < 2):
+        if (prunable and candidate.is_shared) or (
+            filters and (candidate.is_factor or len(candidate.shape) < 2)
+        ):
             return False
         if matches is not None:
             return matches(*names)
-        is_dense = candidate.variable is candidate.weight and not candidate.is_factor
-        return len(candidate.shape) >= (2 if is_dense else 1)
+        return len(candidate.shape) >= (1 if candidate.is_factor else 2)
 
     chosen = [candidate for candidate in everything if wanted(candidate)]
     if not chosen:
@@ -157,29 +173,18 @@ def _everything(model: keras.Layer) -> list[Candidate]:
     return list(found.values())
 
 
-def _of(variable: keras.Variable, layer: keras.Layer) -> list[Candidate]:
-    axes = _filter_axes(layer, variable)
+def _of(variable: keras.Variable, layer: keras.Layer, is_factor=False) -> list[Candidate]:
+    axis = -2 if isinstance(layer, _TRANSPOSED) else -1  # [..., out, in]
     if not isinstance(variable, VirtualVariable):
-        return [Candidate(variable.path, variable, variable, False, axes)]
+        return [Candidate(variable.path, variable, variable, is_factor, axis)]
     parametrization = variable.parametrization
     if isinstance(parametrization.source, VariablePool):
-        factors = parametrization.source.core_variables
-        return [Candidate(factor.path, factor, factor, is_factor=True) for factor in factors]
+        pool = parametrization.source
+        return [c for factor in pool.core_variables for c in _of(factor, pool, is_factor=True)]
     floats = [part for part in parametrization.parts if part._dtype in FLOATS]
     if parametrization.source is not None or not floats:
         return []
-    # What has the weight's shape stands for the weight; a codebook is something of its own.
-    whole = tuple(floats[0].shape) == tuple(variable._shape)
-    path = variable.path if whole else floats[0].path
-    return [Candidate(path, floats[0], variable, False, axes)]
-
-
-def _filter_axes(layer: keras.Layer, variable: keras.Variable) -> tuple[int, ...]:
-    if isinstance(layer, _TRANSPOSED):
-        return (-2,)  # [..., out, in]
-    if isinstance(layer, _DEPTHWISE) or variable.name == "depthwise_kernel":
-        return (-2, -1)  # [..., in, multiplier]
-    return (-1,)
+    return [Candidate(variable.path, floats[0], variable, is_factor, axis)]
 
 
 def _nothing_selected(model: keras.Layer, everything: list[Candidate], filters: bool) -> str:
@@ -187,6 +192,7 @@ def _nothing_selected(model: keras.Layer, everything: list[Candidate], filters: 
     paths = "\n".join(
         f"  {c.path} {c.shape} {c.variable._dtype}"
         f"{'' if c.variable.trainable else ' (not trainable)'}"
+        f"{' (shares its values)' if c.is_shared else ''}"
         for c in everything
     )
     return (

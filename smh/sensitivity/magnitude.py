@@ -29,14 +29,14 @@ def kept(sizes: np.ndarray, sparsity: float, rng: np.random.Generator) -> np.nda
 
 
 def kept_filters(
-    sizes: np.ndarray, sparsity: float, axes: tuple[int, ...], rng: np.random.Generator
+    sizes: np.ndarray, sparsity: float, axis: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """As `kept`, for whole filters: those of least L1 norm go.
+    """As `kept`, for whole filters: those of least L2 norm go.
 
     Args:
         sizes: magnitudes.
         sparsity: share of filters to drop.
-        axes: the axes that count filters, from the end: `(-1,)` for a kernel `[h, w, in, out]`.
+        axis: the axis that counts filters, from the end: -1 for a kernel `[h, w, in, out]`.
         rng: draws among equal norms.
 
     Returns:
@@ -44,6 +44,6 @@ def kept_filters(
 
     Reference: H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
     """
-    inside = tuple(i for i in range(sizes.ndim) if i - sizes.ndim not in axes)
-    norms = sizes.sum(axis=inside, keepdims=True, dtype=np.float64)
+    inside = tuple(i for i in range(sizes.ndim) if i - sizes.ndim != axis)
+    norms = np.square(sizes, dtype=np.float64).sum(axis=inside, keepdims=True)
     return np.broadcast_to(kept(norms, sparsity, rng), sizes.shape)

@@ -13,8 +13,10 @@ import numpy as np
 
 from smh.errors import ArgumentError
 
-_HIGHER = re.compile(r"acc|auc|precision|recall|f1|f_?score|iou|dice|r2|bleu|map$|top_?\d")
-_LOWER = re.compile(r"loss|err|mse|mae|rmse|mape|msle|entropy|perplexity|diverg|distance|fid|wer$")
+_HIGHER = re.compile(r"acc|auc|precision|recall|f1|score|similarity|iou|dice|r2|bleu|map$|top_?\d")
+_LOWER = re.compile(
+    r"loss|err|mse|mae|mape|msle|entropy|perplexity|diverg|distance|hinge|poisson|cosh|false_|^wer$"
+)
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,10 @@ class ScanResult:
                 reach: the message says how far they go.
 
         Example:
-            >>> result.suggest(budget=0.5)
-            [('conv2d/kernel', 0.3), ('dense/kernel', 0.5048)]
+            >>> for path, sparsity in result.suggest(budget=0.6):
+            ...     print(path, sparsity)
+            sequential/dense/kernel 0.5
+            sequential/dense_1/kernel 0.9
 
         Reference: lower convex hulls and a greedy choice by slope: Y. Shoham, A. Gersho,
         "Efficient bit allocation for an arbitrary set of quantizers", IEEE Trans. ASSP 36, 1988.

@@ -14,14 +14,14 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError, SmhWarning
-from smh.kmeans import cluster_values
+from smh.kmeans import cluster_values, nearest
 from smh.sensitivity.candidates import Candidate, find_candidates
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.metrics import as_measure, choose_metric
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.typing import Selector
 
-_MOST_BITS = 16
+_MOST_BITS = 12  # as many as smh.cluster takes
 
 
 def sensitivity_scan(
@@ -44,7 +44,9 @@ def sensitivity_scan(
     become zero, the model is evaluated, and the weight gets its numbers back, bit for bit: also
     after an error or an interrupt in `evaluate`, and before this returns. Nothing is trained.
 
-    In a compressed model the factors of its pool are pruned, and whatever is still dense.
+    In a compressed model the factors of its pool are pruned, and whatever is still dense. What a
+    weight has lost already goes first; weights that share their values (`smh.cluster`) are left
+    out, because they can no longer be pruned.
 
     Args:
         model: a built, trained model or layer of any kind. A weight that layers share is one row.
@@ -52,13 +54,13 @@ def sensitivity_scan(
             must neither train nor change the model. Or data for a compiled model: `(x, y)`,
             `(x, y, sample_weight)` or a dataset that can be read again, measured by
             `model.evaluate`.
-        sparsities: shares of zeros, above 0 and up to 1.
+        sparsities: shares of zeros, above 0 and below 1.
         apply_to: what to scan, as in `smh.compress`: matched against the path or bare name of a
             weight or factor. Default: every trainable float variable of rank 2 or more, and every
             trainable factor of a pool.
         exclude: what to leave out, in the same form.
         structure: `None`: single numbers. `"filters"`: whole filters (output channels; the columns
-            of a `Dense` kernel) of least L1 norm; factors have none and are left out.
+            of a `Dense` kernel) of least L2 norm; factors have none and are left out.
         metric: which of several measured numbers decides, by name, or by index into a tuple.
             Default: the first that is known to be better when higher (as `accuracy`), else `loss`.
         higher_is_better: in which direction. Default: by the metric's name; `True` if it tells
@@ -79,7 +81,7 @@ def sensitivity_scan(
         ArgumentError: a value that cannot work, also one that `evaluate` returns.
         In every case, and whatever `evaluate` raises, the model is as it was.
 
-    Cost: `1 + weights * sparsities` evaluations, and memory for two copies of the largest weight.
+    Cost: `1 + weights * sparsities` evaluations, and memory for four copies of the largest weight.
 
     Example:
         >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)
@@ -89,11 +91,12 @@ def sensitivity_scan(
     Reference: S. Han et al., "Learning both Weights and Connections for Efficient Neural
     Networks", NIPS 2015, section 3.3 and figure 6.
     """
-    levels = _levels(sparsities, "sparsities", _is_sparsity, "numbers above 0 and up to 1")
+    levels = _levels(sparsities, "sparsities", _is_sparsity, "numbers above 0 and below 1")
     if structure not in (None, "filters"):
         raise ArgumentError(f"structure must be None or 'filters', got {structure!r}.")
     entropy = _entropy(seed)
-    candidates = find_candidates(model, apply_to, exclude, filters=structure == "filters")
+    filters = structure == "filters"
+    candidates = find_candidates(model, apply_to, exclude, prunable=True, filters=filters)
 
     def prune(candidate: Candidate, stored: np.ndarray, level: float, number: int) -> np.ndarray:
         rng = np.random.default_rng([entropy, number])
@@ -101,7 +104,7 @@ def sensitivity_scan(
         if structure is None:
             keep = kept(sizes, level, rng)
         else:
-            keep = kept_filters(sizes, level, candidate.filter_axes, rng)
+            keep = kept_filters(sizes, level, candidate.filter_axis, rng)
         return np.where(keep, stored, np.zeros((), stored.dtype))
 
     plan = _Plan("sparsity", candidates, levels, prune)
@@ -125,12 +128,13 @@ def bits_scan(
     """Measures how much a trained model loses when one weight after the other gets few bits.
 
     Use it to choose the bits of `smh.cluster`. Each number of a weight is replaced by the nearest
-    of `2**bits` centroids, which k-means finds. Everything else is as in `smh.sensitivity_scan`.
+    of `2**bits` centroids, which k-means finds. Zeros of a pruned weight stay and take none.
+    Everything else is as in `smh.sensitivity_scan`.
 
     Args:
         model: a built, trained model or layer of any kind.
         evaluate: a function of the model, or data; see `smh.sensitivity_scan`.
-        bits: whole numbers from 1 to 16.
+        bits: whole numbers from 1 to 12.
         apply_to: what to scan; see `smh.sensitivity_scan`.
         exclude: what to leave out, in the same form.
         init: where k-means starts: `"linear"`, `"random"`, `"density"` or `"k-means++"`; see
@@ -163,9 +167,16 @@ def bits_scan(
     candidates = find_candidates(model, apply_to, exclude)
 
     def cluster(candidate: Candidate, stored: np.ndarray, level: float, number: int) -> np.ndarray:
-        del candidate
         own_seed = int(np.random.default_rng([entropy, number]).integers(2**32))
-        centroids, indices = cluster_values(stored, 2 ** int(level), init, own_seed)
+        visible = candidate.visible(stored)
+        values = visible if candidate.is_shared else stored
+        if candidate.weight is not candidate.variable and not visible.all():
+            values = values[visible != 0]
+        if not values.size:
+            return stored
+        centroids, indices = cluster_values(values, 2 ** int(level), init, own_seed)
+        if values.shape != stored.shape:  # a mask or a codebook lies between
+            indices = nearest(stored, centroids)
         return centroids.astype(stored.dtype)[indices]
 
     plan = _Plan("bits", candidates, levels, cluster)
@@ -288,12 +299,12 @@ def _levels(given, argument: str, is_valid, expected: str) -> list[float]:
         raise ArgumentError(
             f"{argument} must be {expected}, at least one, got {wrong[0] if wrong else given!r}."
         )
-    return levels
+    return [int(level) if argument == "bits" else float(level) for level in levels]
 
 
 def _is_sparsity(level) -> bool:
     real = isinstance(level, numbers.Real) and not isinstance(level, bool)
-    return real and 0 < float(level) <= 1
+    return real and 0 < float(level) < 1
 
 
 def _is_bits(level) -> bool:
