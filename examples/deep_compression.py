@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import smh
-from smh.datasets import Dataset, load, names
+from smh.datasets import Augmentation, Dataset, batches, load, names
 
 NETWORKS = {"lenet_300_100": smh.zoo.lenet_300_100, "lenet_5": smh.zoo.lenet_5}
 # Deep Compression's levels, by layer. The convolutions bear less: its tables 1 to 3, as densities.
@@ -82,9 +82,14 @@ class Chain:
         """Trains a compiled model from epoch `first` to epoch `last`."""
         keras.utils.set_random_seed(self.options.seed + first)
         model.fit(
-            self.data.x_train,
-            self.data.y_train,
-            batch_size=self.options.batch,
+            batches(
+                self.data.x_train,
+                self.data.y_train,
+                self.options.batch,
+                augmentation=Augmentation.usual(self.data.name) if self.options.augment else None,
+                seed=self.options.seed,
+                first_epoch=first,
+            ),
             initial_epoch=first,
             epochs=last,
             verbose=0,
@@ -198,6 +203,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--validation", type=float, default=0.1, help="share of training images")
     parser.add_argument("--epochs", type=int, default=20, help="of training, and of retraining")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--augment", action="store_true", help="shift and turn training images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/deep_compression"))
     options = parser.parse_args(arguments)
@@ -206,9 +212,9 @@ def parse(arguments=None) -> argparse.Namespace:
     return options
 
 
-def main() -> None:
+def main(arguments=None) -> list[Result]:
     """Trains, prints and writes everything."""
-    options, console = parse(), Console()
+    options, console = parse(arguments), Console()
     data = load(options.data, options.data_dir, validation=options.validation)
     options.out.mkdir(parents=True, exist_ok=True)
     chain = Chain(data, options, console)
@@ -223,6 +229,7 @@ def main() -> None:
     write_csv(chain.results, table)
     console.print(as_table(chain.results, options, data))
     console.print(f"wrote {table}", soft_wrap=True)
+    return chain.results
 
 
 if __name__ == "__main__":
