@@ -23,6 +23,7 @@ _HOME = {
     "report": "smh.size_report",
     "distill": "smh.distillation",
     "quantize_factors": "smh.quantization",
+    "quantize_weights": "smh.weight_quantization",
     "prune": "smh.pruning",
     "LevelPruner": "smh.pruning",
     "PruningSchedule": "smh.pruning",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from smh.variable_pool import MetaVariablePool as MetaVariablePool
     from smh.variable_pool import ProductVariablePool as ProductVariablePool
     from smh.virtual_variable import VirtualVariable as VirtualVariable
+    from smh.weight_quantization import quantize_weights as quantize_weights
 
 
 def __getattr__(name: str):

@@ -23,7 +23,7 @@ FLOORS = [
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
     {"candidates"},
-    {"pruning", "clustering"},
+    {"pruning", "clustering", "weight_quantization"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
     | {"distillation", "recipes"},
     {"exporting"},
