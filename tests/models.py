@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 
@@ -161,6 +162,12 @@ CASES = [
     ),
 ]
 
+# For tests that take seconds with each: the rest of the table is left to `make test-all`.
+_QUICK = ("subclassed", "nested", "shared layer", "conv with batch norm", "lstm")
+SOME_CASES = [
+    pytest.param(case, id=case.name, marks=() if case.name in _QUICK else pytest.mark.slow)
+    for case in CASES
+]
 by_name = {case.name: case for case in CASES}
 
 

@@ -8,6 +8,7 @@ import sys
 
 import keras
 import numpy as np
+import pytest
 from keras import layers, ops
 
 import smh
@@ -152,6 +153,15 @@ PARAMETRIZATIONS = {
     "pruned factors of a sum, shared values": then(sum_of_pools, pruned, shared_values),
     "pruned 4-bit factors": then(compressed, pruned, rounded(4, lambda model, seed: model)),
 }
+# For tests that take seconds with each: the rest of the table is left to `make test-all`.
+_QUICK = ("default", "two scales", "sum of pools", "2-bit factors of a sum", "4-bit weights") + (
+    "pruned",
+    "pruned factors of a sum, shared values",
+)
+SOME_PARAMETRIZATIONS = [
+    pytest.param(name, marks=() if name in _QUICK else pytest.mark.slow)
+    for name in PARAMETRIZATIONS
+]
 
 
 if __name__ == "__main__":
