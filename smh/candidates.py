@@ -15,8 +15,9 @@ import keras
 import numpy as np
 
 from smh.blueprint import sources
+from smh.built import check_is_built
 from smh.clustered import Clustered
-from smh.errors import ArgumentError, DeployedModelError, SelectionError, UnbuiltModelError
+from smh.errors import ArgumentError, DeployedModelError, SelectionError
 from smh.masked import Masked
 from smh.rounding import FakeQuantized
 from smh.selection import make_matcher
@@ -130,18 +131,24 @@ def candidates(
 
 def check_model(model: Any) -> None:
     """Raises unless `model` is a built Keras model or layer that is not deployed."""
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
-    if not model.built or not model.variables:
-        raise UnbuiltModelError(
-            f"'{model.name}' is not built, so it has no weights yet. Start it with "
-            "keras.Input(shape), call model.build(input_shape), or call it once on data."
-        )
+    check_is_built(model)
     if is_deployed(model):
         raise DeployedModelError(
             f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing its "
             "weights."
         )
+
+
+def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> list[tuple]:
+    """Returns `options` of a pruner or quantizer as (pattern, value) pairs, or raises."""
+    pairs = list(options.items()) if isinstance(options, Mapping) else list(options)
+    for pair in pairs:
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ArgumentError(f"options must be pairs like {example}; got {pair!r:.100}.")
+        check(pair[1], f"The value of {pair[0]!r}")
+    if not pairs:
+        raise ArgumentError(f"options must have at least one pair like {example}.")
+    return [tuple(pair) for pair in pairs]
 
 
 def by_pattern(

@@ -9,7 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.candidates import Bits, Candidate, by_pattern, candidates, changed, reparametrize
+from smh.candidates import (
+    Bits,
+    Candidate,
+    by_pattern,
+    candidates,
+    changed,
+    pairs_of,
+    reparametrize,
+)
 from smh.clustered import Clustered
 from smh.errors import ArgumentError
 from smh.kmeans import INITS, cluster_values
@@ -115,17 +123,8 @@ class Quantizer:
         init: str = "linear",
         seed: int | None = 0,
     ):
-        pairs = list(options.items()) if isinstance(options, Mapping) else list(options)
-        for pair in pairs:
-            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-                raise ArgumentError(
-                    "options must be (pattern, bits) pairs, for example [('dense/kernel', 4)]; "
-                    f"got {pair!r:.100}."
-                )
-            _checked_bits(pair[1], f"The bits of {pair[0]!r}")
-        if not pairs:
-            raise ArgumentError("options must have at least one (pattern, bits) pair.")
-        self.options, self.init, self.seed = [tuple(pair) for pair in pairs], init, seed
+        self.options = pairs_of(options, "('dense/kernel', 4)", _checked_bits)
+        self.init, self.seed = init, seed
 
     def quantize(self, model: keras.Model) -> keras.Model:
         """Lets the weights of `model` share values; see `smh.cluster` for what it raises."""

@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.built import check_is_built
 from smh.errors import (
     ArgumentError,
     DeployedModelError,
     SelectionError,
     SmhWarning,
-    UnbuiltModelError,
 )
 from smh.modifiers import Modifier, as_modifier, initial_std_modifier
 from smh.pool_shape import choose_sides, too_small
@@ -133,15 +133,7 @@ def compress(
 
 
 def _check_is_built(model: Any) -> None:
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
-    unbuilt = [layer for layer in own_layers(model) if not layer.built]
-    if not model.built or (unbuilt and not model.variables):
-        raise UnbuiltModelError(
-            f"'{model.name}' is not built, so it has no weights yet. Start it with "
-            "keras.Input(shape), call model.build(input_shape), or call it once on data."
-        )
-    for layer in unbuilt:
+    for layer in check_is_built(model):
         warnings.warn(
             f"Layer '{layer.name}' ({type(layer).__name__}) is not built; weights that it creates "
             "later stay dense.",

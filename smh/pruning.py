@@ -16,6 +16,7 @@ from smh.candidates import (
     candidates,
     changed,
     check_model,
+    pairs_of,
     reparametrize,
 )
 from smh.clustered import Clustered
@@ -134,17 +135,7 @@ class LevelPruner:
     """
 
     def __init__(self, options: Mapping[str, float] | Sequence[Sequence], *, seed: int = 0):
-        pairs = list(options.items()) if isinstance(options, Mapping) else list(options)
-        for pair in pairs:
-            if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-                raise ArgumentError(
-                    "options must be (pattern, sparsity) pairs, for example "
-                    f"[('dense/kernel', 0.8)]; got {pair!r:.100}."
-                )
-            _checked_sparsity(pair[1], f"The sparsity of {pair[0]!r}")
-        if not pairs:
-            raise ArgumentError("options must have at least one (pattern, sparsity) pair.")
-        self.options = [(pattern, float(level)) for pattern, level in pairs]
+        self.options = pairs_of(options, "('dense/kernel', 0.8)", _checked_sparsity)
         self.seed = seed
 
     def prune(self, model: keras.Model, update_masks: bool = True) -> keras.Model:

@@ -17,7 +17,7 @@ FLOORS = [
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "hashing", "kmeans", "plots", "replacing"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
-    {"modifiers", "pool_base", "artifact_layout"},
+    {"modifiers", "pool_base", "artifact_layout", "built"},
     {"variable_pool", "runtime", "inspection"},
     {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},

@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.errors import ArgumentError, DeployedModelError, SelectionError, UnbuiltModelError
+from smh.built import check_is_built
+from smh.errors import DeployedModelError, SelectionError
 from smh.pool_base import VariablePool
 from smh.selection import make_matcher
 from smh.typing import Selector
@@ -149,14 +150,7 @@ def find_candidates(
 
 
 def _check_model(model: Any) -> None:
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
-    unbuilt = [layer for layer in own_layers(model) if not layer.built]
-    if not model.built or (unbuilt and not model.variables):
-        raise UnbuiltModelError(
-            f"'{model.name}' is not built, so it has no weights yet. Start it with "
-            "keras.Input(shape), call model.build(input_shape), or call it once on data."
-        )
+    check_is_built(model)
     if deployed_mode(model) == "cached":
         raise DeployedModelError(
             f"'{model.name}' is deployed with cached weights, which would not follow the scan. "
