@@ -47,7 +47,7 @@ def main():
         metrics=[
             keras.metrics.SparseCategoricalAccuracy(name="top_1"),
             keras.metrics.SparseTopKCategoricalAccuracy(5, name="top_5"),
-        ]
+        ],
     )
     found = timed("evaluate_s", lambda: model.evaluate(x, np.zeros(2), verbose=0, return_dict=True))
     with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ FLOORS = [
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
     | {"distillation", "recipes"},
     {"exporting"},
+    {"training"},
     {"cli"},
     {"__main__"},
 ]
