@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import keras
 
 from smh import zoo
@@ -47,7 +49,7 @@ def find_name(name: str) -> str:
 
 
 def open_model_file(path: str) -> keras.Model:
-    """Loads a `.keras` or a `.smh` file.
+    """Loads a `.keras` or a `.smh` file, uncompiled.
 
     Raises:
         ArgumentError: the file has another suffix, or holds several models.
@@ -63,8 +65,10 @@ def open_model_file(path: str) -> keras.Model:
         if isinstance(model, list):
             raise ArgumentError(f"'{path}' holds {len(model)} models; one is expected.")
         return model
+    if not zipfile.is_zipfile(path):
+        raise ArtifactError(f"'{path}' is damaged: a .keras file is a zip archive.")
     try:
-        return keras.saving.load_model(path)
+        return keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArtifactError(f"'{path}' cannot be loaded as a Keras model: {first}") from error
