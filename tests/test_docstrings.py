@@ -34,6 +34,7 @@ MODULES = [
     "sensitivity.result",
     "sensitivity.scan",
     "size_report",
+    "training.config",
     "variable_factory",
     "zoo.alexnets",
     "zoo.building",

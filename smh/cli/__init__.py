@@ -1,0 +1,81 @@
+"""The command line: `smh` or `python -m smh`.
+
+`arguments` has what commands share, `files` opens and writes models; the others are the commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+
+import smh
+from smh.cli import changing, running, scanning, showing
+from smh.errors import SmhError, SmhWarning
+
+_DESCRIPTION = """\
+Makes Keras models small: trains them compressed, prunes, rounds, and writes
+small files. `smh COMMAND --help` shows what a command takes, with an example."""
+_EPILOG = """\
+a first run, on data that is there without a download:
+  smh train --model lenet_5 --data digits --fraction 0.1 --epochs 5
+  smh evaluate runs/lenet_5-digits-0.1
+  smh report runs/lenet_5-digits-0.1
+
+MODEL is a .keras file, a .smh file, or a run directory of `smh train`.
+exit codes: 0 all went well, 1 an error, 2 a wrong call, 130 interrupted."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit code: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C.
+    """
+    args = _parser().parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SmhWarning)
+        warnings.showwarning = lambda text, *_: _say(args, f"warning: {text}")
+        try:
+            args.run(args)
+        except BrokenPipeError:  # of `smh report MODEL | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (SmhError, OSError, ImportError) as error:
+            _say(args, _text(error))
+            return 1
+        except KeyboardInterrupt:
+            _say(args, "interrupted")
+            return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="smh",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"smh {smh.__version__}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="commands"
+    )
+    for room in (running, changing, scanning, showing):
+        room.add_commands(commands)
+    return parser
+
+
+def _say(args: argparse.Namespace, text: str) -> None:
+    print(f"smh {args.command}: {text}", file=sys.stderr)
+
+
+def _text(error: BaseException) -> str:
+    """The message without colours, and without the arguments that Keras lists after it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error) or type(error).__name__)
+    return " ".join(part.strip() for part in plain.split("\n\n")[:2])

@@ -1,0 +1,161 @@
+"""`smh compress`, `smh prune` and `smh quantize`: a model from a file into another."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from smh.cli.arguments import add_command, add_model, add_output, add_selection, levels
+from smh.cli.files import check_output, open_model, write_model
+
+_OUT = "what to write: .keras (to train on) or .smh (small)"
+_COMPRESS = """\
+Replaces the weights of a model by slices of one product of two small factors.
+The numbers of the factors start at random: what MODEL had learned is gone, so
+train the result (`smh train --model FILE --data NAME`). `smh train --fraction`
+does both."""
+_COMPRESS_EXAMPLE = """\
+  smh compress model.keras --fraction 0.1 --out small.keras
+  smh train --model small.keras --data digits"""
+_PRUNE = """\
+Sets the smallest weights of a model to zero; of a compressed model, of its
+factors. Training goes on from there and keeps them zero
+(`smh train --model FILE --data NAME`). Use `smh sensitivity` to choose."""
+_PRUNE_EXAMPLE = """\
+  smh prune model.keras --sparsity 0.9 --out pruned.keras
+  smh prune model.keras --sparsity '.*conv=0.5' --sparsity kernel=0.9 \\
+      --out pruned.keras"""
+_QUANTIZE = """\
+Stores a model in few bits. `uniform` rounds the factors of a compressed model
+to a grid, 2 to 8 bits. `codebook` gives each weight 2^bits values that k-means
+finds, 1 to 12 bits; zeros of a pruned weight stay. Both can be trained on."""
+_QUANTIZE_EXAMPLE = """\
+  smh quantize small.keras --bits 4 --out small.smh
+  smh quantize pruned.keras --bits 4 --kind codebook --out pruned.smh"""
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the three commands."""
+    parser = add_command(
+        commands,
+        "compress",
+        _compress,
+        "replace weights by slices of one small product",
+        _COMPRESS,
+        _COMPRESS_EXAMPLE,
+    )
+    add_model(parser)
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument(
+        "--fraction", type=float, metavar="N", help="share of the numbers that is kept, 0 to 1"
+    )
+    size.add_argument(
+        "--target-params", type=int, metavar="N", help="or: trained numbers of the whole model"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add_selection(parser)
+    add_output(parser, _OUT)
+
+    parser = add_command(
+        commands, "prune", _prune, "set the smallest weights to zero", _PRUNE, _PRUNE_EXAMPLE
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--sparsity",
+        action="append",
+        required=True,
+        metavar="N",
+        help="share of zeros, below 1; or PATTERN=N, several times: for the weights "
+        "whose path or bare name begins so, the first that fits counts",
+    )
+    parser.add_argument(
+        "--scope",
+        choices=("layer", "global"),
+        default="layer",
+        help="that share of each weight, or of all together (default: layer)",
+    )
+    parser.add_argument(
+        "--structure",
+        choices=("weights", "filters"),
+        default="weights",
+        help="single numbers or whole filters (default: weights)",
+    )
+    add_selection(parser)
+    add_output(parser, _OUT)
+
+    parser = add_command(
+        commands, "quantize", _quantize, "store weights in few bits", _QUANTIZE, _QUANTIZE_EXAMPLE
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--bits",
+        action="append",
+        required=True,
+        metavar="N",
+        help="bits of a number; for codebooks also PATTERN=N, several times",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("uniform", "codebook"),
+        help="default: uniform for a compressed model, else codebook",
+    )
+    add_selection(parser)
+    add_output(parser, _OUT)
+
+
+def _compress(args: argparse.Namespace) -> None:
+    check_output(args.out, args.force)
+    model = open_model(args.model)
+    import smh
+
+    smh.compress(
+        model,
+        args.fraction,
+        target_params=args.target_params,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        seed=args.seed,
+    )
+    write_model(model, args.out)
+    print(f"its weights are random: smh train --model {args.out} --data NAME")
+
+
+def _prune(args: argparse.Namespace) -> None:
+    check_output(args.out, args.force)
+    sparsity = levels(args.sparsity, "--sparsity", float)
+    model = open_model(args.model)
+    import smh
+    from smh.pruning import sparsity_of
+
+    smh.prune(
+        model,
+        sparsity,
+        scope=args.scope,
+        structure=args.structure,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+    )
+    write_model(model, args.out)
+    print(f"{sparsity_of(model)['sparsity']:.2%} of the pruned weights are zero")
+
+
+def _quantize(args: argparse.Namespace) -> None:
+    check_output(args.out, args.force)
+    bits = levels(args.bits, "--bits", int)
+    model = open_model(args.model)
+    import smh
+    from smh.errors import ArgumentError
+    from smh.virtual_variable import virtual_variables
+
+    sources = [virtual.parametrization.source for virtual in virtual_variables(model)]
+    kind = args.kind or ("uniform" if any(sources) else "codebook")
+    if kind == "codebook":
+        smh.cluster(model, bits, apply_to=args.apply_to, exclude=args.exclude)
+    elif not isinstance(bits, int) or args.apply_to or args.exclude:
+        raise ArgumentError(
+            "--kind uniform rounds all factors to one number of bits: --bits 4, without PATTERN=, "
+            "--apply-to and --exclude. --kind codebook takes them."
+        )
+    else:
+        smh.quantize_factors(model, bits)
+    write_model(model, args.out)

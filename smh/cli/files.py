@@ -1,0 +1,136 @@
+"""Models from files and run directories, and into files; data to measure them on."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from smh.errors import ArgumentError
+from smh.replacing import replacing
+from smh.training import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from smh.datasets import Dataset
+
+_SUFFIXES = (".keras", ".smh")
+
+
+def start_keras(repeatable: bool = False) -> None:
+    """Imports Keras without the lines that TensorFlow prints when it starts.
+
+    `TF_CPP_MIN_LOG_LEVEL=0` shows them. What Python raises is raised.
+
+    Args:
+        repeatable: whether a GPU gives the same numbers each time. Its sums depend on chance
+            otherwise, and a resumed run would end elsewhere. `TF_DETERMINISTIC_OPS=0` is faster.
+    """
+    shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0"
+    with contextlib.nullcontext() if shown else _quiet():
+        import keras
+
+        # Not on a CPU, where it costs the parallel input pipeline and changes nothing.
+        if repeatable and keras.distribution.list_devices("gpu"):
+            os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
+        keras.ops.zeros(1)  # starts the backend
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Sends what native code writes to stderr nowhere."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def model_file(path: str) -> str:
+    """Returns the file of a model: `path` itself, or that of the run directory.
+
+    Raises:
+        ArgumentError: it is neither, or the run is not complete.
+        FileNotFoundError: nothing is there.
+    """
+    if os.path.isdir(path):
+        run = RunDirectory(path)
+        run.config()
+        if not run.is_complete:
+            raise ArgumentError(
+                f"the run in '{path}' is not complete. `smh train --resume --out {path}` goes on."
+            )
+        return str(run.model_file)
+    if not path.endswith(_SUFFIXES):
+        raise ArgumentError(f"'{path}' is no .keras file, no .smh file and no run directory.")
+    os.stat(path)
+    return path
+
+
+def open_model(path: str) -> keras.Model:
+    """Loads the model of a file or a run directory."""
+    file = model_file(path)
+    start_keras()
+    from smh.training.models import open_model_file
+
+    return open_model_file(file)
+
+
+def check_output(path: str, force: bool, suffixes: tuple[str, ...] = _SUFFIXES) -> None:
+    """Checks that `path` may be written, before any work is done.
+
+    Raises:
+        ArgumentError: another suffix is needed, it exists, or its folder does not.
+    """
+    if suffixes and not path.endswith(suffixes):
+        raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got '{path}'.")
+    if not Path(path).resolve().parent.is_dir():
+        raise ArgumentError(f"the folder of '{path}' does not exist.")
+    if os.path.exists(path) and not force:
+        raise ArgumentError(f"'{path}' exists; --force replaces it.")
+
+
+def write_model(model: keras.Model, path: str) -> None:
+    """Writes a `.keras` or a `.smh` file as a whole, and says how large it is."""
+    from smh.artifact import save
+    from smh.size_report import report
+
+    if path.endswith(".smh"):
+        save(model, path)
+    else:
+        with replacing(path) as partial:
+            model.save(partial)
+    sizes, on_disk = report(model), os.path.getsize(path)
+    print(
+        f"{path}: {on_disk:,} bytes; {sizes.trained_params:,} numbers trained, "
+        f"{sizes.original_params:,} if it were dense"
+    )
+
+
+def open_data(args: argparse.Namespace) -> Dataset:
+    """Loads the data set that the flags name, else that of the run.
+
+    Raises:
+        ArgumentError: neither names one.
+    """
+    options: dict[str, Any] = {}
+    name = args.data
+    if os.path.isdir(args.model) and name is None:
+        config = RunDirectory(args.model).config()
+        name, options = config.data, {"validation": config.validation}
+        options |= {"data_dir": config.data_dir, "image_size": config.image_size}
+    if name is None:
+        raise ArgumentError("--data NAME is needed, for example --data digits.")
+    given = {"data_dir": args.data_dir, "image_size": args.image_size}
+    options |= {key: value for key, value in given.items() if value is not None}
+    start_keras()
+    from smh.training.data import load_data
+
+    return load_data(name, **options)

@@ -1,0 +1,142 @@
+"""`smh train` and `smh evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from smh.cli.arguments import DATA, add_command, add_data, add_model
+from smh.cli.files import model_file, open_data, open_model, start_keras
+from smh.errors import ArgumentError
+from smh.training import RunDirectory, TrainingConfig
+from smh.training.config import read_settings
+
+_TRAIN = """\
+Trains a model and writes a run directory: the settings (config.json), metrics
+by epoch (metrics.csv, curves.png, tensorboard/), checkpoints, the trained model
+(model.keras, model.smh), its sizes (report.csv) and its test figures
+(result.json). Settings that are not given come from --config, else from the
+defaults."""
+_TRAIN_EXAMPLE = """\
+  smh train --model resnet32 --data fashion_mnist --fraction 0.1
+  smh train --out runs/resnet32-fashion_mnist-0.1 --resume    # after a kill
+  smh train --config runs/resnet32-fashion_mnist-0.1/config.json \\
+      --seed 1 --out runs/again"""
+_EVALUATE = """\
+Measures accuracy and cross-entropy of a classifier on labelled images. Of a run
+directory the data set is known; a file needs --data."""
+_EVALUATE_EXAMPLE = """\
+  smh evaluate runs/lenet_5-digits-0.1
+  smh evaluate model.keras --data fashion_mnist --part validation"""
+
+
+def add_commands(commands: Any) -> None:
+    """Adds `train` and `evaluate`."""
+    parser = add_command(
+        commands, "train", _train, "train a model, compressed or not", _TRAIN, _TRAIN_EXAMPLE
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings as JSON, as a run keeps them")
+    parser.add_argument(
+        "--out",
+        metavar="RUN",
+        help="run directory (default: runs/MODEL-DATA-FRACTION)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with a run that was stopped, or begin it"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an earlier run in RUN")
+    settings = parser.add_argument_group("settings")
+    for field in dataclasses.fields(TrainingConfig):
+        _add_setting(settings, field)
+    parser = add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "measure a model on labelled images",
+        _EVALUATE,
+        _EVALUATE_EXAMPLE,
+    )
+    add_model(parser)
+    add_data(parser)
+    parser.add_argument(
+        "--part",
+        choices=("test", "validation", "train"),
+        default="test",
+        help="which images (default: test)",
+    )
+
+
+def _add_setting(group: Any, field: dataclasses.Field) -> None:
+    # Not given is not the same as the default: a flag overrides --config only where it is given.
+    text, kind = field.metadata["help"], field.metadata["kind"]
+    text = f"{text}: {DATA}" if field.name == "data" else text
+    if field.default not in (dataclasses.MISSING, None):
+        default = {True: "yes", False: "no"}[field.default] if kind is bool else field.default
+        text += f" (default: {default})"
+    flag, options = "--" + field.name.replace("_", "-"), {"default": argparse.SUPPRESS}
+    if kind is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, **options)
+    else:
+        metavar = {"model": "NAME", "data": "NAME", "data_dir": "DIR"}.get(field.name, "N")
+        group.add_argument(flag, type=kind, metavar=metavar, help=text, **options)
+
+
+def _train(args: argparse.Namespace) -> None:
+    names = [field.name for field in dataclasses.fields(TrainingConfig)]
+    given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    if args.config is not None:
+        given = read_settings(args.config) | given
+    run = RunDirectory(args.out) if args.out else None
+    if args.resume and run is not None and run.is_run:
+        given = run.config().to_dict() | given
+    elif args.resume and "model" not in given:
+        raise ArgumentError(f"there is no run in '{run}' to go on with." if run else _WHICH_RUN)
+    for name in ("model", "data"):
+        if name not in given:
+            raise ArgumentError(f"--{name} is needed, for example --{name} {_EXAMPLES[name]}.")
+    config = TrainingConfig.from_dict(given, args.config or "")
+    run = run or RunDirectory(_usual_place(config))
+    resume = args.resume and run.is_run
+    if not resume:
+        run.check_is_free(args.force)
+    complete = resume and run.is_complete
+    start_keras(repeatable=True)
+    from smh.training.session import train
+
+    result = train(config, run, replace=args.force, resume=resume)
+    if complete:
+        print(f"{run}: was complete already")
+    print(
+        f"test accuracy {result['test_accuracy']:.4f} on {result['test_images']:,} images; "
+        f"{run.artifact_file}: {result['artifact_bytes']:,} bytes"
+    )
+
+
+_EXAMPLES = {"model": "lenet_5", "data": "digits"}
+_WHICH_RUN = "--resume needs --out RUN, or the settings of the run."
+
+
+def _usual_place(config: TrainingConfig) -> str:
+    parts = [Path(config.model).stem, config.data]
+    parts += [] if config.fraction is None else [f"{config.fraction:g}"]
+    parts += [] if config.bits is None else [f"{config.bits}bit"]
+    return os.path.join("runs", "-".join(parts))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    model_file(args.model)
+    data = open_data(args)
+    model = open_model(args.model)
+    from smh.training.data import check_fits, measure
+
+    check_fits(model, data)
+    x, y = getattr(data, f"x_{args.part}"), getattr(data, f"y_{args.part}")
+    if x is None:
+        raise ArgumentError(f"{data.name} has no {args.part} part here.")
+    figures = measure(model, x, y)
+    print(f"{args.model} on {data.name}, {len(y):,} {args.part} images")
+    print(f"accuracy  {figures['accuracy']:.4f}")
+    print(f"loss      {figures['loss']:.4f}")

@@ -1,0 +1,122 @@
+"""`smh sensitivity` and `smh bits`: which weights a model can do without."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from smh.cli.arguments import add_command, add_data, add_model, add_selection, numbers
+from smh.cli.files import check_output, model_file, open_data, open_model
+from smh.errors import ArgumentError, SmhWarning
+
+_SENSITIVITY = """\
+Prunes one weight after the other at several sparsities, and measures the
+accuracy on the validation images; nothing is trained. --budget or --max-drop
+turn the result into flags for `smh prune`."""
+_SENSITIVITY_EXAMPLE = """\
+  smh sensitivity runs/lenet_5-digits --csv scan.csv --png scan.png
+  smh sensitivity model.keras --data digits --sparsities 0.5,0.8 --budget 0.7"""
+_BITS = """\
+Gives one weight after the other 2^bits values, and measures the accuracy on the
+validation images; nothing is trained. --budget or --max-drop turn the result
+into flags for `smh quantize --kind codebook`."""
+_BITS_EXAMPLE = """\
+  smh bits runs/lenet_5-digits --csv bits.csv --png bits.png
+  smh bits model.keras --data digits --bits 6,4,2 --budget 4"""
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the two commands."""
+    parser = add_command(
+        commands,
+        "sensitivity",
+        _sensitivity,
+        "how much accuracy pruning each weight costs",
+        _SENSITIVITY,
+        _SENSITIVITY_EXAMPLE,
+    )
+    parser.add_argument(
+        "--sparsities",
+        default="0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
+        metavar="N,N,...",
+        help="shares of zeros (default: 0.1 to 0.9)",
+    )
+    _add_common(parser, "sparsity of all scanned weights together to suggest")
+    parser = add_command(
+        commands, "bits", _bits, "how much accuracy few bits cost", _BITS, _BITS_EXAMPLE
+    )
+    parser.add_argument("--bits", default="8,6,4,3,2", metavar="N,N,...", help="default: 8,6,4,3,2")
+    _add_common(parser, "bits of a number on average to suggest")
+
+
+def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
+    add_model(parser)
+    add_data(parser)
+    add_selection(parser)
+    wish = parser.add_mutually_exclusive_group()
+    wish.add_argument("--budget", type=float, metavar="N", help=budget)
+    wish.add_argument(
+        "--max-drop",
+        type=float,
+        metavar="N",
+        help="or: how much accuracy it may cost, 0.01 for a point",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="write all that was measured")
+    parser.add_argument("--png", metavar="FILE", help="draw a curve for each weight")
+    parser.add_argument("--force", action="store_true", help="replace these files if they exist")
+
+
+def _sensitivity(args: argparse.Namespace) -> None:
+    _scan(args, numbers(args.sparsities, "--sparsities", float), "sensitivity_scan", "--sparsity")
+
+
+def _bits(args: argparse.Namespace) -> None:
+    _scan(args, numbers(args.bits, "--bits", int), "bits_scan", "--bits")
+
+
+def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
+    model_file(args.model)
+    for path, suffix in ((args.csv, ".csv"), (args.png, ".png")):
+        if path is not None:
+            check_output(path, args.force, (suffix,))
+    data = open_data(args)
+    model = open_model(args.model)
+    import smh
+    from smh.training.data import check_fits, measure
+
+    check_fits(model, data)
+    x, y = data.x_validation, data.y_validation
+    if x is None or y is None:
+        warnings.warn("There are no validation images; test images it is.", SmhWarning, 2)
+        x, y = data.x_test, data.y_test
+    result = getattr(smh, name)(
+        model,
+        lambda model: measure(model, x, y),
+        levels,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        seed=0,
+        verbose=int(sys.stdout.isatty()),
+    )
+    print(result)
+    if args.csv is not None:
+        result.to_csv(args.csv)
+    if args.png is not None:
+        result.to_png(args.png)
+    if args.budget is not None or args.max_drop is not None:
+        _suggest(args, result, flag)
+
+
+def _suggest(args: argparse.Namespace, result: Any, flag: str) -> None:
+    suggestion = result.suggest(args.budget, max_drop=args.max_drop)
+    if not suggestion:
+        raise ArgumentError("no weight can be changed within that; allow more, or scan less far.")
+    drop = result.predicted_drop(suggestion)
+    command = "smh prune" if flag == "--sparsity" else "smh quantize --kind codebook"
+    print(f"\nsuggested, at a drop of {drop:.4f} if the drops add up:")
+    lines = [f"  {flag} '{path}={level:g}'" for path, level in suggestion]
+    source = Path(args.model)
+    print(" \\\n".join([f"{command} {source}", *lines, "  --out FILE"]))

@@ -1,0 +1,96 @@
+"""`smh report`, `smh inspect` and `smh export`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from smh.cli.arguments import add_command, add_model, add_output
+from smh.cli.files import check_output, open_model
+
+_SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the three commands."""
+    parser = add_command(
+        commands,
+        "report",
+        _report,
+        "what each weight of a model costs",
+        "Lists how each weight is stored, how many of its numbers are trained, and how\n"
+        "many bytes they take.",
+        "  smh report small.keras --csv sizes.csv",
+    )
+    add_model(parser)
+    parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+    parser = add_command(
+        commands,
+        "export",
+        _export,
+        "write a file that runs without smh",
+        "Writes a model for inference, as a file that needs no smh. All formats but\n"
+        "keras keep a compressed model small.",
+        "  smh export small.keras --to litert --out small.tflite",
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=tuple(_SUFFIXES),
+        help="saved_model is a folder; litert needs .tflite, onnx .onnx, keras .keras",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("factors", "stream", "dense"),
+        help="small; small and least memory, layer by layer; fast "
+        "(default: factors for a compressed model)",
+    )
+    add_output(parser, "the file or folder to write")
+
+    parser = add_command(
+        commands,
+        "inspect",
+        _inspect,
+        "what is inside a .smh file, byte by byte",
+        "Lists what a .smh file holds, and checks it: a damaged one is an error.",
+        "  smh inspect small.smh",
+    )
+    parser.add_argument("file", metavar="FILE", help="a .smh file")
+
+
+def _report(args: argparse.Namespace) -> None:
+    if args.csv is not None:
+        check_output(args.csv, args.force, (".csv",))
+    model = open_model(args.model)
+    import smh
+
+    sizes = smh.report(model)
+    print(sizes)
+    if args.csv is not None:
+        sizes.to_csv(args.csv)
+
+
+def _export(args: argparse.Namespace) -> None:
+    check_output(args.out, args.force, _SUFFIXES[args.to])
+    model = open_model(args.model)
+    import smh
+
+    smh.export(model, args.out, format=args.to, mode=args.mode)
+    print(f"{args.out}: {_bytes(args.out):,} bytes")
+
+
+def _bytes(path: str) -> int:
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return sum(map(os.path.getsize, files))
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    from smh.inspection import inspect
+
+    print(inspect(args.file))

@@ -1,0 +1,95 @@
+"""Data and models of a run, by name; and how good a classifier is on images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh import datasets
+from smh.datasets import Dataset
+from smh.errors import ArgumentError
+
+_BATCH = 256
+
+
+def load_data(
+    name: str,
+    data_dir: str | None = None,
+    *,
+    image_size: int | None = None,
+    validation: float = 0.1,
+) -> Dataset:
+    """Loads a data set with a validation part, split the same way every time.
+
+    Args:
+        name: one of `smh.datasets.names()`.
+        data_dir: the folder to look in first.
+        image_size: pixels per side, of those sets that can be scaled.
+        validation: see `TrainingConfig`.
+
+    Raises:
+        As `smh.datasets.load`.
+    """
+    options: dict[str, Any] = {"validation": validation}
+    if image_size is not None:
+        options["image_size"] = image_size
+    if name.replace("-", "_") != "digits":
+        options["dtype"] = "uint8"  # a quarter of the memory; scaled batch by batch
+    return datasets.load(name, data_dir, **options)
+
+
+def count_classes(data: Dataset) -> int:
+    """Returns how many classes a data set has."""
+    return len(data.classes) or int(max(data.y_train.max(), data.y_test.max())) + 1
+
+
+def check_fits(model: keras.Model, data: Dataset) -> None:
+    """Checks that a model takes the images of a data set and tells its classes apart.
+
+    Raises:
+        ArgumentError: it does not.
+    """
+    inputs, outputs = (getattr(model, name, None) for name in ("input_shape", "output_shape"))
+    if inputs is None or outputs is None:  # subclassed: its first call will tell
+        return
+    wanted, given = tuple(inputs)[1:], data.x_train.shape[1:]
+    fits = len(wanted) == len(given) and all(
+        w in (None, g) for w, g in zip(wanted, given, strict=True)
+    )
+    if not fits:
+        raise ArgumentError(
+            f"'{model.name}' takes images of shape {wanted}, and those of {data.name} have "
+            f"{given}. Take another data set, or scale the images where that is possible: "
+            "--image-size."
+        )
+    classes = count_classes(data)
+    if tuple(outputs)[1:] != (classes,):
+        raise ArgumentError(
+            f"'{model.name}' returns {outputs}, and {data.name} has {classes} classes: expected "
+            f"(None, {classes})."
+        )
+
+
+def measure(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """Returns accuracy and cross-entropy of a classifier, which gives logits or probabilities.
+
+    Args:
+        model: from images to `[b, classes]`; it need not be compiled.
+        x: images `[n, h, w, c]`, float32 in [0, 1] or uint8.
+        y: labels `[n]`.
+
+    Returns:
+        `{"accuracy": share in [0, 1], "loss": mean cross-entropy in nats}`.
+    """
+    images = datasets.batches(x, y, _BATCH, shuffle=False)
+    outputs = np.asarray(model.predict(images, verbose=0), "float64")  # [n, classes]
+    own = outputs[np.arange(len(y)), y]
+    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+        losses = -np.log(np.maximum(own, 1e-12))
+    else:
+        top = outputs.max(axis=1)
+        losses = top + np.log(np.exp(outputs - top[:, None]).sum(axis=1)) - own
+    right = outputs.argmax(axis=1) == y
+    return {"accuracy": float(right.mean()), "loss": float(losses.mean())}

@@ -1,0 +1,70 @@
+"""The metrics of each epoch: as CSV, and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from smh.errors import ArtifactError
+from smh.replacing import replacing
+
+Row = dict[str, float]
+
+
+def write_metrics(rows: Sequence[Mapping[str, float]], path: str | os.PathLike) -> None:
+    """Writes a line per epoch, replacing `path` only once all is written.
+
+    All digits are written, so that `read_metrics` returns the same numbers.
+    """
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_metrics(path: str | os.PathLike) -> list[Row]:
+    """Reads what `write_metrics` wrote.
+
+    Raises:
+        ArtifactError: the file holds something else.
+        OSError: from the file system.
+    """
+    with open(path, newline="") as file:
+        lines = list(csv.DictReader(file))
+    try:
+        rows: list[Row] = [{name: float(value) for name, value in line.items()} for line in lines]
+        return [row | {"epoch": int(row["epoch"])} for row in rows]
+    except (TypeError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path} is not a table of metrics by epoch: {error}") from error
+
+
+def draw_curves(rows: Sequence[Mapping[str, float]], path: str | os.PathLike, title: str) -> None:
+    """Draws loss and accuracy by epoch, of training and validation, and writes a PNG.
+
+    Raises:
+        ImportError: Matplotlib is not installed.
+    """
+    from smh.plots import new_figure
+
+    figure = new_figure()
+    axes = figure.subplots(1, 2)
+    for axis, name, unit in ((axes[0], "loss", 1), (axes[1], "accuracy", 100)):
+        _draw(axis, rows, name, unit)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    figure.savefig(path, dpi=150)
+
+
+def _draw(axis: Any, rows: Sequence[Mapping[str, float]], name: str, unit: int) -> None:
+    styles = ((name, "training", "-", "#1b4f72"), (f"val_{name}", "validation", "--", "#b9770e"))
+    for column, label, style, color in styles:
+        points = [(row["epoch"], unit * row[column]) for row in rows if column in row]
+        if points:
+            axis.plot(*zip(*points, strict=True), f"o{style}", color=color, label=label, ms=3)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("accuracy (%)" if name == "accuracy" else name)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(color="#dddddd", linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False)

@@ -1,0 +1,74 @@
+"""The model that a run begins with: from the zoo, or from a file."""
+
+from __future__ import annotations
+
+import zipfile
+
+import keras
+
+from smh import zoo
+from smh.artifact import load as load_artifact
+from smh.compression import compress
+from smh.datasets import Dataset
+from smh.errors import ArgumentError, ArtifactError
+from smh.training.config import TrainingConfig
+from smh.training.data import check_fits, count_classes
+
+_SUFFIXES = (".keras", ".smh")
+
+
+def build_model(config: TrainingConfig, data: Dataset) -> keras.Model:
+    """Makes the model that training begins with, compressed and compiled.
+
+    Raises:
+        ArgumentError: the model does not fit the data, or the settings do not fit the model.
+        ArtifactError: the file of the model is damaged.
+    """
+    keras.utils.set_random_seed(config.seed)
+    if config.model.endswith(_SUFFIXES):
+        model = open_model_file(config.model)
+    else:
+        shape = tuple(int(n) for n in data.x_train.shape[1:])
+        model = zoo.build(find_name(config.model), shape, count_classes(data))
+    check_fits(model, data)
+    if config.fraction is not None:
+        compress(model, config.fraction, seed=config.seed)
+    return model
+
+
+def find_name(name: str) -> str:
+    """Returns the zoo's name for `resnet32`, `ResNet-32` or `resnet_32`.
+
+    Raises:
+        ArgumentError: by `zoo.build`, if nothing is called so.
+    """
+    if name in zoo.names():
+        return name
+    plain = {known.replace("_", "").lower(): known for known in reversed(zoo.names())}
+    return plain.get(name.replace("_", "").replace("-", "").lower(), name)
+
+
+def open_model_file(path: str) -> keras.Model:
+    """Loads a `.keras` or a `.smh` file, uncompiled.
+
+    Raises:
+        ArgumentError: the file has another suffix, or holds several models.
+        ArtifactError: it is damaged, or needs what this process does not know.
+        OSError: from the file system.
+    """
+    if not path.endswith(_SUFFIXES):
+        raise ArgumentError(f"'{path}' must be a .keras or a .smh file.")
+    with open(path, "rb"):
+        pass  # so that a missing file is the file system's error
+    if path.endswith(".smh"):
+        model = load_artifact(path)
+        if isinstance(model, list):
+            raise ArgumentError(f"'{path}' holds {len(model)} models; one is expected.")
+        return model
+    if not zipfile.is_zipfile(path):
+        raise ArtifactError(f"'{path}' is damaged: a .keras file is a zip archive.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArtifactError(f"'{path}' cannot be loaded as a Keras model: {first}") from error

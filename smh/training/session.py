@@ -1,0 +1,218 @@
+"""Trains a model by its settings, and goes on where a run was stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from typing import Any
+
+import keras
+
+from smh import datasets
+from smh.artifact import save as save_artifact
+from smh.datasets import Augmentation, Dataset
+from smh.errors import ArgumentError, SmhWarning
+from smh.quantization import quantize_factors
+from smh.recipes import compile_for_training, penalise_weights
+from smh.size_report import report
+from smh.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
+from smh.training.config import TrainingConfig
+from smh.training.data import load_data, measure
+from smh.training.metrics import Row, draw_curves, read_metrics, write_metrics
+from smh.training.models import build_model
+from smh.training.progress import ShowProgress
+from smh.training.run_directory import RunDirectory
+from smh.virtual_variable import virtual_variables
+
+
+def train(
+    config: TrainingConfig,
+    run: RunDirectory,
+    *,
+    replace: bool = False,
+    resume: bool = False,
+    verbose: int = 1,
+) -> dict[str, Any]:
+    """Trains a model, and writes what a `RunDirectory` holds.
+
+    After each epoch the state is saved. A run that was killed and is resumed ends with the numbers
+    of one that was not: order and changes of the images depend on the seed and the epoch only, and
+    model, optimizer and random generators go on. (On a GPU that also needs deterministic kernels:
+    `TF_DETERMINISTIC_OPS=1`, which the command line sets there.)
+
+    Args:
+        config: the settings.
+        run: where to write.
+        replace: whether an earlier run there is removed.
+        resume: whether to go on with the run there, which must have the same settings; one that
+            is complete is left as it is.
+        verbose: 1 prints a line per epoch, and on a terminal a bar; 0 nothing.
+
+    Returns:
+        The final figures, as in `result.json`: of the test images, and the sizes.
+
+    Raises:
+        ArgumentError: settings that do not go together, or `run` is not free. Nothing was written.
+        ArtifactError: a checkpoint is damaged.
+        MissingDataError: the data set is nowhere.
+
+    Example:
+        `train(TrainingConfig("lenet_5", "digits", fraction=0.1), RunDirectory("runs/digits"))`
+    """
+    if resume:
+        _check_same(config, run)
+        if run.is_complete:
+            return run.result()
+    else:
+        run.check_is_free(replace)
+    data = load_data(
+        config.data,
+        config.data_dir,
+        image_size=config.image_size,
+        validation=config.validation,
+    )
+    found = last_checkpoint(run.checkpoints) if resume else None
+    if found is None:
+        model = _new_model(config, data)
+        run.begin(config)
+        # Each run begins from a file, so that one that goes on from a file has the same names.
+        found = save_checkpoint(model, run.checkpoints, 0), 0
+    path, done = found
+    model = load_checkpoint(path)
+    if config.l2:
+        penalise_weights(model, config.l2)
+    # A line is written before its checkpoint, so that none is missing.
+    rows = read_metrics(run.metrics_file)[:done] if done else []
+    shows = ShowProgress(config.epochs) if verbose else None
+    if shows is not None:
+        shows.introduce(model, data, run, done)
+    try:
+        _fit(model, config, data, run, rows, shows)
+    finally:
+        if shows is not None:
+            shows.close()
+    return _finish(model, data, run, rows)
+
+
+def _check_same(config: TrainingConfig, run: RunDirectory) -> None:
+    old = run.config().to_dict()
+    for name, value in config.to_dict().items():
+        if value != old[name]:
+            raise ArgumentError(
+                f"The run in '{run}' has {name}={old[name]!r}, and {name}={value!r} is asked for. "
+                "A run is resumed with its own settings; --out begins another."
+            )
+
+
+def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
+    model = build_model(config, data)
+    if config.bits is not None and not virtual_variables(model):
+        raise ArgumentError(
+            f"bits={config.bits} rounds the factors of a compressed model, and '{config.model}' "
+            "has none. Give a fraction as well: --fraction 0.1."
+        )
+    steps = len(_batches(config, data, 0)) * config.epochs
+    return compile_for_training(
+        model,
+        steps,
+        peak_rate=config.peak_rate,
+        l2=config.l2,
+        label_smoothing=config.label_smoothing,
+    )
+
+
+def _batches(config: TrainingConfig, data: Dataset, first_epoch: int) -> Any:
+    # A folder of pictures has the folder's name; what is usual goes by the kind of data set.
+    usual = Augmentation.usual(config.data.replace("-", "_")) if config.augment else None
+    return datasets.batches(
+        data.x_train,
+        data.y_train,
+        config.batch_size,
+        augmentation=usual,
+        seed=config.seed,
+        first_epoch=first_epoch,
+    )
+
+
+def _fit(
+    model: keras.Model,
+    config: TrainingConfig,
+    data: Dataset,
+    run: RunDirectory,
+    rows: list[Row],
+    shows: ShowProgress | None,
+) -> None:
+    done = len(rows)
+    validation = None
+    if data.x_validation is not None and data.y_validation is not None:
+        x, y = data.x_validation, data.y_validation
+        validation = datasets.batches(x, y, config.batch_size, shuffle=False)
+    callbacks = [_KeepEpochs(run, rows), *_tensorboard(run), *([shows] if shows else [])]
+    # Float factors first, then rounded ones. At the border a checkpoint is still of the first part.
+    for begin, end in ((0, config.bits_from), (config.bits_from, config.epochs)):
+        if done >= end or begin == end:
+            continue
+        if begin and done <= begin:
+            quantize_factors(model, config.bits)
+        first = max(begin, done)
+        _prepare(model, data)
+        model.fit(
+            _batches(config, data, first),
+            initial_epoch=first,
+            epochs=end,
+            validation_data=validation,
+            callbacks=callbacks,
+            shuffle=False,  # the batches are
+            verbose=0,
+        )
+
+
+def _prepare(model: keras.Model, data: Dataset) -> None:
+    """Lets Keras make metrics and slots now: `fit` would take an epoch's batches to do so."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    few = datasets.batches(data.x_train[:1], data.y_train[:1], 1, shuffle=False)
+    model.evaluate(few, verbose=0)
+
+
+class _KeepEpochs(keras.callbacks.Callback):
+    """Writes metrics and checkpoint after each epoch, in this order."""
+
+    def __init__(self, run: RunDirectory, rows: list[Row]):
+        super().__init__()
+        self._run, self._rows = run, rows
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {name: float(value) for name, value in (logs or {}).items()}
+        self._rows.append({"epoch": epoch + 1, **row, "learning_rate": rate})
+        write_metrics(self._rows, self._run.metrics_file)
+        save_checkpoint(self.model, self._run.checkpoints, epoch + 1)
+
+
+def _tensorboard(run: RunDirectory) -> list[keras.callbacks.Callback]:
+    if not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
+        return []
+    return [keras.callbacks.TensorBoard(str(run.tensorboard), write_graph=False)]
+
+
+def _finish(model: keras.Model, data: Dataset, run: RunDirectory, rows: list[Row]) -> dict:
+    model.save(run.model_file)
+    save_artifact(model, run.artifact_file)
+    sizes = report(model)
+    sizes.to_csv(run.report_file)
+    try:
+        draw_curves(rows, run.curves_file, f"{model.name} on {data.name}")
+    except ImportError as error:
+        warnings.warn(f"No curves.png: {error}", SmhWarning, stacklevel=2)
+    figures = measure(model, data.x_test, data.y_test)
+    result = {
+        "test_accuracy": figures["accuracy"],
+        "test_loss": figures["loss"],
+        "test_images": len(data.y_test),
+        "trained_params": sizes.trained_params,
+        "original_params": sizes.original_params,
+        "artifact_bytes": run.artifact_file.stat().st_size,
+    }
+    run.finish(result)
+    return result
