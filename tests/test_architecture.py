@@ -15,7 +15,7 @@ ROOT = Path(smh.__file__).parent
 FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
-    | {"coding", "canonical_json", "hashing", "kmeans", "replacing"},
+    | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "replacing"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
     {"modifiers", "pool_base", "artifact_layout"},
     {"variable_pool", "runtime", "inspection"},
@@ -58,6 +58,7 @@ NO_KERAS = [
     "pool_shape",
     "selection",
     "canonical_json",
+    "deflating",
 ]
 NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection", "runtime"]
 USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
