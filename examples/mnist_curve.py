@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import math
 import platform
+import re
 import shlex
 import sys
 import time
@@ -43,11 +45,13 @@ class Run:
     method: str = "smh"  # see METHODS
     seed: int = 0
     replicas: int = 8  # M of the pool L [rows, M] @ R [M, cols]
+    conv_replicas: int = 0  # of a pool of their own for the convolutions; 0: one pool for all
     bits: int = 3  # of the factors; 0: float32 to the end
     biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
     scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm
     epochs: int = 60
     float_share: float = 0.4  # of the epochs, before the factors are rounded
+    refits: int = 0  # how often after that their grid is fitted again, at equal distances
     batch: int = 256
     rate: float = 1e-2  # peak of Adam's rate: a fifth of the steps up, then a cosine to zero
     noise: float = 0.3  # standard deviation of Gaussian noise on the pixels, which are in [0, 1]
@@ -85,7 +89,7 @@ class LogScale(smh.Modifier):
 class Measured:
     """What is measured of a run."""
 
-    fraction: float  # numbers in the factors over numbers that they stand for
+    fraction: float  # numbers in the factors over numbers of the dense network
     trained: int  # numbers that training changes
     validation_error: float  # percent, of the model that was read from the file
     test_error: float | None  # percent, the same; measured once
@@ -207,9 +211,10 @@ def fit(model: keras.Model, run: Run, train: Images, callback: Log, switch=None)
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=steps,
     )
-    middle = round(run.float_share * run.epochs) if switch else run.epochs
-    for stage, (first, last) in enumerate([(0, middle), (middle, run.epochs)]):
-        if stage == 1 and switch:
+    begin = round(run.float_share * run.epochs) if switch else run.epochs
+    cuts = [begin + (run.epochs - begin) * i // (run.refits + 1) for i in range(run.refits + 2)]
+    for stage, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
+        if stage and switch:
             switch(model)
         if first < last:
             model.fit(
@@ -230,23 +235,34 @@ def train_dense(run: Run, train: Images, callback: Log) -> tuple[keras.Model, fl
     return model, 1.0
 
 
-def train_smh(run: Run, train: Images, callback: Log) -> tuple[keras.Model, float]:
-    """All weights from one pool; its factors are rounded from `float_share` of the epochs on."""
-    model = build(run)
+def compress(model: keras.Model, run: Run, path: str, replicas: int, seed: int) -> float:
+    """Puts the weights whose path matches into one pool; returns the numbers in its factors."""
     everything = run.biases == "hashed"
-    shapes = [v.shape for v in model.trainable_variables if everything or len(v.shape) > 1]
+
+    def chosen(variable):
+        return bool(re.search(path, variable.path)) and (everything or len(variable.shape) > 1)
+
+    shapes = [v.shape for v in model.trainable_variables if chosen(v)]
     numbers = sum(math.prod(shape) for shape in shapes)
-    share = choose_sides(shapes, 0).replica_size / numbers  # of one replica
-    smh.compress(
-        model,
-        (run.replicas + 0.5) * share,
-        apply_to=".*" if everything else None,
-        **({"modifier": LogScale()} if run.scale == "log" else {}),
-        seed=run.seed,
-    )
+    size = choose_sides(shapes, 0).replica_size  # numbers of one replica
+    modifier = {"modifier": LogScale()} if run.scale == "log" else {}
+    fraction = (replicas + 0.5) * size / numbers
+    smh.compress(model, fraction, apply_to=chosen, seed=seed, **modifier)
+    return replicas * size
+
+
+def train_smh(run: Run, train: Images, callback: Log) -> tuple[keras.Model, float]:
+    """All weights from pools; the factors are rounded from `float_share` of the epochs on."""
+    model = build(run)
+    numbers = sum(math.prod(v.shape) for v in model.trainable_variables)
+    if run.conv_replicas:
+        trained = compress(model, run, "/conv", run.conv_replicas, run.seed + 1_000)
+        trained += compress(model, run, "/(fc|logits)[^/]*/[a-z]+$", run.replicas, run.seed)
+    else:
+        trained = compress(model, run, "", run.replicas, run.seed)
     switch = (lambda m: smh.quantize_factors(m, run.bits)) if run.bits else None
     fit(model, run, train, callback, switch)
-    return model, round(run.replicas * share, 6)
+    return model, round(trained / numbers, 6)
 
 
 METHODS = {"smh": train_smh, "dense": train_dense}  # pruning and weight sharing go here
@@ -257,6 +273,15 @@ def load_into_fresh(run: Run, path: Path) -> keras.Model:
     return smh.load_weights(build(run), path)
 
 
+def write_both(model: keras.Model, run: Run, out: Path) -> tuple[int, int]:
+    """Writes the file without the architecture and the one with it; returns their sizes."""
+    rest = "float32" if run.method == "dense" else "float16"
+    paths = out / f"{run.name}.smh", out / f"{run.name}.whole.smh"
+    for path, architecture in zip(paths, (False, True), strict=True):
+        smh.save(model, path, rest=rest, architecture=architecture)
+    return paths[0].stat().st_size, paths[1].stat().st_size
+
+
 def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     """Trains, writes both files, and measures the one without the architecture on validation."""
     train, validation = split(load(folder, "train"))
@@ -265,16 +290,13 @@ def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     keras.utils.set_random_seed(run.seed)
     model, fraction = METHODS[run.method](run, train, Log(write, validation))
     seconds = time.perf_counter() - begin
+    sizes = write_both(model, run, out)
     whole, bare = out / f"{run.name}.whole.smh", out / f"{run.name}.smh"
-    rest = "float32" if run.method == "dense" else "float16"
-    for path, architecture in ((whole, True), (bare, False)):
-        smh.save(model, path, rest=rest, architecture=architecture)
     again = load_into_fresh(run, bare)
     found = error(again, validation)
     if error(smh.load(whole), validation) != found:
         raise SystemExit(f"{whole} and {bare} predict differently.")
     write(str(smh.inspect(bare)))
-    sizes = [path.stat().st_size for path in (bare, whole)]
     return Measured(fraction, model.count_params(), found, None, *sizes, round(seconds, 1))
 
 
@@ -361,6 +383,28 @@ def once(run: Run, options, tested: bool) -> None:
     print(f"{run.name}: {measured}", flush=True)
 
 
+def save_again(table: Path, folder: Path, out: Path) -> None:
+    """Writes the files of all runs of a table again, for a smh that writes smaller ones."""
+    _, validation = split(load(folder, "train"))
+    rows = rows_of(table)
+    for row in rows:
+        words = shlex.split(row["command"])
+        run, _ = parse(words[words.index("examples/mnist_curve.py") + 1 :])
+        bare = out / f"{run.name}.smh"
+        keras.utils.clear_session()
+        model = load_into_fresh(run, bare)
+        sizes = write_both(model, run, out)
+        if error(load_into_fresh(run, bare), validation) != float(row["validation_error"]):
+            raise SystemExit(f"{bare} does not predict what {table} says.")
+        print(f"{run.name}: {row['file_bytes']} bytes, now {sizes[0]}", flush=True)
+        row["file_bytes"], row["bytes_with_architecture"] = map(str, sizes)
+        row["versions"] = versions()
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     """The command line: an option for each field of `Run`, and where things are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -368,6 +412,7 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     parser.add_argument("--results", type=Path, default=Path("results"), help="tables and logs")
     parser.add_argument("--out", type=Path, default=Path("out/mnist"), help="the models' files")
     parser.add_argument("--runs", type=Path, help="a file of such command lines: make them all")
+    parser.add_argument("--save-again", type=Path, help="a table: write the files of its runs anew")
     parser.add_argument("--no-test", action="store_true", help="leave the test images alone")
     choices = {"method": list(METHODS), "biases": ["hashed", "dense"], "scale": ["linear", "log"]}
     choices["network"] = ["lenet_300_100", "lenet_5"]
@@ -388,6 +433,9 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
 def main(arguments=None) -> None:
     """Makes one run, or those of a file."""
     run, options = parse(arguments)
+    if options.save_again:
+        save_again(options.save_again, options.data_dir, options.out)
+        return
     if options.runs is None:
         once(run, options, not options.no_test)
         return
