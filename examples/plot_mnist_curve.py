@@ -87,21 +87,47 @@ def points_of(rows: list[dict[str, str]], network: str, method: str) -> list[Poi
     return sorted(points, key=lambda point: point.mean_bytes)
 
 
+def chosen(points: list[Point]) -> list[Point]:
+    """Of the points with the same pools and bits, the one of lowest validation error."""
+    best: dict[tuple, Point] = {}
+    for point in points:
+        key = tuple(point.settings[name] for name in ("replicas", "conv_replicas", "bits"))
+        if key not in best or mean(point.validation) < mean(best[key].validation):
+            best[key] = point
+    return sorted(best.values(), key=lambda point: point.mean_bytes)
+
+
 def mean(numbers: tuple) -> float:
     """Of a few numbers."""
     return sum(numbers) / len(numbers)
 
 
+def replicas(point: Point) -> str:
+    """Of the pool, or of the pool of the convolutions and that of the rest."""
+    own = point.settings["conv_replicas"]
+    return point.settings["replicas"] if own == "0" else f"{own} + {point.settings['replicas']}"
+
+
+def training(point: Point) -> str:
+    """In a few words: epochs, noise, and whether images are moved."""
+    words = [f"{point.settings['epochs']} epochs"]
+    if float(point.settings["noise"]):
+        words.append(f"noise {point.settings['noise']}")
+    if float(point.settings["shift"]):
+        words.append(f"shift {float(point.settings['shift']):g}")
+    return ", ".join(words)
+
+
 def table(points: list[Point]) -> str:
     """Markdown: one line for each point."""
     lines = [
-        "| M, bits | seeds | bytes, mean (smallest to largest) | with architecture "
+        "| M | bits | training | seeds | bytes, mean (smallest to largest) | with architecture "
         "| validation error, mean | test error, mean | worst seed | seconds |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for p in points:
         lines.append(
-            f"| {p.settings['replicas']}, {p.settings['bits']} | {len(p.seeds)} "
+            f"| {replicas(p)} | {p.settings['bits']} | {training(p)} | {len(p.seeds)} "
             f"| {p.mean_bytes:,.0f} ({min(p.bytes):,} to {max(p.bytes):,}) "
             f"| {mean(p.whole_bytes):,.0f} | {mean(p.validation):.2f} % "
             f"| {p.mean_error:.2f} % | {max(p.errors):.2f} % | {mean(p.seconds):.0f} |"
@@ -123,7 +149,7 @@ def draw_method(axes: Any, points: list[Point], method: str, color: str, style: 
     for p in points:
         axes.plot(p.bytes, p.errors, "o", color=color, markersize=4, alpha=0.8, zorder=3)
         axes.annotate(
-            f"M={p.settings['replicas']}, {p.settings['bits']} bits",
+            f"M={replicas(p)}, {p.settings['bits']} bits",
             (max(p.bytes), max(p.errors)),
             xytext=(5, 5),
             textcoords="offset points",
@@ -137,7 +163,7 @@ def draw(rows: list[dict[str, str]], network: str, path: Path) -> None:
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    draw_method(axes, points_of(rows, network, "smh"), "smh", INK, "-")
+    draw_method(axes, chosen(points_of(rows, network, "smh")), "smh", INK, "-")
     for dense in points_of(rows, network, "dense"):
         axes.axhline(
             dense.mean_error,
