@@ -5,7 +5,7 @@ All numbers are little-endian. `docs/format.md` is the specification; in short:
 | bytes | what |
 | --- | --- |
 | 8 | the magic `89 53 4d 48 0d 0a 1a 0a` (`\x89SMH\r\n\x1a\n`) |
-| 2 | version, 1 |
+| 2 | version: 1, or 2 where the header is deflated (`smh.deflating`) |
 | 4 | length of the header in bytes, at most 4 MiB |
 | 4 | CRC-32 of the 14 bytes above and the header |
 | header | JSON in UTF-8: `{"meta": {...}, "tensors": [...]}` |
@@ -15,7 +15,8 @@ Each entry of `tensors` has the keys `name` and `length` (of the section, with i
 those of the tensor's spec (see `smh.coding`). Sections follow each other in the order of the
 entries, without gaps, up to the end of the file: there are no offsets that could overlap. The JSON
 is canonical (sorted keys, no spaces, Python's shortest floats, no NaN), and a reader accepts no
-other, so the same content is always the same bytes. There is no time stamp and no pickle.
+other, so the same content is always the same bytes (in version 2, those of one version of zlib).
+There is no time stamp and no pickle.
 
 A reader checks all of this, and every checksum and spec, before it hands out a tensor. Whatever
 is wrong is an `ArtifactError` that names file, section and byte.
@@ -48,11 +49,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from smh import canonical_json, coding
+from smh import canonical_json, coding, deflating
 from smh.errors import ArgumentError, ArtifactError
 
 MAGIC = b"\x89SMH\r\n\x1a\n"
-VERSION = 1
+PLAIN, DEFLATED = 1, 2  # versions: how the header is stored
 MAX_HEADER = 4 << 20
 _START = struct.Struct("<8sHI")
 _CHECKSUM = struct.Struct("<I")
@@ -132,7 +133,13 @@ class Container:
             raise _in_section(self.path, section.name, section.offset, error) from error
 
 
-def write(path: str | os.PathLike, meta: Mapping[str, Any], tensors: Sequence[Tensor]) -> None:
+def write(
+    path: str | os.PathLike,
+    meta: Mapping[str, Any],
+    tensors: Sequence[Tensor],
+    *,
+    deflate_header: bool = False,
+) -> None:
     """Writes a file; a file of that name stays whole until the new one is.
 
     The bytes go to a temporary file beside it (`.NAME.RANDOM.tmp`), are flushed to the disk, and
@@ -143,6 +150,8 @@ def write(path: str | os.PathLike, meta: Mapping[str, Any], tensors: Sequence[Te
         path: the file; a symbolic link is followed.
         meta: any JSON object. Integers have 64 bits, floats are finite, lists are lists.
         tensors: in the order in which they shall lie in the file.
+        deflate_header: make the header some seven times smaller, at the cost of bytes that depend
+            on the version of zlib.
 
     Raises:
         ArgumentError: if something cannot be written; nothing was touched then.
@@ -150,7 +159,10 @@ def write(path: str | os.PathLike, meta: Mapping[str, Any], tensors: Sequence[Te
     """
     tensors = list(tensors)
     header = _encode_header(meta, tensors)
-    start = _START.pack(MAGIC, VERSION, len(header))
+    deflated = deflating.deflate(header) if deflate_header else None
+    version = PLAIN if deflated is None else DEFLATED
+    header = header if deflated is None else deflated
+    start = _START.pack(MAGIC, version, len(header))
     with _replacing(os.path.realpath(os.fsdecode(path))) as file:
         file.write(start + _CHECKSUM.pack(zlib.crc32(start + header)) + header)
         for tensor in tensors:
@@ -172,8 +184,8 @@ def read(path: str | os.PathLike) -> Container:
 
 
 def _load(file: BinaryIO, name: str, size: int) -> Container:
-    header = _read_header(file, name, size)
-    parsed = _parsed(name, header)
+    version, header = _read_header(file, name, size)
+    parsed = _parsed(name, _text(name, version, header))
     header_size = base = offset = _FIXED + len(header)
     total = offset + sum(entry["length"] for entry in parsed["tensors"])
     if total != size:
@@ -269,15 +281,16 @@ def _read(file: BinaryIO, name: str, offset: int, size: int) -> bytes:
     return data
 
 
-def _read_header(file: BinaryIO, name: str, size: int) -> bytes:
+def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes]:
     start = file.read(_START.size)
     if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
         raise ArtifactError(f"{name}: byte 0: not a file of smh (it begins with {start[:8]!r})")
     start += _read(file, name, len(start), _START.size - len(start))
     _, version, length = _START.unpack(start)
-    if version != VERSION:
+    if version not in (PLAIN, DEFLATED):
         raise ArtifactError(
-            f"{name}: byte 8: format version {version}, this smh reads version {VERSION}"
+            f"{name}: byte 8: format version {version}, this smh reads versions {PLAIN} and "
+            f"{DEFLATED}"
         )
     if length > MAX_HEADER or length > size:
         raise ArtifactError(
@@ -288,7 +301,17 @@ def _read_header(file: BinaryIO, name: str, size: int) -> bytes:
     header = _read(file, name, _FIXED, length)
     if zlib.crc32(start + header) != stored:
         raise ArtifactError(f"{name}: byte 14: the header is damaged (its CRC-32 differs)")
-    return header
+    return version, header
+
+
+def _text(name: str, version: int, header: bytes) -> bytes:
+    """The header's JSON."""
+    if version == PLAIN:
+        return header
+    try:
+        return deflating.inflate(header, MAX_HEADER)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: byte {_FIXED}: the header: {error}") from error
 
 
 def _parsed(name: str, header: bytes) -> dict:

@@ -6,9 +6,12 @@ point. It is slow, and trusts the file.
 """
 
 import json
+import re
 import struct
 import zlib
+from pathlib import Path
 
+FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 TOTAL = 1 << 24
 ITEMS = {
     "bool": "?", "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i",
@@ -19,9 +22,11 @@ ITEMS = {
 def read(data):
     """Returns meta and `{name: (shape, flat list of numbers)}`."""
     magic, version, length, checksum = struct.unpack_from("<8sHII", data)
-    assert magic == b"\x89SMH\r\n\x1a\n" and version == 1
+    assert magic == b"\x89SMH\r\n\x1a\n" and version in (1, 2)
     header = data[18 : 18 + length]
     assert zlib.crc32(data[:14] + header) == checksum
+    if version == 2:
+        header = zlib.decompressobj(-15, zdict=dictionary()).decompress(header)
     header = json.loads(header.decode("utf-8"))
     at, tensors = 18 + length, {}
     for entry in header["tensors"]:
@@ -35,6 +40,12 @@ def read(data):
         at = end
     assert at == len(data)
     return header["meta"], tensors
+
+
+def dictionary():
+    """Returns the preset dictionary, from the last block of the specification."""
+    (block,) = re.findall(r"```dictionary\n(.*?)```", FORMAT.read_text("utf-8"), re.DOTALL)
+    return block.replace("\n", "").encode()
 
 
 class Cursor:

@@ -15,7 +15,7 @@ ROOT = Path(smh.__file__).parent
 FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
-    | {"coding", "canonical_json", "hashing", "kmeans", "plots", "replacing"},
+    | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
     {"modifiers", "pool_base", "artifact_layout", "built"},
     {"variable_pool", "runtime", "inspection"},
@@ -71,6 +71,7 @@ NO_KERAS = [
     "pool_shape",
     "selection",
     "canonical_json",
+    "deflating",
 ]
 NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection", "kmeans"] + [
     "runtime"

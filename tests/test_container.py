@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from artifact_files import all_codings, assemble, read_all, tensor, whole_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smh import container
+from smh import container, deflating
 from smh.coding import Codebook, Raw, Sparse, Uniform
 from smh.container import Tensor
 from smh.errors import ArgumentError
@@ -83,6 +84,33 @@ def test_a_reader_written_from_the_specification_agrees(tmp_path, whole):
     for name, (shape, flat) in tensors.items():
         array = found.tensor(name)
         assert list(array.shape) == shape and array.ravel().tolist() == flat, name
+
+
+def test_a_deflated_header_holds_the_same(tmp_path):
+    path, meta = tmp_path / "x", {"kind": "models", "a": [1, 2.5, None, "ä"]}
+    container.write(path, meta, all_codings())
+    plain, plain_size = container.read(path), path.stat().st_size
+    container.write(path, meta, all_codings(), deflate_header=True)
+    deflated, data = container.read(path), path.read_bytes()
+    assert data[8] == 2 and deflated.meta == meta and deflated.names == plain.names
+    saved = plain.header_size - deflated.header_size
+    assert len(data) == plain_size - saved and deflated.header_size < plain.header_size / 3
+    for name in plain.names:
+        np.testing.assert_array_equal(deflated.tensor(name), plain.tensor(name))
+        assert dict(deflated.spec(name)) == dict(plain.spec(name))
+    assert plain_reader.read(data)[0] == meta
+    assert list(plain_reader.read(data)[1]) == list(plain.names)
+
+
+def test_the_dictionary_is_the_one_of_the_specification():
+    assert deflating.DICTIONARY == plain_reader.dictionary()
+    assert zlib.crc32(deflating.DICTIONARY) == 0xB7191971  # never to be changed: files depend on it
+
+
+def test_a_header_that_would_blow_up_is_stored_plain(tmp_path):
+    meta = {"a": "x" * 1_000_000}
+    container.write(tmp_path / "x", meta, [], deflate_header=True)
+    assert (tmp_path / "x").read_bytes()[8] == 1 and container.read(tmp_path / "x").meta == meta
 
 
 def test_every_kind_of_the_format_is_in_the_file_of_all_codings():

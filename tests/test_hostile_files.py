@@ -4,12 +4,13 @@ import json
 import re
 import struct
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 from artifact_files import all_codings, assemble, load, refused, split, whole_file
 
-from smh import container
+from smh import container, deflating
 from smh.coding import decode
 from smh.errors import ArtifactError
 
@@ -125,6 +126,53 @@ def test_wrong_values_in_every_field_of_the_header(whole):
     assert refusals > 800
 
 
+def packed(text):
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, 0, deflating.DICTIONARY)
+    return packer.compress(text) + packer.flush()
+
+
+def test_every_bit_of_a_deflated_header(tmp_path):
+    """With a right checksum: all tensors in the promised shapes, or an `ArtifactError`."""
+    container.write(tmp_path / "x", {"kind": "models"}, all_codings(), deflate_header=True)
+    whole = (tmp_path / "x").read_bytes()
+    (length,) = struct.unpack_from("<I", whole, 10)
+    header, rest = whole[18 : 18 + length], whole[18 + length :]
+    assert assemble(header, [], version=2) + rest == whole
+    refusals = 0
+    for i in range(8 * length):
+        flipped = bytearray(header)
+        flipped[i // 8] ^= 1 << i % 8
+        try:
+            load(assemble(bytes(flipped), [], version=2) + rest)
+        except ArtifactError:
+            refusals += 1
+    assert refusals > 7 * length
+
+
+BOMB = packed(b'{"meta":{"a":"' + b"x" * (3 << 20) + b'"},"tensors":[]}')
+
+
+@pytest.mark.parametrize(
+    "header, match",
+    [
+        (b"", "ends too early|more than"),
+        (b"{}", "deflated text"),
+        (packed(b'{"meta":{},"tensors":[]}')[:-1], "ends too early|more than"),
+        (packed(b'{"meta":{},"tensors":[]}') + b"\0", "followed by other bytes"),
+        (packed(b'{"meta":{}, "tensors":[]}'), "not canonical"),
+        (zlib.compress(b'{"meta":{},"tensors":[]}'), "deflated text"),
+        (BOMB, "has more than"),
+    ],
+    ids=["empty", "json", "cut", "longer", "spaces", "zlib", "bomb"],
+)
+def test_crafted_deflated_headers(header, match):
+    tracemalloc.start()
+    assert re.search(match, refused(assemble(header, [], version=2)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20  # the bomb holds 3 MiB
+
+
 NESTED = b'{"meta":{"a":' + b"[" * 50_000 + b"]" * 50_000 + b'},"tensors":[]}'
 
 
@@ -134,7 +182,8 @@ NESTED = b'{"meta":{"a":' + b"[" * 50_000 + b"]" * 50_000 + b'},"tensors":[]}'
         (b"", "byte 0: not a file of smh"),
         (b"PK\3\4 a zip file", "byte 0: not a file of smh"),
         (b"\x89SMH\n\x1a\n" + bytes(20), "byte 0: not a file of smh"),  # as text mode damages it
-        (assemble({"meta": {}, "tensors": []}, [], version=2), "version 2, this smh reads"),
+        (assemble({"meta": {}, "tensors": []}, [], version=3), "version 3, this smh reads"),
+        (assemble({"meta": {}, "tensors": []}, [], version=2), "byte 18: the header: deflated"),
         (assemble({"meta": {}, "tensors": []}, [b""]), "byte 42: header and sections make"),
         (struct.pack("<8sHII", container.MAGIC, 1, 100 << 20, 0), "header of 104,857,600 bytes"),
         (struct.pack("<8sHII", container.MAGIC, 1, 2**32 - 1, 0), "the limit is 4,194,304"),
