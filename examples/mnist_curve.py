@@ -13,18 +13,29 @@ is in the table is not run again; `--runs FILE` makes the runs of a file, one co
 from __future__ import annotations
 
 import argparse
-import csv
+import itertools
 import math
-import platform
+import re
 import shlex
 import sys
 import time
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from mnist_tables import (
+    Measured,
+    Run,
+    append,
+    command,
+    find,
+    measured_of,
+    rows_of,
+    versions,
+    write_rows,
+)
 
 import smh
 from smh.pool_shape import choose_sides
@@ -33,38 +44,6 @@ from smh.typing import Tensor
 VALIDATION = 5_000  # of the training images, drawn with SPLIT_SEED: the same for all runs
 SPLIT_SEED = 2_024
 SIDE = 28
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run: what is set, and nothing that is measured."""
-
-    network: str = "lenet_300_100"  # a function of smh.zoo
-    method: str = "smh"  # see METHODS
-    seed: int = 0
-    replicas: int = 8  # M of the pool L [rows, M] @ R [M, cols]
-    bits: int = 3  # of the factors; 0: float32 to the end
-    biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
-    scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm
-    epochs: int = 60
-    float_share: float = 0.4  # of the epochs, before the factors are rounded
-    batch: int = 256
-    rate: float = 1e-2  # peak of Adam's rate: a fifth of the steps up, then a cosine to zero
-    noise: float = 0.3  # standard deviation of Gaussian noise on the pixels, which are in [0, 1]
-    shift: float = 0.0  # each training image is moved by up to so many pixels in x and in y
-    rotate: float = 0.0  # and turned by up to so many degrees
-    zoom: float = 0.0  # and scaled by up to this share
-
-    @property
-    def name(self) -> str:
-        """What its log and file are called: all settings that are not the default."""
-        parts = [self.network, self.method, f"m{self.replicas}", f"b{self.bits}"]
-        shown = {"network", "method", "seed", "replicas", "bits"}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name not in shown and value != field.default:
-                parts.append(f"{field.name}{value:g}" if field.type != "str" else value)
-        return "-".join([*parts, f"s{self.seed}"])
 
 
 @keras.saving.register_keras_serializable(package="mnist_curve")
@@ -79,19 +58,6 @@ class LogScale(smh.Modifier):
 
     def scale(self, parts):
         return keras.ops.exp(parts["log_scale"])
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What is measured of a run."""
-
-    fraction: float  # numbers in the factors over numbers that they stand for
-    trained: int  # numbers that training changes
-    validation_error: float  # percent, of the model that was read from the file
-    test_error: float | None  # percent, the same; measured once
-    file_bytes: int  # of the file without the architecture, which is what the errors belong to
-    bytes_with_architecture: int  # of a file that `smh.load` reads without any code
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -207,9 +173,10 @@ def fit(model: keras.Model, run: Run, train: Images, callback: Log, switch=None)
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         steps_per_execution=steps,
     )
-    middle = round(run.float_share * run.epochs) if switch else run.epochs
-    for stage, (first, last) in enumerate([(0, middle), (middle, run.epochs)]):
-        if stage == 1 and switch:
+    begin = round(run.float_share * run.epochs) if switch else run.epochs
+    cuts = [begin + (run.epochs - begin) * i // (run.refits + 1) for i in range(run.refits + 2)]
+    for stage, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
+        if stage and switch:
             switch(model)
         if first < last:
             model.fit(
@@ -230,23 +197,34 @@ def train_dense(run: Run, train: Images, callback: Log) -> tuple[keras.Model, fl
     return model, 1.0
 
 
-def train_smh(run: Run, train: Images, callback: Log) -> tuple[keras.Model, float]:
-    """All weights from one pool; its factors are rounded from `float_share` of the epochs on."""
-    model = build(run)
+def compress(model: keras.Model, run: Run, path: str, replicas: int, seed: int) -> float:
+    """Puts the weights whose path matches into one pool; returns the numbers in its factors."""
     everything = run.biases == "hashed"
-    shapes = [v.shape for v in model.trainable_variables if everything or len(v.shape) > 1]
+
+    def chosen(variable):
+        return bool(re.search(path, variable.path)) and (everything or len(variable.shape) > 1)
+
+    shapes = [v.shape for v in model.trainable_variables if chosen(v)]
     numbers = sum(math.prod(shape) for shape in shapes)
-    share = choose_sides(shapes, 0).replica_size / numbers  # of one replica
-    smh.compress(
-        model,
-        (run.replicas + 0.5) * share,
-        apply_to=".*" if everything else None,
-        **({"modifier": LogScale()} if run.scale == "log" else {}),
-        seed=run.seed,
-    )
+    size = choose_sides(shapes, 0).replica_size  # numbers of one replica
+    modifier = {"modifier": LogScale()} if run.scale == "log" else {}
+    fraction = (replicas + 0.5) * size / numbers
+    smh.compress(model, fraction, apply_to=chosen, seed=seed, **modifier)
+    return replicas * size
+
+
+def train_smh(run: Run, train: Images, callback: Log) -> tuple[keras.Model, float]:
+    """All weights from pools; the factors are rounded from `float_share` of the epochs on."""
+    model = build(run)
+    numbers = sum(math.prod(v.shape) for v in model.trainable_variables)
+    if run.conv_replicas:
+        trained = compress(model, run, "/conv", run.conv_replicas, run.seed + 1_000)
+        trained += compress(model, run, "/(fc|logits)[^/]*/[a-z]+$", run.replicas, run.seed)
+    else:
+        trained = compress(model, run, "", run.replicas, run.seed)
     switch = (lambda m: smh.quantize_factors(m, run.bits)) if run.bits else None
     fit(model, run, train, callback, switch)
-    return model, round(run.replicas * share, 6)
+    return model, round(trained / numbers, 6)
 
 
 METHODS = {"smh": train_smh, "dense": train_dense}  # pruning and weight sharing go here
@@ -257,6 +235,15 @@ def load_into_fresh(run: Run, path: Path) -> keras.Model:
     return smh.load_weights(build(run), path)
 
 
+def write_both(model: keras.Model, run: Run, out: Path) -> tuple[int, int]:
+    """Writes the file without the architecture and the one with it; returns their sizes."""
+    rest = "float32" if run.method == "dense" else "float16"
+    paths = out / f"{run.name}.smh", out / f"{run.name}.whole.smh"
+    for path, architecture in zip(paths, (False, True), strict=True):
+        smh.save(model, path, rest=rest, architecture=architecture)
+    return paths[0].stat().st_size, paths[1].stat().st_size
+
+
 def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     """Trains, writes both files, and measures the one without the architecture on validation."""
     train, validation = split(load(folder, "train"))
@@ -265,64 +252,14 @@ def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     keras.utils.set_random_seed(run.seed)
     model, fraction = METHODS[run.method](run, train, Log(write, validation))
     seconds = time.perf_counter() - begin
+    sizes = write_both(model, run, out)
     whole, bare = out / f"{run.name}.whole.smh", out / f"{run.name}.smh"
-    rest = "float32" if run.method == "dense" else "float16"
-    for path, architecture in ((whole, True), (bare, False)):
-        smh.save(model, path, rest=rest, architecture=architecture)
     again = load_into_fresh(run, bare)
     found = error(again, validation)
     if error(smh.load(whole), validation) != found:
         raise SystemExit(f"{whole} and {bare} predict differently.")
     write(str(smh.inspect(bare)))
-    sizes = [path.stat().st_size for path in (bare, whole)]
     return Measured(fraction, model.count_params(), found, None, *sizes, round(seconds, 1))
-
-
-def versions() -> str:
-    """Of what the numbers depend on."""
-    return (
-        f"smh {smh.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}, "
-        f"numpy {np.__version__}, python {platform.python_version()}"
-    )
-
-
-def command(run: Run, tested: bool) -> str:
-    """The command that makes this run again."""
-    words = ["python", "examples/mnist_curve.py", "--data-dir", "DIR"]
-    for field in fields(run):
-        value = getattr(run, field.name)
-        if value != field.default:
-            words += [f"--{field.name.replace('_', '-')}", f"{value}"]
-    return shlex.join(words if tested else [*words, "--no-test"])
-
-
-def rows_of(table: Path) -> list[dict[str, str]]:
-    """The rows of a table, which may not exist yet."""
-    if not table.exists():
-        return []
-    with table.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def find(run: Run, table: Path) -> dict[str, str] | None:
-    """The row of a run, or None."""
-    wanted = {name: str(value) for name, value in asdict(run).items()}
-    for row in rows_of(table):
-        if all(row.get(name) == value for name, value in wanted.items()):
-            return row
-    return None
-
-
-def append(table: Path, run: Run, measured: Measured, tested: bool) -> None:
-    """Adds one row."""
-    row = asdict(run) | asdict(measured)
-    row |= {"command": command(run, tested), "versions": versions()}
-    new = not table.exists()
-    with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def once(run: Run, options, tested: bool) -> None:
@@ -349,16 +286,33 @@ def once(run: Run, options, tested: bool) -> None:
         if row is None:
             append(tried, run, measured, False)
     else:
-        kinds = {f.name: {"int": int}.get(str(f.type), float) for f in fields(Measured)}
-        values = {name: kind(row[name] or "nan") for name, kind in kinds.items()}
-        measured = Measured(**values)
+        measured = measured_of(row)
     if tested:
         found = error(load_into_fresh(run, bare), load(options.data_dir, "t10k"))
-        measured = Measured(**(asdict(measured) | {"test_error": found}))
+        measured = replace(measured, test_error=found)
         with log.open("a") as file:
             print(f"test error {found:.2f} %, {measured.file_bytes} bytes", file=file)
         append(final, run, measured, True)
     print(f"{run.name}: {measured}", flush=True)
+
+
+def save_again(table: Path, folder: Path, out: Path) -> None:
+    """Writes the files of all runs of a table again, for a smh that writes smaller ones."""
+    _, validation = split(load(folder, "train"))
+    rows = rows_of(table)
+    for row in rows:
+        words = shlex.split(row["command"])
+        run, _ = parse(words[words.index("examples/mnist_curve.py") + 1 :])
+        bare = out / f"{run.name}.smh"
+        keras.utils.clear_session()
+        model = load_into_fresh(run, bare)
+        sizes = write_both(model, run, out)
+        if error(load_into_fresh(run, bare), validation) != float(row["validation_error"]):
+            raise SystemExit(f"{bare} does not predict what {table} says.")
+        print(f"{run.name}: {row['file_bytes']} bytes, now {sizes[0]}", flush=True)
+        row["file_bytes"], row["bytes_with_architecture"] = map(str, sizes)
+        row["versions"] = versions()
+    write_rows(table, rows)
 
 
 def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
@@ -368,6 +322,7 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     parser.add_argument("--results", type=Path, default=Path("results"), help="tables and logs")
     parser.add_argument("--out", type=Path, default=Path("out/mnist"), help="the models' files")
     parser.add_argument("--runs", type=Path, help="a file of such command lines: make them all")
+    parser.add_argument("--save-again", type=Path, help="a table: write the files of its runs anew")
     parser.add_argument("--no-test", action="store_true", help="leave the test images alone")
     choices = {"method": list(METHODS), "biases": ["hashed", "dense"], "scale": ["linear", "log"]}
     choices["network"] = ["lenet_300_100", "lenet_5"]
@@ -388,6 +343,9 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
 def main(arguments=None) -> None:
     """Makes one run, or those of a file."""
     run, options = parse(arguments)
+    if options.save_again:
+        save_again(options.save_again, options.data_dir, options.out)
+        return
     if options.runs is None:
         once(run, options, not options.no_test)
         return

@@ -1,0 +1,123 @@
+"""What a run of `mnist_curve.py` is, and the tables of runs."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import shlex
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import smh
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: what is set, and nothing that is measured."""
+
+    network: str = "lenet_300_100"  # a function of smh.zoo
+    method: str = "smh"  # see METHODS
+    seed: int = 0
+    replicas: int = 8  # M of the pool L [rows, M] @ R [M, cols]
+    conv_replicas: int = 0  # of a pool of their own for the convolutions; 0: one pool for all
+    bits: int = 3  # of the factors; 0: float32 to the end
+    biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
+    scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm
+    epochs: int = 60
+    float_share: float = 0.4  # of the epochs, before the factors are rounded
+    refits: int = 0  # how often after that their grid is fitted again, at equal distances
+    batch: int = 256
+    rate: float = 1e-2  # peak of Adam's rate: a fifth of the steps up, then a cosine to zero
+    noise: float = 0.3  # standard deviation of Gaussian noise on the pixels, which are in [0, 1]
+    shift: float = 0.0  # each training image is moved by up to so many pixels in x and in y
+    rotate: float = 0.0  # and turned by up to so many degrees
+    zoom: float = 0.0  # and scaled by up to this share
+
+    @property
+    def name(self) -> str:
+        """What its log and file are called: all settings that are not the default."""
+        parts = [self.network, self.method, f"m{self.replicas}", f"b{self.bits}"]
+        shown = {"network", "method", "seed", "replicas", "bits"}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in shown and value != field.default:
+                parts.append(f"{field.name}{value:g}" if field.type != "str" else value)
+        return "-".join([*parts, f"s{self.seed}"])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a run."""
+
+    fraction: float  # numbers in the factors over numbers of the dense network
+    trained: int  # numbers that training changes
+    validation_error: float  # percent, of the model that was read from the file
+    test_error: float | None  # percent, the same; measured once
+    file_bytes: int  # of the file without the architecture, which is what the errors belong to
+    bytes_with_architecture: int  # of a file that `smh.load` reads without any code
+    seconds: float
+
+
+def versions() -> str:
+    """Of what the numbers depend on."""
+    return (
+        f"smh {smh.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}, "
+        f"numpy {np.__version__}, python {platform.python_version()}"
+    )
+
+
+def command(run: Run, tested: bool) -> str:
+    """The command that makes this run again."""
+    words = ["python", "examples/mnist_curve.py", "--data-dir", "DIR"]
+    for field in fields(run):
+        value = getattr(run, field.name)
+        if value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", f"{value}"]
+    return shlex.join(words if tested else [*words, "--no-test"])
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """The rows of a table, which may not exist yet."""
+    if not table.exists():
+        return []
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def find(run: Run, table: Path) -> dict[str, str] | None:
+    """The row of a run, or None."""
+    wanted = {name: str(value) for name, value in asdict(run).items()}
+    for row in rows_of(table):
+        if all(row.get(name) == value for name, value in wanted.items()):
+            return row
+    return None
+
+
+def append(table: Path, run: Run, measured: Measured, tested: bool) -> None:
+    """Adds one row."""
+    row = asdict(run) | asdict(measured)
+    row |= {"command": command(run, tested), "versions": versions()}
+    new = not table.exists()
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def measured_of(row: dict[str, str]) -> Measured:
+    """What a row says was measured."""
+    kinds = {field.name: int if field.type == "int" else float for field in fields(Measured)}
+    return Measured(**{name: kind(row[name] or "nan") for name, kind in kinds.items()})
+
+
+def write_rows(table: Path, rows: list[dict[str, str]]) -> None:
+    """Replaces a table."""
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,168 @@
+"""The curve on MNIST: the harness behind results/, on a small copy of MNIST's files."""
+
+import csv
+import struct
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "examples"))
+import mnist_curve  # noqa: E402
+import mnist_tables  # noqa: E402
+import plot_mnist_curve  # noqa: E402
+from mnist_tables import Measured, Run  # noqa: E402
+
+from smh.datasets import digits  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The digits of scikit-learn as MNIST's four files."""
+    data, made = digits(), tmp_path_factory.mktemp("mnist")
+    for part, x, y in [
+        ("train", data.x_train, data.y_train),
+        ("t10k", data.x_test, data.y_test),
+    ]:
+        pixels = np.rint(255 * x[..., 0]).astype(np.uint8)
+        head = b"\0\0\x08\3" + struct.pack(">3i", *pixels.shape)
+        (made / f"{part}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        head = b"\0\0\x08\1" + struct.pack(">i", len(y))
+        (made / f"{part}-labels-idx1-ubyte").write_bytes(head + y.astype(np.uint8).tobytes())
+    return made
+
+
+@pytest.fixture
+def arguments(folder, tmp_path, monkeypatch):
+    """A short run, whose results go to `tmp_path`."""
+    monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
+    monkeypatch.chdir(tmp_path)
+    return ["--data-dir", f"{folder}", "--epochs", "4", "--batch", "50", "--replicas", "4"]
+
+
+def test_images_and_split(folder, monkeypatch):
+    monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
+    data = mnist_curve.load(folder, "train")
+    assert data.x.shape == (1257, 28, 28, 1) and data.x.min() == 0 and data.x.max() == 1
+    train, validation = mnist_curve.split(data)
+    assert (len(train.y), len(validation.y)) == (1000, 257)
+    of_all, of_both = (
+        sorted(image.tobytes() for image in images)
+        for images in (data.x, np.concatenate([train.x, validation.x]))
+    )
+    assert of_all == of_both  # each image is in one of the two, once
+    again = mnist_curve.split(data)[1]
+    np.testing.assert_array_equal(again.x, validation.x)
+
+
+def test_the_batches_of_a_run_come_again_and_differ_between_stages(folder):
+    data = mnist_curve.load(folder, "train")
+    run = Run(batch=64, noise=0.1, shift=2, rotate=7)
+
+    def first(run, stage):
+        x, y = next(iter(mnist_curve.batches(run, data, stage)))
+        return x.numpy(), y.numpy()
+
+    x, y = first(run, 0)
+    np.testing.assert_array_equal(first(run, 0)[0], x)
+    assert not np.array_equal(first(run, 1)[1], y)
+    assert not np.array_equal(first(replace(run, seed=1), 0)[1], y)
+    plain, labels = first(Run(batch=64, noise=0), 0)
+    np.testing.assert_array_equal(labels, y)
+    assert {image.tobytes() for image in plain} <= {image.tobytes() for image in data.x}
+    noise = first(Run(batch=64, noise=0.1), 0)[0] - plain
+    assert abs(noise.std() - 0.1) < 0.002 and abs(noise.mean()) < 0.002
+
+
+def test_a_shift_moves_the_image_by_whole_pixels_where_it_is_whole(monkeypatch):
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10, 12] = 1
+    monkeypatch.setattr(
+        mnist_curve.tf.random, "stateless_uniform", lambda *_: np.float32([[0], [0], [1], [-0.5]])
+    )
+    maps = mnist_curve.transforms(Run(shift=2), 1, None)
+    moved = mnist_curve.tf.raw_ops.ImageProjectiveTransformV3(
+        images=image,
+        transforms=maps,
+        output_shape=[28, 28],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="CONSTANT",
+    )
+    assert np.argwhere(moved.numpy() == 1).tolist() == [[0, 11, 10, 0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "more", [["--biases", "dense"], ["--scale", "log", "--bits", "4"], ["--method", "dense"]]
+)
+def test_a_run_is_made_once_and_its_file_predicts_what_the_table_says(arguments, more, monkeypatch):
+    arguments = [*arguments, *more]
+    mnist_curve.main([*arguments, "--no-test"])
+    assert not Path("results/mnist.csv").exists()  # the test images were left alone
+    (tried,) = mnist_tables.rows_of(Path("results/mnist_tried.csv"))
+    assert tried["test_error"] == "" and "--no-test" in tried["command"]
+    monkeypatch.setattr(mnist_curve, "execute", None)  # it would fail if it trained again
+    mnist_curve.main(arguments)
+    mnist_curve.main(arguments)
+    (row,) = mnist_tables.rows_of(Path("results/mnist.csv"))
+    (bare,) = (path for path in Path("out/mnist").iterdir() if ".whole." not in path.name)
+    run, options = mnist_curve.parse(arguments)
+    assert bare.name == f"{run.name}.smh" and bare.stat().st_size == int(row["file_bytes"])
+    model = mnist_curve.load_into_fresh(run, bare)
+    test = mnist_curve.load(options.data_dir, "t10k")
+    wrong = np.argmax(keras.ops.convert_to_numpy(model(test.x)), -1) != test.y
+    assert float(row["test_error"]) == round(100 * wrong.mean(), 4) < 60
+    assert "epoch 4: loss" in Path(f"results/logs/{run.name}.log").read_text()
+    again, _ = mnist_curve.parse(row["command"].split()[2:])
+    assert again == run
+    mnist_curve.main([*arguments, "--save-again", "results/mnist.csv"])
+    assert mnist_tables.rows_of(Path("results/mnist.csv")) == [row]
+
+
+@pytest.mark.slow
+def test_convolutions_may_have_a_pool_of_their_own(arguments):
+    words = ["--network", "lenet_5", "--epochs", "1", "--conv-replicas", "3", "--no-test"]
+    mnist_curve.main([*arguments, *words])
+    (row,) = mnist_tables.rows_of(Path("results/mnist_tried.csv"))
+    # 8 scales; sides of the pools for 25,570 and 405,510 numbers, 3 and 4 replicas
+    trained = int(row["trained"]) - 8
+    assert trained == round(float(row["fraction"]) * 431_080)
+    assert 3 * 2 * 25_570**0.5 + 4 * 2 * 405_510**0.5 <= trained < 3 * 330 + 4 * 1_290
+
+
+def test_runs_of_a_file_are_made_in_order_and_not_again(arguments, monkeypatch):
+    made = []
+
+    def execute(run, folder, out, write):
+        made.append((run.seed, run.replicas))
+        (out / f"{run.name}.smh").write_bytes(b"12345")
+        return Measured(0.1, 10, 3.5, None, 5, 6, 1.0)
+
+    monkeypatch.setattr(mnist_curve, "execute", execute)
+    command = "python examples/mnist_curve.py --data-dir DIR --no-test"
+    Path("runs.txt").write_text(f"# first\n{command} --seed 1\n\n{command} --replicas 3\n")
+    for _ in range(2):
+        mnist_curve.main([*arguments[:2], "--runs", "runs.txt"])
+    assert made == [(1, 8), (0, 3)]
+    with Path("results/mnist_tried.csv").open() as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["1", "0"]
+
+
+def test_the_picture_and_the_table(tmp_path, capsys):
+    table = tmp_path / "mnist.csv"
+    for seed, size, error in ((0, 3000, 2.0), (1, 3100, 2.4), (2, 3050, 2.2)):
+        measured = Measured(0.03, 8000, 2.1, error, size, size + 90, 50.0)
+        mnist_tables.append(table, Run(seed=seed), measured, True)
+    mnist_tables.append(
+        table, Run(method="dense"), Measured(1, 266_610, 1.5, 1.6, 1_066_440, 1_070_000, 9), True
+    )
+    plot_mnist_curve.main(["--results", str(tmp_path)])
+    line = "3 | 3,050 (3,000 to 3,100) | 3,140 | 2.10 % | 2.20 % | 2.40 % | 50 |"
+    assert f"| 8 | 3 | 60 epochs, noise 0.3 | {line}" in capsys.readouterr().out
+    assert (tmp_path / "lenet_300_100.png").read_bytes()[:4] == b"\x89PNG"
+    assert not (tmp_path / "lenet_5.png").exists()
