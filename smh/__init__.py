@@ -21,12 +21,17 @@ _HOME = {
     "load_weights": "smh.artifact",
     "export": "smh.exporting",
     "report": "smh.size_report",
+    "distill": "smh.distillation",
     "quantize_factors": "smh.quantization",
+    "quantize_weights": "smh.weight_quantization",
     "prune": "smh.pruning",
     "LevelPruner": "smh.pruning",
     "PruningSchedule": "smh.pruning",
     "cluster": "smh.clustering",
     "Quantizer": "smh.clustering",
+    "sensitivity_scan": "smh.sensitivity",
+    "bits_scan": "smh.sensitivity",
+    "ScanResult": "smh.sensitivity",
     "SizeReport": "smh.size_report",
     "Modifier": "smh.modifiers",
     "VariableFactory": "smh.variable_factory",
@@ -43,8 +48,11 @@ _MODULES = (
     "data_parallel",
     "datasets",
     "errors",
+    "kmeans",
     "plots",
     "quantization",
+    "recipes",
+    "sensitivity",
     "variable_factory",
     "variable_pool",
     "zoo",
@@ -60,6 +68,7 @@ if TYPE_CHECKING:
     from smh.clustering import cluster as cluster
     from smh.compression import compress as compress
     from smh.deployment import deploy as deploy
+    from smh.distillation import distill as distill
     from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType
     from smh.inspection import inspect as inspect
@@ -69,6 +78,9 @@ if TYPE_CHECKING:
     from smh.pruning import PruningSchedule as PruningSchedule
     from smh.pruning import prune as prune
     from smh.quantization import quantize_factors as quantize_factors
+    from smh.sensitivity import ScanResult as ScanResult
+    from smh.sensitivity import bits_scan as bits_scan
+    from smh.sensitivity import sensitivity_scan as sensitivity_scan
     from smh.size_report import SizeReport as SizeReport
     from smh.size_report import report as report
     from smh.variable_factory import VariableFactory as VariableFactory
@@ -76,6 +88,7 @@ if TYPE_CHECKING:
     from smh.variable_pool import MetaVariablePool as MetaVariablePool
     from smh.variable_pool import ProductVariablePool as ProductVariablePool
     from smh.virtual_variable import VirtualVariable as VirtualVariable
+    from smh.weight_quantization import quantize_weights as quantize_weights
 
 
 def __getattr__(name: str):

@@ -20,9 +20,9 @@ from smh.blueprint import describe, restore, sources
 from smh.clustered import Clustered
 from smh.errors import ArgumentError, ArtifactError, SmhError, UnbuiltModelError
 from smh.masked import Masked
-from smh.quantization import Quantized, grid_of, quantized, rounded_once
+from smh.quantization import Quantized, grid_of, quantized, rounded_once, rounded_weight
 from smh.registered import describe_object
-from smh.rounding import WHOLE
+from smh.rounding import WHOLE, FakeQuantized
 from smh.virtual_variable import Source, own_layers, own_variables, virtual_variables
 from smh.virtual_variable.rebuilding import dense_config, from_dense_config
 from smh.virtual_variable.variable import VirtualVariable
@@ -171,6 +171,7 @@ class _Variables:
         self._factors: set[int] = set()
         self._masked: dict[int, keras.Variable] = {}  # number of weight or mask: what readers see
         self._indices: dict[int, bool] = {}  # number of an index: whether 0 is a pruned zero
+        self._rounded: dict[int, FakeQuantized] = {}
         self._virtual_factors: set[int] = set()
 
     def note(self, virtual: VirtualVariable, *, factor: bool = False) -> None:
@@ -183,6 +184,8 @@ class _Variables:
                 self._masked[self.number(part)] = virtual
         elif isinstance(parametrization, Clustered):
             self._indices[self.number(parametrization.index)] = parametrization.pruned
+        elif isinstance(parametrization, FakeQuantized):
+            self._rounded[self.number(parametrization.factor)] = parametrization
 
     def number(self, variable: keras.Variable, *, factor: bool = False) -> int:
         if id(variable) not in self._numbers:
@@ -213,6 +216,10 @@ class _Variables:
                     tensors.append(
                         _encoded_sparse(tensor, seen_as, bits if is_factor else None, rest, coder)
                     )
+            elif number in self._rounded:
+                tensor = f"weight/{number}"
+                stored = rounded_weight(self._rounded[number])
+                tensors.append(_tensor(tensor, *_integers(stored, coder)))
             elif number in self._indices:
                 tensor = f"index/{number}"
                 tensors.append(_encoded_index(tensor, variable, self._indices[number], coder))
@@ -308,6 +315,9 @@ def _entry(model: keras.Layer, stored: _Variables, architecture: bool) -> dict[s
     for virtual in by_place:
         stored.note(virtual)
     _follow_the_rounded_factors(description["pools"])
+    for weight in description["weights"]:
+        if weight["parametrization"]["class"] == "smh>FakeQuantized":
+            weight["parametrization"]["config"]["ratio"] = WHOLE
     return {
         "name": model.name,
         "architecture": dense_config(model) if architecture else None,

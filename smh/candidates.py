@@ -7,7 +7,7 @@ that pool, once, whoever uses them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from smh.blueprint import sources
 from smh.clustered import Clustered
 from smh.errors import ArgumentError, DeployedModelError, SelectionError, UnbuiltModelError
 from smh.masked import Masked
+from smh.rounding import FakeQuantized
 from smh.selection import make_matcher
 from smh.typing import Selector
 from smh.virtual_variable import (
@@ -35,13 +36,16 @@ from smh.virtual_variable.deploying import is_deployed
 from smh.virtual_variable.training_state import reset_training
 from smh.weight_spec import FLOATS
 
+Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
+_OWN_NUMBERS = (Masked, Clustered, FakeQuantized)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A trained weight that has numbers of its own.
 
     Attributes:
-        variable: stored, or virtual and `Masked` or `Clustered`.
+        variable: stored, or virtual and `Masked`, `Clustered` or `FakeQuantized`.
         owners: the layers that track it; of a factor, its pool.
     """
 
@@ -202,9 +206,8 @@ def reparametrize(
             reset_training(concerned)
 
 
-def changed(model: keras.Layer, items: Iterable[Candidate]) -> None:
+def changed(items: Iterable[Candidate]) -> None:
     """Has to be called after numbers changed: deployed models keep copies of what they compute."""
-    del model
     pools = {id(o): o for item in items for o in item.owners if isinstance(o, Source)}
     for pool in pools.values():
         for user in pool.users:
@@ -233,5 +236,5 @@ def _all(model: keras.Layer) -> Iterator[Candidate]:
         item = Candidate(variable, tuple(owners[key]))
         if not variable.trainable or variable._dtype not in FLOATS:
             continue
-        if type(variable) is keras.Variable or isinstance(item.parametrization, Masked | Clustered):
+        if type(variable) is keras.Variable or isinstance(item.parametrization, _OWN_NUMBERS):
             yield item

@@ -9,17 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.candidates import Candidate, by_pattern, candidates, changed, reparametrize
+from smh.candidates import Bits, Candidate, by_pattern, candidates, changed, reparametrize
 from smh.clustered import Clustered
 from smh.errors import ArgumentError
 from smh.kmeans import INITS, cluster_values
 from smh.masked import Masked
+from smh.rounding import FakeQuantized
 from smh.typing import Selector
 from smh.virtual_variable import wrapping_of
 
-Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
-
 _MOST_BITS = 12  # a codebook of a file has at most 4096 values
+_MOST_ITERATIONS = 3000  # of which each costs milliseconds; many clusters need many
 
 
 def cluster(
@@ -86,7 +86,7 @@ def cluster(
         ]
         made = list(zip(items, found, strict=True))
     reparametrize(model, made)
-    changed(model, items)
+    changed(items)
     return model
 
 
@@ -141,7 +141,9 @@ def _clustered(item: Candidate, bits: int, init: str, seed: int | None):
     if not mask.any():  # nothing but zeros: one value that nobody takes
         codebook, index = np.zeros(1, "float32"), np.zeros(value.shape, "uint16")
         return functools.partial(Clustered.of, item.path, codebook, index, True)
-    codebook, members = cluster_values(value[mask] if pruned else value, 2**bits, init, seed)
+    codebook, members = cluster_values(
+        value[mask] if pruned else value, 2**bits, init, seed, max_iterations=_MOST_ITERATIONS
+    )
     if pruned:
         index = np.zeros(value.shape, "uint16")
         index[mask] = members + np.uint16(1)
@@ -161,6 +163,11 @@ def _check_not_rounded(item: Candidate) -> None:
         raise ArgumentError(
             f"'{item.path}' is rounded by smh.quantize_factors. Call smh.quantize_factors(model, "
             "bits=None) first: a factor is rounded or shares values, not both."
+        )
+    if isinstance(item.parametrization, FakeQuantized):
+        raise ArgumentError(
+            f"'{item.path}' is rounded by smh.quantize_weights: a weight is rounded or shares "
+            "values, not both. Begin with smh.materialize(model)."
         )
 
 

@@ -45,5 +45,13 @@ class ArtifactError(SmhError, ValueError):
     """A file, or a part of one, is not what the format says; the message names the place."""
 
 
+class MissingDataError(SmhError, FileNotFoundError):
+    """A data set is nowhere on this machine; the message lists the ways to get it."""
+
+
+class DataFormatError(SmhError, ValueError):
+    """A file of a data set is damaged or is something else; the message names the file."""
+
+
 class SmhWarning(UserWarning):
     """Something stays as it was, or is dropped, that the caller may have expected otherwise."""

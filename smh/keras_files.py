@@ -123,6 +123,8 @@ def _register() -> None:
     import keras
 
     keras.saving.register_keras_serializable(package="smh")(Compressed)
+    # The loss and the optimizers of `recipes` register themselves.
+    importlib.import_module("smh.recipes")
 
 
 def _check_is_built(layer: keras.Layer) -> None:

@@ -74,6 +74,7 @@ def cluster_values(
     from `"k-means++"` after 300 iterations, and 1.7 times at the end.
 
     Example:
+        >>> from smh.kmeans import cluster_values
         >>> centroids, indices = cluster_values([0.0, 0.1, 0.9, 1.1], clusters=2)
         >>> centroids.tolist(), indices.tolist()
         ([0.05000000074505806, 1.0], [0, 0, 1, 1])
@@ -91,7 +92,7 @@ def cluster_values(
         distinct = _lloyd(run, start, clusters, max_iterations).astype(np.float32)
         del run
     del ordered
-    return distinct, _nearest(values, distinct)
+    return distinct, nearest(values, distinct)
 
 
 def initial_centroids(
@@ -254,10 +255,17 @@ def _with_the_farthest(
     ends = np.concatenate([run.values[edges[:-1]], run.values[edges[1:] - 1]]).astype(np.float64)
     distances = np.abs(ends - np.concatenate([means, means]))
     order = np.argsort(-distances, kind="stable")[: clusters - means.size]
-    return np.union1d(means, ends[order[distances[order] > 0]])
+    return np.union1d(means, ends[order])
 
 
-def _nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+def nearest(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Returns for each value the index of the nearest centroid, as `cluster_values` does.
+
+    Args:
+        values: numbers of any shape.
+        centroids: float32 `[k]`, ascending.
+    """
+    values = _as_floats(values)
     indices = np.empty(values.shape, np.uint8 if centroids.size <= 256 else np.uint16)
     midpoints = _midpoints(centroids)
     flat, out = values.reshape(-1), indices.reshape(-1)

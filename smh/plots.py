@@ -64,7 +64,7 @@ def accuracy_against_size(
     """
     if not rows:
         raise ArgumentError("There are no rows to draw; give at least one measured model.")
-    figure = _figure()
+    figure = new_figure()
     axes = figure.add_subplot()
     _draw_dense(axes, [row for row in rows if row.fraction is None])
     compressed = [row for row in rows if row.fraction is not None]
@@ -79,8 +79,12 @@ def accuracy_against_size(
     figure.savefig(path, dpi=150)
 
 
-def _figure() -> Figure:
-    """A figure of its own: `pyplot` would keep it, and change the caller's backend."""
+def new_figure() -> Figure:
+    """Returns a figure of its own: `pyplot` would keep it, and change the caller's backend.
+
+    Raises:
+        ImportError: Matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

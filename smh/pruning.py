@@ -21,6 +21,7 @@ from smh.candidates import (
 from smh.clustered import Clustered
 from smh.errors import ArgumentError
 from smh.masked import Masked
+from smh.rounding import FakeQuantized
 from smh.typing import Selector
 
 Sparsity = float | Mapping[str, float] | Sequence[tuple[str, float]]
@@ -128,7 +129,8 @@ class LevelPruner:
         ...     pruner.prune(model, update_masks=False)
 
     The interface is that of Distiller's level pruner; there, weights have to be set to zero again
-    after every step. Here the masks hold by themselves, and that call costs nothing.
+    after every step. Here the masks hold by themselves, and that call only looks whether there are
+    any.
     """
 
     def __init__(self, options: Mapping[str, float] | Sequence[Sequence], *, seed: int = 0):
@@ -401,7 +403,7 @@ def _apply(model, items: Sequence[Candidate], masks, only_new: bool = False) -> 
         elif p is None:
             new.append((item, functools.partial(_masked, item, mask)))
     reparametrize(model, new)
-    changed(model, items)
+    changed(items)
 
 
 def _masked(item: Candidate, mask: np.ndarray) -> Masked:
@@ -424,6 +426,11 @@ def _check_not_clustered(items: Sequence[Candidate]) -> None:
             raise ArgumentError(
                 f"'{item.path}' shares its values already; prune first, then share. "
                 "smh.cluster(model, bits=None) gives every weight a number of its own again."
+            )
+        if isinstance(item.parametrization, FakeQuantized):
+            raise ArgumentError(
+                f"'{item.path}' is rounded by smh.quantize_weights; prune first, then share values "
+                "(smh.cluster). Begin with smh.materialize(model)."
             )
 
 

@@ -139,6 +139,11 @@ def quantized(factor: keras.Variable) -> Quantized:
     return _on_grid(wrapping.grid, factor.value)
 
 
+def rounded_weight(parametrization: FakeQuantized) -> Quantized:
+    """Returns what an artifact stores of a weight that `smh.quantize_weights` rounds."""
+    return _on_grid(parametrization.grid, parametrization.factor.value)
+
+
 def rounded_once(weight: np.ndarray, bits: int, path: str) -> Quantized:
     """Rounds the numbers of a factor that was not trained for it, to the grid of least error."""
     return _on_grid(fit_grid(weight, bits, "auto", path), ops.convert_to_tensor(weight))

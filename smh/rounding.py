@@ -29,6 +29,7 @@ al., "Learned Step Size Quantization", ICLR 2020.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ from keras import ops
 
 from smh.errors import ArgumentError, ArtifactError
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import Parametrization
+from smh.virtual_variable import Parametrization, Tally
 
 PER = ("tensor", "row", "column")
 WHOLE = 64  # a ratio is counted in 64ths
@@ -102,7 +103,7 @@ def _shared(rank: int, per: str) -> tuple[int, ...]:
 
 @keras.saving.register_keras_serializable(package="smh")
 class FakeQuantized(Parametrization):
-    """Rounds what readers of a factor see; the gradient passes as if nothing had been rounded.
+    """Rounds what readers of a factor or weight see; the gradient passes as if nothing was rounded.
 
     Also where a number is cut off at the grid's end: its gradient may lead it back.
 
@@ -140,9 +141,15 @@ class FakeQuantized(Parametrization):
         # difference is zero, and what is computed with is the number that the artifact holds.
         return self.grid.rounded(fixed) + (latent - fixed)
 
+    def tally(self):
+        """Counts bits and scales."""
+        shape = tuple(self.factor.shape)
+        numbers = math.prod(shape)
+        return Tally(numbers, numbers, self.grid.bits, self.grid.bytes(shape))
+
     def describe(self) -> str:
         """Bits and scales."""
-        return f"{self.grid.bits}-bit factor, scale per {self.grid.per}"
+        return f"{self.grid.bits} bits, scale per {self.grid.per}"
 
     def state(self) -> np.ndarray:
         """The grid as integers, for files."""
@@ -153,8 +160,9 @@ class FakeQuantized(Parametrization):
         if state is not None and _of_state(state, self.factor.path).bits != self.grid.bits:
             raise ArgumentError(
                 f"The file holds '{self.factor.path}' trained for {state[0]} bits, and the model "
-                f"rounds it to {self.grid.bits}. Call smh.quantize_factors(model, "
-                f"bits={state[0]}) before loading; the bits may be changed afterwards."
+                f"rounds it to {self.grid.bits}. Call smh.quantize_factors (of dense weights "
+                f"smh.quantize_weights) with bits={state[0]} before loading; the bits may be "
+                "changed afterwards."
             )
 
     def restore(self, state):

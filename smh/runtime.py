@@ -140,7 +140,16 @@ def _clustered(config: Mapping, parts: Mapping[str, np.ndarray]) -> np.ndarray:
     return table[parts["index"]]
 
 
-_OWN_NUMBERS = {"smh>Masked": _masked, "smh>Clustered": _clustered}
+def _rounded(config: Mapping, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    (weight,) = parts.values()  # stored as it is after rounding
+    return weight
+
+
+_OWN_NUMBERS = {
+    "smh>Masked": _masked,
+    "smh>Clustered": _clustered,
+    "smh>FakeQuantized": _rounded,
+}
 
 
 def _own_numbers(weight: Weight | Factor):

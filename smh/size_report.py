@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
-import numpy as np
 
 from smh.errors import ArgumentError
 from smh.quantization import grid_of
@@ -23,6 +22,7 @@ from smh.virtual_variable import (
     own_variables,
     wrapping_of,
 )
+from smh.weight_spec import itemsize
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,6 +39,7 @@ class Row:
         stored: how it is stored: `dense`, or the pool and the range that it is computed from (of
             which a frozen or cached weight is a copy).
         original: numbers that a dense layer would have here.
+        kept: those of them that are not pruned.
         trained: numbers that training changes.
         bytes: bytes that these numbers and the ones stored with them take in memory.
         bits: bits of each stored number that the model computes with; of a rounded factor fewer
@@ -52,6 +53,7 @@ class Row:
     dtype: str
     stored: str
     original: int
+    kept: int
     trained: int
     bytes: int
     bits: int
@@ -83,7 +85,7 @@ class SizeReport:
     @property
     def original_bytes(self) -> int:
         """Bytes of the dense model's variables."""
-        return sum(row.original * _itemsize(row.dtype) for row in self.rows)
+        return sum(row.original * itemsize(row.dtype) for row in self.rows)
 
     @property
     def bytes(self) -> int:
@@ -121,14 +123,15 @@ class SizeReport:
         table.add_column("bytes", justify="right", no_wrap=True)
         rounded = self.packed != self.bytes
         if rounded:
+            table.add_column("bits", justify="right", no_wrap=True)
             table.add_column("packed", justify="right", no_wrap=True)
         for row in self.rows:
             shape = "x".join(map(str, row.shape)) or "scalar"
-            sizes = [f"{row.bytes:,}", *([f"{row.packed:,}"] if rounded else [])]
+            sizes = [f"{row.bytes:,}", *([str(row.bits), f"{row.packed:,}"] if rounded else [])]
             table.add_row(row.path, shape, row.stored, f"{row.trained:,}", *sizes)
         table.add_section()
         totals = [f"{self.trained_params:,}", f"{self.bytes:,}"]
-        totals += [f"{self.packed:,}"] if rounded else []
+        totals += ["", f"{self.packed:,}"] if rounded else []
         table.add_row("total", "", "", *totals, style="bold")
         table.add_row("as a dense model", "", "", *self._dense_totals())
         table.caption = (
@@ -184,8 +187,11 @@ def _row(variable: keras.Variable) -> Row:
     numbers = math.prod(shape)
     if not isinstance(variable, VirtualVariable):
         trained = numbers if variable.trainable else 0
-        size = numbers * _itemsize(dtype)
-        return Row(variable.path, shape, dtype, "dense", numbers, trained, size, _bits(dtype), size)
+        size = numbers * itemsize(dtype)
+        bits = _bits(dtype)
+        return Row(
+            variable.path, shape, dtype, "dense", numbers, numbers, trained, size, bits, size
+        )
     parts = variable.parametrization.parts
     copies = [v for v in (variable._snapshot, variable._cached) if v is not None]
     stored = [*parts, *copies]
@@ -194,41 +200,42 @@ def _row(variable: keras.Variable) -> Row:
         how = f"frozen copy of {how}"
     elif variable._cached is not None:
         how = f"cached copy of {how}"
-    size = sum(math.prod(v.shape) * _itemsize(v._dtype) for v in stored)
+    size = sum(math.prod(v.shape) * itemsize(v._dtype) for v in stored)
     trained = sum(math.prod(part.shape) for part in parts if part.trainable)
-    bits, packed = _bits(dtype), size
+    kept, bits, packed = numbers, _bits(dtype), size
     tally = variable.parametrization.tally()
     if tally is not None:
-        trained, bits, packed = (tally.trained if trained else 0), tally.bits, tally.packed
-    return Row(variable.path, shape, dtype, how, numbers, trained, size, bits, packed)
+        kept, bits, packed = tally.kept, tally.bits, tally.packed
+        trained = tally.trained if trained else 0
+    return Row(variable.path, shape, dtype, how, numbers, kept, trained, size, bits, packed)
 
 
 def _factor_row(factor: keras.Variable) -> Row:
-    if isinstance(factor, VirtualVariable):
-        return replace(_row(factor), original=0)
-    shape, dtype = tuple(factor.shape), factor._dtype
+    shape, dtype = tuple(factor._shape), factor._dtype
     numbers, grid, wrapping = math.prod(shape), grid_of(factor), wrapping_of(factor)
+    if isinstance(factor, VirtualVariable):
+        row = replace(_row(factor), original=0)
+        if grid is None or wrapping is None:
+            return row
+        packed = -(-row.kept * grid.bits // 8) + -(-numbers // 8) + 4 * grid.scale_count(shape)
+        how = f"{row.stored}; {wrapping.describe()}"
+        return replace(row, stored=how, bits=grid.bits, packed=packed)
     return Row(
         factor.path,
         shape,
         dtype,
         "factor" if wrapping is None else wrapping.describe(),
         0,
+        numbers,
         numbers if factor.trainable else 0,
-        numbers * _itemsize(dtype),
+        numbers * itemsize(dtype),
         _bits(dtype) if grid is None else grid.bits,
-        numbers * _itemsize(dtype) if grid is None else grid.bytes(shape),
+        numbers * itemsize(dtype) if grid is None else grid.bytes(shape),
     )
 
 
 def _bits(dtype: str) -> int:
-    return 8 * _itemsize(dtype)
-
-
-def _itemsize(dtype: str) -> int:
-    if dtype == "bfloat16":
-        return 2
-    return 1 if dtype == "bool" else np.dtype(dtype).itemsize
+    return 8 * itemsize(dtype)
 
 
 def _terminal_width() -> int:

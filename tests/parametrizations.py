@@ -143,6 +143,7 @@ PARAMETRIZATIONS = {
     "without a pool": gated,
     "4-bit factors": rounded(4),
     "2-bit factors of a sum": rounded(2, sum_of_pools),
+    "4-bit weights": lambda model, seed: smh.quantize_weights(model, 4),
     "pruned": pruned,
     "shared values": shared_values,
     "pruned, shared values": then(pruned, shared_values),

@@ -17,13 +17,28 @@ MODULES = [
     "compression",
     "container",
     "data_parallel",
-    "datasets",
+    "datasets.augmentation",
+    "datasets.loading",
+    "datasets.pipeline",
+    "datasets.scikit_digits",
+    "distillation",
+    "kmeans",
     "materialization",
     "plots",
     "pool_base",
+    "recipes.losses",
+    "recipes.penalty",
+    "recipes.rates",
+    "recipes.recipe",
+    "sensitivity.picture",
+    "sensitivity.result",
+    "sensitivity.scan",
     "size_report",
     "variable_factory",
+    "zoo.alexnets",
+    "zoo.building",
     "zoo.lenet",
+    "zoo.vgg",
 ]
 
 
@@ -41,7 +56,14 @@ def test_examples(name, tmp_path, monkeypatch):
             SimpleNamespace(bytes=size, accuracy=0.9, fraction=fraction)
             for size, fraction in ((1000, None), (100, 0.1))
         ]
+        measured = [
+            smh.sensitivity.ScanRow(f"sequential/{path}/kernel", 0.1 * i, size, 32, {"loss": loss})
+            for path, size, loss in (("dense", 3000, 0.5), ("dense_1", 1000, 0.1))
+            for i in (5, 9)
+        ]
         names = vars(smh.variable_factory) | {
+            "accuracy": lambda model: 0.9,
+            "result": smh.ScanResult("m", "sparsity", "loss", False, {"loss": 0}, measured, 4),
             "keras": keras,
             "smh": smh,
             "tf": tf,

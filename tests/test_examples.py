@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import sys
 from pathlib import Path
 
 import keras
@@ -49,6 +50,7 @@ PARTS_OF_MODIFIERS = {
 def load(name):
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -166,11 +168,23 @@ def test_the_profile_names_the_parts_of_a_step(tmp_path):
     assert len(list(tmp_path.rglob("*.xplane.pb"))) == 2
 
 
+@pytest.mark.slow
+def test_deep_compression_and_smh_side_by_side(tmp_path):
+    results = load("deep_compression").main(["--epochs", "6", "--out", str(tmp_path)])
+    dense, pruned, shared, retrained, huffman, smh_16, smh_4 = results
+    assert pruned.kept < dense.kept / 11 and pruned.kept == shared.kept
+    assert pruned.times > 15 and shared.times > 30 and smh_16.times > 30 and smh_4.times > 90
+    assert abs(huffman.bytes / retrained.bytes - 1) < 0.05
+    assert all(row.test_error < 0.15 for row in results)
+    assert len(list(tmp_path.glob("*.smh"))) == 7 and len(list(tmp_path.glob("*.csv"))) == 1
+
+
 def test_the_examples_folder_holds_what_is_tested_here():
     files = {path.stem for path in EXAMPLES.glob("*.py")}
     assert files == {
         *BESIDE_THE_FACTORS,
         "modifiers",
+        "deep_compression",
         "demo",
         "distributed",
         "numpy_lenet",

@@ -143,6 +143,18 @@ def test_every_parametrization_is_exported(name, tmp_path):
 
 
 @needs_tensorflow
+def test_shared_values_stay_shared_in_files(tmp_path):
+    model = keras.Sequential([keras.Input((300,)), layers.Dense(500), layers.Dense(3)])
+    smh.cluster(smh.prune(model, 0.9), 4)
+    x = np.random.default_rng(0).normal(size=(4, 300)).astype("float32")
+    for format in ("saved_model", "litert", "onnx"):
+        path = tmp_path / f"m{SUFFIX[format]}"
+        smh.export(model, path, format)
+        close(run(path, x), numpy_of(model(x)))
+        assert size(path) < 500 * 303 + 60_000  # one byte for each number, not four
+
+
+@needs_tensorflow
 @pytest.mark.parametrize("deployed", ["train", "stream", "cached"])
 def test_the_live_model_stays_as_it_was(deployed, tmp_path):
     x, y = by_name["sequential"].data()

@@ -9,7 +9,7 @@ from models import numpy_of
 from parametrizations import PARAMETRIZATIONS, inputs, network
 
 import smh
-from smh.virtual_variable import virtual_variables
+from smh.virtual_variable import VirtualVariable, virtual_variables
 
 pytestmark = [
     pytest.mark.backend_agnostic,
@@ -17,14 +17,29 @@ pytestmark = [
 ]
 
 
-def trained_parts(model):
-    """Every variable that some virtual variable is computed from, each once."""
+def parts_of(model):
+    """Every stored variable that some virtual variable is computed from, each once."""
     parts = {}
+
+    def add(variable):
+        if isinstance(variable, VirtualVariable):
+            source = variable.parametrization.source
+            for part in (
+                *variable.parametrization.parts,
+                *(source.core_variables if source else ()),
+            ):
+                add(part)
+        else:
+            parts[id(variable)] = variable
+
     for virtual in virtual_variables(model):
-        source = virtual.parametrization.source
-        for part in (*virtual.parametrization.parts, *(source.core_variables if source else ())):
-            parts[id(part)] = part
+        add(virtual)
     return list(parts.values())
+
+
+def trained_parts(model):
+    """Those of them that are trained: no mask, no index."""
+    return [part for part in parts_of(model) if part.trainable]
 
 
 def test_same_shape_and_dtype_as_the_variable_replaced(name):
@@ -71,8 +86,12 @@ def test_nothing_is_counted_twice(name):
     ids = [id(v) for v in model.variables]
     assert len(ids) == len(set(ids))
     dense = sum(math.prod(v.shape) for v in model.variables if v.name == "bias")
-    parts = sum(math.prod(part.shape) for part in trained_parts(model))
-    assert model.count_params() == dense + parts == smh.report(model).trained_params
+    parts = sum(math.prod(part.shape) for part in parts_of(model))
+    assert model.count_params() == dense + parts
+    trained = dense + sum(math.prod(part.shape) for part in trained_parts(model))
+    pruned = {v.path: v for v in parts_of(model) if v.name == "mask"}
+    zeros = sum(np.count_nonzero(~numpy_of(mask)) for mask in pruned.values())
+    assert smh.report(model).trained_params == trained - zeros
 
 
 def test_materialize_gives_the_same_predictions(name):

@@ -35,8 +35,8 @@ def test_writes_an_image(rows, tmp_path):
 def figures(monkeypatch):
     """The figures that are drawn during a test."""
     drawn = []
-    make = plots._figure
-    monkeypatch.setattr(plots, "_figure", lambda: drawn.append(make()) or drawn[-1])
+    make = plots.new_figure
+    monkeypatch.setattr(plots, "new_figure", lambda: drawn.append(make()) or drawn[-1])
     return drawn
 
 

@@ -301,11 +301,11 @@ def test_the_report_shows_bits_and_bytes_at_that_width():
     saved = 0
     for factor in factors(model):
         row, numbers = rows[factor.path], int(np.prod(factor.shape))
-        assert row.bits == 3 and row.stored == "3-bit factor, scale per row"
+        assert row.bits == 3 and row.stored == "3 bits, scale per row"
         assert row.packed == -(-numbers * 3 // 8) + 4 * factor.shape[0]
         saved += 4 * numbers - row.packed
     assert report.packed == report.bytes - saved
-    assert "packed" in str(report) and "3-bit factor" in str(report)
+    assert "packed" in str(report) and "3 bits" in str(report)
 
 
 BAD = {

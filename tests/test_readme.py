@@ -28,6 +28,7 @@ def test_the_blocks_run_and_end_in_models_that_train(tmp_path, monkeypatch):
         "model.tflite",
         "fast.tflite",
         "lenet.smh",
+        "pruned.smh",
         "model.keras",
     }
     for model in models:

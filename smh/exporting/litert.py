@@ -37,7 +37,7 @@ def write(model: keras.Model, signature: Sequence[Any], path: str, options: dict
     def substitutes(inputs, more):
         del more
         zero[:] = [_unprovable_zero(inputs)]
-        return [(f, f.value + keras.ops.cast(zero[0], f.dtype)) for f in factors]
+        return [(f, _kept_apart(f.value, zero[0])) for f in factors if f.dtype != "bool"]
 
     serve, assigned = serving_function(model, len(signature), substitutes)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,6 +63,19 @@ def _unprovable_zero(inputs: Any) -> Tensor:
     first = keras.tree.flatten(inputs)[0]
     element = tf.cast(tf.reshape(first, [-1])[:1], tf.int32)
     return tf.minimum(tf.cast(tf.reduce_any(element > 0), tf.int32), 0)
+
+
+def _kept_apart(value: Tensor, zero: Tensor) -> Tensor:
+    """Returns `value`, in a form that the converter does not compute with beforehand."""
+    import tensorflow as tf
+
+    if keras.backend.is_float_dtype(value.dtype):
+        return value + keras.ops.cast(zero, value.dtype)
+    # LiteRT does not add small integers, so they are cut out of one more, at a place that is not
+    # known before.
+    flat = tf.reshape(value, [-1])
+    longer = tf.concat([flat, flat[:1]], axis=0)
+    return tf.reshape(tf.slice(longer, tf.reshape(zero, [1]), [flat.shape[0]]), value.shape)
 
 
 def _transposed_twice(weight: Tensor, zero: Tensor) -> Tensor:

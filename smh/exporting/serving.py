@@ -7,6 +7,7 @@ place of the factors that its converter cannot fold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ import keras
 from smh.errors import ArgumentError
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.overlay import Substitution
+from smh.weight_spec import itemsize
 
 # From the arguments of the function to pairs of a variable and what is read in its place.
 Substitutes = Callable[[Sequence[Any], Sequence[Any]], Sequence[tuple[keras.Variable, Any]]]
@@ -102,7 +104,8 @@ def serving_function(
 def factors_of(model: keras.Model) -> list[keras.Variable]:
     """The variables that must not be folded with one another: what weights are computed from.
 
-    A scale is one number, so a source's variables suffice where there is a source.
+    A scale is one number, so a source's variables suffice where there is a source. Parts that take
+    more bytes than their weight (a pruned one and its mask) may be folded: that makes it smaller.
     """
     found: dict[int, keras.Variable] = {}
     for virtual in virtual_variables(model):
@@ -110,8 +113,13 @@ def factors_of(model: keras.Model) -> list[keras.Variable]:
             parametrization = virtual.parametrization
             source = parametrization.source
             variables = parametrization.parts if source is None else source.variables
-            found.update((id(v), v) for v in variables)
+            if source is not None or _bytes(variables) < _bytes([virtual]):
+                found.update((id(v), v) for v in variables)
     return list(found.values())
+
+
+def _bytes(variables: Sequence[keras.Variable]) -> int:
+    return sum(math.prod(v.shape) * itemsize(v._dtype) for v in variables)
 
 
 def stored_weights(model: keras.Model) -> list[keras.Variable]:

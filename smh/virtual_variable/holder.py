@@ -14,6 +14,8 @@ from smh.errors import ArgumentError, SmhWarning
 from smh.virtual_variable import torch_storage
 from smh.virtual_variable.variable import VirtualVariable, stored_variable, unset_variable
 
+_STATE = "state_"  # in files, before the number of a virtual variable
+
 
 class VirtualWeights(keras.Layer):
     """Tracks the parts and sources of one layer's virtual variables.
@@ -96,6 +98,10 @@ class VirtualWeights(keras.Layer):
         slots = [(s.begin, s.length) for s in self._slots() if s is not None]
         if slots:
             store["slots"] = np.array(slots, "int64")
+        for i, virtual in enumerate(self.virtuals):
+            state = virtual._parametrization.state()
+            if state is not None:
+                store[f"{_STATE}{i}"] = state
 
     def load_own_variables(self, store):
         """Loads the parts, and takes the weights from where they lay when they were saved.
@@ -115,15 +121,20 @@ class VirtualWeights(keras.Layer):
                 "the same call."
             )
         expected = self._saved_variables()
-        found = len(store.keys()) - ("slots" in store)
+        states = self._saved_states(store)
+        found = len(store.keys()) - ("slots" in store) - sum(s is not None for s in states)
         if found != len(expected):
             raise ArgumentError(
                 f"The file has {found} variables for '{self.virtuals[0].path}', expected "
                 f"{[variable.path for variable in expected]}. Load it into a model that was "
                 "compressed, and frozen, in the same way."
             )
+        for virtual, state in zip(self.virtuals, states, strict=True):
+            virtual._parametrization.check_state(state)
         for i, variable in enumerate(expected):
             variable.assign(store[str(i)])
+        for virtual, state in zip(self.virtuals, states, strict=True):
+            virtual._parametrization.restore(state)
         held = [v._parametrization for v in self.virtuals if v._parametrization.slot is not None]
         for parametrization, (begin, length) in zip(held, saved, strict=True):
             parametrization.slot = parametrization.source.slot_at(begin, length)
@@ -150,6 +161,10 @@ class VirtualWeights(keras.Layer):
         parts = [part for virtual in self.virtuals for part in virtual._parametrization.parts]
         snapshots = [v._snapshot for v in self.virtuals if v._snapshot is not None]
         return list({id(variable): variable for variable in [*parts, *snapshots]}.values())
+
+    def _saved_states(self, store) -> list[np.ndarray | None]:
+        names = [f"{_STATE}{i}" for i in range(len(self.virtuals))]
+        return [np.array(store[name]) if name in store else None for name in names]
 
     def _slots(self):
         return [virtual._parametrization.slot for virtual in self.virtuals]

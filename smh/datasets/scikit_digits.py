@@ -1,36 +1,16 @@
-"""Data that needs no download."""
+"""Handwritten digits that need no download."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from smh.datasets.dataset import Dataset, Published, Split, as_dataset
 from smh.errors import ArgumentError
 
 _TEST_SHARE = 0.3
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Labelled images, split once.
-
-    Attributes:
-        x_train: images `[n, h, w, c]`, float32 in [0, 1].
-        y_train: labels `[n]`, int64.
-        x_test: as `x_train`.
-        y_test: as `y_train`.
-        name: what it is called in tables.
-    """
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-    name: str
-
-
-def digits(image_size: int = 28, seed: int = 0) -> Dataset:
+def digits(image_size: int = 28, seed: int = 0, *, validation: int | float = 0) -> Dataset:
     """Loads the 1,797 handwritten digits that ship with scikit-learn.
 
     They are the data of demo and tests: small enough to train on in seconds. They are easier than
@@ -39,12 +19,14 @@ def digits(image_size: int = 28, seed: int = 0) -> Dataset:
     Args:
         image_size: height and width in pixels. The originals have 8 x 8; other sizes are bilinear.
         seed: which images go into the test part, 30 % of each class.
+        validation: how many of the training images become the validation part, of each class its
+            share; a float below 1 is a share.
 
     Returns:
         A `Dataset` of 1,257 training and 540 test images `[n, image_size, image_size, 1]`.
 
     Raises:
-        ArgumentError: `image_size` is below 1.
+        ArgumentError: `image_size` is below 1, or `validation` is out of range.
         ImportError: scikit-learn is not installed.
 
     Example:
@@ -57,6 +39,7 @@ def digits(image_size: int = 28, seed: int = 0) -> Dataset:
     """
     if image_size < 1:
         raise ArgumentError(f"image_size must be at least 1 pixel, got {image_size}.")
+    split = Split(validation, seed, "float32")
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
@@ -70,7 +53,9 @@ def digits(image_size: int = 28, seed: int = 0) -> Dataset:
     x_train, x_test, y_train, y_test = train_test_split(
         images, raw.target, test_size=_TEST_SHARE, random_state=seed, stratify=raw.target
     )
-    return Dataset(x_train, y_train.astype("int64"), x_test, y_test.astype("int64"), "digits")
+    names, source = tuple("0123456789"), "sklearn.datasets.load_digits"
+    data = Published((x_train, y_train), (x_test, y_test), "digits", names, source)
+    return as_dataset(data, split)
 
 
 def _resize(images: np.ndarray, size: int) -> np.ndarray:

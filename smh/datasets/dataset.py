@@ -1,0 +1,155 @@
+"""Labelled images, split into training, validation and test."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+
+from smh.errors import ArgumentError
+
+DTYPES = ("float32", "uint8")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images, split once.
+
+    Choose (epochs, rates, the best of several models) on the validation part. The test part is for
+    the figure that is reported, once.
+
+    Attributes:
+        x_train: images `[n, h, w, c]`, float32 in [0, 1], or uint8 in 0..255 where asked for.
+        y_train: labels `[n]`, int64.
+        x_test: as `x_train`.
+        y_test: as `y_train`.
+        name: what it is called in tables.
+        x_validation: as `x_train`, images that were taken out of the training set; or None.
+        y_validation: as `y_train`; or None.
+        classes: the name of each label; empty where nobody gave them names.
+        source: where it was read from.
+    """
+
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    name: str
+    x_validation: np.ndarray | None = None
+    y_validation: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a published training set becomes training and validation images.
+
+    Attributes:
+        validation: number of images, or their share if it is a float below 1.
+        seed: which images.
+        dtype: "float32" or "uint8".
+    """
+
+    validation: int | float
+    seed: int
+    dtype: str
+
+    def __post_init__(self):
+        number = isinstance(self.validation, numbers.Real) and not isinstance(self.validation, bool)
+        # Neither is true of NaN.
+        share = number and 0 <= self.validation < 1
+        if not share and not (number and self.validation >= 1 and self.validation % 1 == 0):
+            raise ArgumentError(
+                "validation must be a number of images, or a share of the training set below 1, "
+                f"got {self.validation!r}."
+            )
+        if not isinstance(self.seed, numbers.Integral) or not 0 <= self.seed < 2**32:
+            raise ArgumentError(f"seed must be a whole number of 32 bits, got {self.seed!r}.")
+        if self.dtype not in DTYPES:
+            raise ArgumentError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}.")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set as its authors split it; images in bytes, or in [0, 1] already.
+
+    Attributes:
+        train: images `[n, h, w, c]`, uint8, and labels `[n]`.
+        test: the same.
+        name: as in `Dataset`.
+        classes: as in `Dataset`.
+        source: as in `Dataset`.
+        validation: images and labels, if the authors made that part too.
+    """
+
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+    name: str
+    classes: tuple[str, ...]
+    source: str
+    validation: tuple[np.ndarray, np.ndarray] | None = None
+
+
+def as_dataset(data: Published, split: Split) -> Dataset:
+    """Takes the validation images out of the training set, if there are none yet, and scales.
+
+    Raises:
+        ArgumentError: fewer than one training image would be left.
+    """
+    train, held_out = data.train, data.validation
+    if held_out is None and split.validation:
+        rows = split_indices(train[1], split.validation, split.seed)
+        train, held_out = ((train[0][part], train[1][part]) for part in rows)
+    x_validation, y_validation = (None, None) if held_out is None else _final(held_out, split)
+    return Dataset(
+        *_final(train, split),
+        *_final(data.test, split),
+        data.name,
+        x_validation,
+        y_validation,
+        data.classes,
+        data.source,
+    )
+
+
+def split_indices(
+    labels: np.ndarray, held_out: int | float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws images at random, of each class its share, up to one image.
+
+    The images are put in random order, then sorted by class; every `n / held_out`-th is taken.
+
+    Args:
+        labels: `[n]`.
+        held_out: number of images, or their share if below 1.
+        seed: decides which.
+
+    Returns:
+        The indices that stay and those that are held out, each in ascending order.
+
+    Raises:
+        ArgumentError: `held_out` is not below the number of images.
+    """
+    n = len(labels)
+    count = round(held_out * n) if 0 < held_out < 1 else int(held_out)
+    if count >= n:
+        raise ArgumentError(
+            f"{count} images to hold out of {n} leave none to train on; take fewer, or a share "
+            "such as 0.1."
+        )
+    # RandomState and not a Generator: NumPy promises that its stream never changes.
+    order = np.random.RandomState(seed).permutation(n)
+    order = order[np.argsort(labels[order], kind="stable")]
+    places = ((np.arange(count) + 0.5) * n / max(count, 1)).astype(int)
+    taken = np.zeros(n, bool)
+    taken[order[places]] = True
+    return np.flatnonzero(~taken), np.flatnonzero(taken)
+
+
+def _final(part: tuple[np.ndarray, np.ndarray], split: Split) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = part
+    if split.dtype == "float32" and images.dtype == np.uint8:
+        images = np.divide(images, np.float32(255), dtype=np.float32)
+    return images, labels.astype("int64")

@@ -1,0 +1,63 @@
+"""Data sets by name, for the command line and for scripts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from smh.datasets.cifar import cifar10, cifar100
+from smh.datasets.dataset import Dataset
+from smh.datasets.mnist_like import fashion_mnist, mnist
+from smh.datasets.picture_sets import image_folder, imagenette
+from smh.datasets.places import DataDir
+from smh.datasets.scikit_digits import digits
+from smh.errors import ArgumentError
+
+_LOADERS: dict[str, Callable[..., Dataset]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "imagenette": imagenette,
+    "image_folder": image_folder,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names that `load` knows."""
+    return tuple(_LOADERS)
+
+
+def load(name: str, data_dir: DataDir = None, **options: Any) -> Dataset:
+    """Loads a data set by its name.
+
+    Args:
+        name: one of `names()`. `fashion-mnist` is taken for `fashion_mnist`.
+        data_dir: the folder to look in first; see the function of that name. `digits` needs none.
+        **options: passed on to that function: `validation`, `seed`, `dtype`, `image_size`, ...
+
+    Returns:
+        A `Dataset`.
+
+    Raises:
+        ArgumentError: nothing has this name, or it has no such option.
+        MissingDataError: the set is nowhere; the message says how to get it.
+        DataFormatError: a file is damaged; the message names it.
+
+    Example:
+        >>> from smh.datasets import load
+        >>> load("digits", image_size=8, validation=0.2).x_validation.shape
+        (251, 8, 8, 1)
+    """
+    loader = _LOADERS.get(name.replace("-", "_")) if isinstance(name, str) else None
+    if loader is None:
+        raise ArgumentError(f"No data set is called {name!r}. There are: {', '.join(_LOADERS)}.")
+    known = [option for option in inspect.signature(loader).parameters if option != "data_dir"]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise ArgumentError(
+            f"{loader.__name__} has no option {', '.join(unknown)}. It has: {', '.join(known)}."
+        )
+    return loader(**options) if loader is digits else loader(data_dir, **options)

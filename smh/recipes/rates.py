@@ -1,0 +1,111 @@
+"""Learning rates of their own for some of the variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError, SelectionError
+from smh.selection import make_matcher
+
+
+def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.Optimizer:
+    """Makes an optimizer with other learning rates for some of the variables.
+
+    For a compressed model: `{"scale": 0.1}` for the trained scales, `{"ProductVariablePool/": 2.0}`
+    for the factors. It is the step that is multiplied, not the gradient, which Adam would undo. A
+    schedule, mixed precision and saving work as with the plain optimizer. Decoupled weight decay
+    (`AdamW`, `weight_decay=`) keeps the common rate.
+
+    Args:
+        optimizer: one of `keras.optimizers`: SGD, RMSprop, Adam, AdamW, Nadam or Adamax, which has
+            not been used yet; or its name.
+        rates: for each regular expression the factor on the learning rate, 0 or more. It matches
+            from the begin of a variable's path, or of its bare name (`re.match`); the first that
+            matches counts. Variables that none matches keep the common rate.
+
+    Returns:
+        A new optimizer.
+
+    Raises:
+        ArgumentError: another optimizer, a used one, or a factor or expression that is none.
+        SelectionError: when training starts, if an expression matches no variable.
+
+    Example:
+        >>> import keras
+        >>> from smh.recipes import with_rates
+        >>> optimizer = with_rates(keras.optimizers.Adam(1e-2), {"scale": 0.1})
+    """
+    optimizer = keras.optimizers.get(optimizer)
+    rated = _RATED.get(_plain(type(optimizer)))
+    if rated is None:
+        raise ArgumentError(
+            f"optimizer must be one of {', '.join(sorted(_KNOWN))} of keras.optimizers, got "
+            f"{type(optimizer).__name__}."
+        )
+    if optimizer.built:
+        raise ArgumentError(
+            f"This {type(optimizer).__name__} has been used, and knows its variables. Make a new "
+            "one, and compile the model with what with_rates returns."
+        )
+    return rated.from_config({**optimizer.get_config(), "rates": dict(rates)})
+
+
+class _Rated:
+    """What is added to an optimizer of Keras."""
+
+    _matchers: list
+    _factors: list[float]
+
+    def __init__(self, *args, rates: Mapping[str, float], **kwargs):
+        matchers = [make_matcher(pattern, "rates") for pattern in rates]
+        for pattern, rate in rates.items():
+            if not isinstance(rate, (int, float)) or not 0 <= rate < float("inf"):
+                raise ArgumentError(f"The rate of {pattern!r} must be a number >= 0, got {rate!r}.")
+        super().__init__(*args, **kwargs)
+        self.rates = {pattern: float(rate) for pattern, rate in rates.items()}
+        # Behind Keras' tracker, which would wrap the lists.
+        self.__dict__.update(_matchers=matchers, _factors=[])
+
+    def build(self, variables):
+        """Decides each variable's factor, and makes the slots."""
+        matching = [
+            [m(variable.path, variable.name, variable) for m in self._matchers]
+            for variable in variables
+        ]
+        unused = [p for i, p in enumerate(self.rates) if not any(row[i] for row in matching)]
+        if unused:
+            raise SelectionError(
+                f"rates: {', '.join(map(repr, unused))} matches none of the trained variables: "
+                + ", ".join(variable.path for variable in variables)
+            )
+        rates = [*self.rates.values(), 1.0]
+        self.__dict__["_factors"] = [rates[[*row, True].index(True)] for row in matching]
+        super().build(variables)  # type: ignore[misc]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Changes one variable, at its own rate."""
+        # Relies on: every optimizer of Keras finds its slots of a variable by this method, which
+        # also knows the backend's own variables that it is given here.
+        factor = self._factors[self._get_variable_index(variable)]  # type: ignore[attr-defined]
+        super().update_step(gradient, variable, learning_rate * factor)  # type: ignore[misc]
+
+    def get_config(self):
+        """Returns the plain optimizer's configuration, and the rates."""
+        return {**super().get_config(), "rates": self.rates}  # type: ignore[misc]
+
+
+def _plain(cls: type) -> type:
+    """The class that Keras shows: on PyTorch its constructor returns one derived from it."""
+    return next((c for c in cls.__mro__ if c in _RATED), cls)
+
+
+_KNOWN = ("SGD", "RMSprop", "Adam", "AdamW", "Nadam", "Adamax")
+_RATED: dict[type, Any] = {}
+for _name in _KNOWN:
+    _base = getattr(keras.optimizers, _name)
+    _class = type(f"Rated{_name}", (_Rated, _base), {"__module__": __name__})
+    # A class of its own for each, under a name that a file can hold.
+    _RATED[_base] = keras.saving.register_keras_serializable("smh")(_class)

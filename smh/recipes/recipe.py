@@ -1,0 +1,119 @@
+"""One call that compiles a model for training, and its schedule."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError
+from smh.recipes.losses import SmoothedCrossentropy
+from smh.recipes.penalty import penalise_weights
+from smh.recipes.rates import with_rates
+from smh.virtual_variable import virtual_variables
+
+
+def one_cycle(
+    peak_rate: float, steps: int, warmup: float = 0.2
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Makes a schedule that climbs to a high rate and falls to zero.
+
+    The climb is straight from a hundredth of the peak, the fall is half a cosine. Compressed models
+    take high rates of Adam (0.01), if they do not start with them.
+
+    Args:
+        peak_rate: the highest learning rate.
+        steps: batches in the whole training.
+        warmup: share of the steps that the climb takes, at least 0 and below 1.
+
+    Returns:
+        A Keras schedule, for `learning_rate=` of any optimizer. Keras can save it.
+
+    Raises:
+        ArgumentError: an argument is out of range.
+
+    Example:
+        >>> from smh.recipes import one_cycle
+        >>> [round(float(one_cycle(0.01, 100)(step)), 4) for step in (0, 5, 20, 60, 100)]
+        [0.0001, 0.0026, 0.01, 0.005, 0.0]
+
+    Reference: L. Smith, N. Topin, "Super-Convergence", arXiv:1708.07120 (2017), with the cosine of
+    I. Loshchilov, F. Hutter, "SGDR", ICLR 2017.
+    """
+    if not isinstance(peak_rate, (int, float)) or not 0 < peak_rate < math.inf:
+        raise ArgumentError(f"peak_rate must be a number above 0, got {peak_rate!r}.")
+    if not isinstance(steps, numbers.Integral) or steps < 1:
+        raise ArgumentError(f"steps must be a whole number of batches, at least 1, got {steps!r}.")
+    if not isinstance(warmup, (int, float)) or not 0 <= warmup < 1:
+        raise ArgumentError(f"warmup must be at least 0 and below 1, got {warmup!r}.")
+    climb = int(warmup * steps)
+    if not climb:
+        return keras.optimizers.schedules.CosineDecay(peak_rate, steps)
+    return keras.optimizers.schedules.CosineDecay(
+        peak_rate / 100, steps - climb, warmup_target=peak_rate, warmup_steps=climb
+    )
+
+
+def compile_for_training(
+    model: keras.Model,
+    steps: int,
+    *,
+    peak_rate: float = 1e-2,
+    warmup: float = 0.2,
+    scale_rate: float = 1.0,
+    l2: float = 0.0,
+    label_smoothing: float = 0.0,
+    metrics: Any = ("accuracy",),
+    **options: Any,
+) -> keras.Model:
+    """Compiles a classifier that gives logits for `fit`, as compressed models train well.
+
+    Adam, one cycle, cross-entropy with integer labels; a penalty on the weights and smoothed labels
+    if asked for.
+
+    Args:
+        model: a built model from images to logits; usually one that `smh.compress` has compressed.
+        steps: batches in the whole training: `epochs * len(dataset)`.
+        peak_rate: the highest learning rate of Adam.
+        warmup: share of the steps before the peak.
+        scale_rate: factor on the learning rate of the trained scales, of which a step moves a whole
+            layer. On LeNet-300-100 with 6 % of its numbers, values from 0.1 to 3 differed by less
+            than the seeds did.
+        l2: see `penalise_weights`; 0 for none.
+        label_smoothing: see `SmoothedCrossentropy`; 0 for none.
+        metrics: as in `compile`.
+        **options: further arguments of `compile`, such as `jit_compile`.
+
+    Returns:
+        The same model, compiled.
+
+    Raises:
+        ArgumentError: an argument is out of range, or `scale_rate` is given for a model without
+            trained scales.
+
+    Example:
+        >>> import smh
+        >>> model = smh.compress(smh.zoo.lenet_300_100(), fraction=0.1)
+        >>> model = smh.recipes.compile_for_training(model, steps=20 * 430, l2=1e-5)
+    """
+    optimizer = keras.optimizers.Adam(one_cycle(peak_rate, steps, warmup))
+    loss = SmoothedCrossentropy(label_smoothing)
+    if scale_rate != 1.0:
+        if not _has_scales(model):
+            raise ArgumentError(
+                f"scale_rate={scale_rate} needs trained scales, and '{model.name}' has none. "
+                "smh.compress makes them unless it is told another modifier; or leave scale_rate "
+                "out."
+            )
+        optimizer = with_rates(optimizer, {"scale$": scale_rate})
+    if l2:
+        penalise_weights(model, l2)
+    model.compile(optimizer, loss, metrics=list(metrics), **options)
+    return model
+
+
+def _has_scales(model: keras.Model) -> bool:
+    parts = [part for v in virtual_variables(model) for part in v.parametrization.parts]
+    return any(part.name == "scale" for part in parts)

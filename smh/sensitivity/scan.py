@@ -1,0 +1,343 @@
+"""The scans: one weight is changed, the model evaluated, the weight put back; then the next."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.errors import ArgumentError, SmhWarning
+from smh.kmeans import cluster_values, nearest
+from smh.sensitivity.candidates import Candidate, find_candidates
+from smh.sensitivity.magnitude import kept, kept_filters
+from smh.sensitivity.metrics import as_measure, choose_metric
+from smh.sensitivity.result import ScanResult, ScanRow
+from smh.typing import Selector
+
+_MOST_BITS = 12  # as many as smh.cluster takes
+
+
+def sensitivity_scan(
+    model: keras.Model,
+    evaluate: Any,
+    sparsities: Iterable[float] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+    *,
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    structure: str | None = None,
+    metric: str | int | None = None,
+    higher_is_better: bool | None = None,
+    stop: Callable[[ScanRow], bool] | None = None,
+    seed: int | None = None,
+    verbose: int = 1,
+) -> ScanResult:
+    """Measures how much a trained model loses when one weight after the other is pruned.
+
+    Use it to choose the sparsities of `smh.prune`. Of each weight the numbers of least magnitude
+    become zero, the model is evaluated, and the weight gets its numbers back, bit for bit: also
+    after an error or an interrupt in `evaluate`, and before this returns. Nothing is trained.
+
+    In a compressed model the factors of its pool are pruned, and whatever is still dense. What a
+    weight has lost already goes first; weights that share their values (`smh.cluster`) are left
+    out, because they can no longer be pruned.
+
+    Args:
+        model: a built, trained model or layer of any kind. A weight that layers share is one row.
+        evaluate: a function of the model that returns a number, a dict, or a tuple of numbers. It
+            must neither train nor change the model. Or data for a compiled model: `(x, y)`,
+            `(x, y, sample_weight)` or a dataset that can be read again, measured by
+            `model.evaluate`.
+        sparsities: shares of zeros, above 0 and below 1.
+        apply_to: what to scan, as in `smh.compress`: matched against the path or bare name of a
+            weight or factor. Default: every trainable float variable of rank 2 or more, and every
+            trainable factor of a pool.
+        exclude: what to leave out, in the same form.
+        structure: `None`: single numbers. `"filters"`: whole filters (output channels; the columns
+            of a `Dense` kernel) of least L2 norm; factors have none and are left out.
+        metric: which of several measured numbers decides, by name, or by index into a tuple.
+            Default: the first that is known to be better when higher (as `accuracy`), else `loss`.
+        higher_is_better: in which direction. Default: by the metric's name; `True` if it tells
+            nothing.
+        stop: called with each new row; once it returns true the scan ends.
+        seed: makes the choice among equal magnitudes repeatable.
+        verbose: 1 shows progress, 0 nothing.
+
+    Returns:
+        A `ScanResult`: `print(result)`, `.to_csv(path)`, `.to_png(path)`,
+        `.suggest(budget=0.9)`. Ended by `stop`, or by Ctrl-C (which also warns), it holds what was
+        measured until then.
+
+    Raises:
+        UnbuiltModelError: the model has no weights yet.
+        DeployedModelError: the model is deployed with cached weights.
+        SelectionError: nothing is selected, or a weight is not finite.
+        ArgumentError: a value that cannot work, also one that `evaluate` returns.
+        In every case, and whatever `evaluate` raises, the model is as it was.
+
+    Cost: `1 + weights * sparsities` evaluations, and memory for four copies of the largest weight.
+
+    Example:
+        >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)
+        >>> len(result.rows)
+        4
+
+    Reference: S. Han et al., "Learning both Weights and Connections for Efficient Neural
+    Networks", NIPS 2015, section 3.3 and figure 6.
+    """
+    levels = _levels(sparsities, "sparsities", _is_sparsity, "numbers above 0 and below 1")
+    if structure not in (None, "filters"):
+        raise ArgumentError(f"structure must be None or 'filters', got {structure!r}.")
+    entropy = _entropy(seed)
+    filters = structure == "filters"
+    candidates = find_candidates(model, apply_to, exclude, prunable=True, filters=filters)
+
+    def prune(candidate: Candidate, stored: np.ndarray, level: float, number: int) -> np.ndarray:
+        rng = np.random.default_rng([entropy, number])
+        sizes = candidate.magnitudes(stored)
+        if structure is None:
+            keep = kept(sizes, level, rng)
+        else:
+            keep = kept_filters(sizes, level, candidate.filter_axis, rng)
+        return np.where(keep, stored, np.zeros((), stored.dtype))
+
+    plan = _Plan("sparsity", candidates, levels, prune)
+    return _scan(model, plan, evaluate, metric, higher_is_better, stop, verbose)
+
+
+def bits_scan(
+    model: keras.Model,
+    evaluate: Any,
+    bits: Iterable[int] = (8, 6, 4, 3, 2),
+    *,
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    init: str = "linear",
+    metric: str | int | None = None,
+    higher_is_better: bool | None = None,
+    stop: Callable[[ScanRow], bool] | None = None,
+    seed: int | None = None,
+    verbose: int = 1,
+) -> ScanResult:
+    """Measures how much a trained model loses when one weight after the other gets few bits.
+
+    Use it to choose the bits of `smh.cluster`. Each number of a weight is replaced by the nearest
+    of `2**bits` centroids, which k-means finds. Zeros of a pruned weight stay and take none.
+    Everything else is as in `smh.sensitivity_scan`.
+
+    Args:
+        model: a built, trained model or layer of any kind.
+        evaluate: a function of the model, or data; see `smh.sensitivity_scan`.
+        bits: whole numbers from 1 to 12.
+        apply_to: what to scan; see `smh.sensitivity_scan`.
+        exclude: what to leave out, in the same form.
+        init: where k-means starts: `"linear"`, `"random"`, `"density"` or `"k-means++"`; see
+            `smh.kmeans.cluster_values`.
+        metric: which of several measured numbers decides.
+        higher_is_better: in which direction.
+        stop: called with each new row; once it returns true the scan ends.
+        seed: makes `"random"` and `"k-means++"` repeatable.
+        verbose: 1 shows progress, 0 nothing.
+
+    Returns:
+        A `ScanResult`, as `smh.sensitivity_scan`; `.suggest(budget=4)` is then in bits.
+
+    Raises:
+        As `smh.sensitivity_scan`; the model is as it was.
+
+    Cost: `1 + weights * bits` evaluations, and as many runs of k-means: some seconds for 25 million
+    numbers.
+
+    Example:
+        >>> result = smh.bits_scan(model, accuracy, [4, 2], verbose=0)
+        >>> result.levels
+        (4, 2)
+
+    Reference: S. Han, H. Mao, W. J. Dally, "Deep Compression", ICLR 2016, section 3.
+    """
+    levels = _levels(bits, "bits", _is_bits, f"whole numbers from 1 to {_MOST_BITS}")[::-1]
+    entropy = _entropy(seed)
+    cluster_values([0.0], 1, init)  # refuses another init before anything is evaluated
+    candidates = find_candidates(model, apply_to, exclude)
+
+    def cluster(candidate: Candidate, stored: np.ndarray, level: float, number: int) -> np.ndarray:
+        own_seed = int(np.random.default_rng([entropy, number]).integers(2**32))
+        visible = candidate.visible(stored)
+        values = visible if candidate.is_shared else stored
+        if candidate.weight is not candidate.variable and not visible.all():
+            values = values[visible != 0]
+        if not values.size:
+            return stored
+        centroids, indices = cluster_values(values, 2 ** int(level), init, own_seed)
+        if values.shape != stored.shape:  # a mask or a codebook lies between
+            indices = nearest(stored, centroids)
+        return centroids.astype(stored.dtype)[indices]
+
+    plan = _Plan("bits", candidates, levels, cluster)
+    return _scan(model, plan, evaluate, metric, higher_is_better, stop, verbose)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is scanned: every path at every level, changed by `change`.
+
+    Variables of the same path change together: `apply_to` and the calls that take a suggestion
+    cannot tell them apart either.
+    """
+
+    kind: str
+    candidates: Sequence[Candidate]
+    levels: Sequence[float]
+    change: Callable[[Candidate, np.ndarray, float, int], np.ndarray]
+
+    @property
+    def groups(self) -> dict[str, list[Candidate]]:
+        """The candidates by path."""
+        found: dict[str, list[Candidate]] = {}
+        for candidate in self.candidates:
+            found.setdefault(candidate.path, []).append(candidate)
+        return found
+
+
+def _scan(model, plan: _Plan, evaluate, metric, higher_is_better, stop, verbose) -> ScanResult:
+    if stop is not None and not callable(stop):
+        raise ArgumentError(f"stop must be a function of a row, or None, got {stop!r}.")
+    measure = as_measure(model, evaluate, metric)
+    rows: list[ScanRow] = []
+    planned = len(plan.groups) * len(plan.levels)
+    _warn_about_equal_paths(plan)
+    with _progress(planned, verbose) as show:
+        show("unchanged", None)
+        baseline = measure()
+        chosen = choose_metric(baseline, metric, higher_is_better)
+
+        def add(row: ScanRow) -> bool:
+            if chosen.name not in row.metrics:
+                raise ArgumentError(f"evaluate no longer returns {chosen.name!r}.")
+            rows.append(row)
+            show(None, f"{chosen.name} {row.metrics[chosen.name]:.4g}")
+            return stop is not None and bool(stop(row))
+
+        try:
+            _measure_all(plan, measure, show, add)
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"Interrupted after {len(rows)} of {planned} evaluations. The model is as it was; "
+                "the result holds what was measured.",
+                SmhWarning,
+                stacklevel=3,
+            )
+    result = ScanResult(
+        model.name, plan.kind, chosen.name, chosen.higher_is_better, baseline, tuple(rows), planned
+    )
+    if chosen.is_guess:
+        _warn_if_all_improve(result)
+    return result
+
+
+def _measure_all(plan: _Plan, measure, show, add) -> None:
+    """Adds one row after the other, until `add` returns true."""
+    for path, group in plan.groups.items():
+        with contextlib.ExitStack() as stack:
+            stored = [stack.enter_context(candidate.kept()) for candidate in group]
+            numel, bits = sum(c.numel for c in group), group[0].bits
+            for level in plan.levels:
+                show(f"{path} {plan.kind} {level:g}", None)
+                for candidate, own in zip(group, stored, strict=True):
+                    number = plan.candidates.index(candidate)
+                    candidate.variable.assign(plan.change(candidate, own, level, number))
+                if add(ScanRow(path, level, numel, bits, measure())):
+                    return
+
+
+@contextlib.contextmanager
+def _progress(planned: int, verbose: int) -> Iterator[Callable[[str | None, str | None], None]]:
+    """Yields a function that says what is being measured, or what came out."""
+    if not verbose:
+        yield lambda doing, found: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[found]:<16.16}"),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns) as progress:
+        task = progress.add_task("", total=planned, found="")
+
+        def show(doing: str | None, found: str | None) -> None:
+            if doing is not None:
+                progress.update(task, description=doing)
+            if found is not None:
+                progress.update(task, found=found, advance=1)
+
+        yield show
+
+
+def _levels(given, argument: str, is_valid, expected: str) -> list[float]:
+    try:
+        levels = sorted(set(given))
+    except TypeError:
+        raise ArgumentError(f"{argument} must be {expected}, in a list, got {given!r}.") from None
+    wrong = [level for level in levels if not is_valid(level)]
+    if wrong or not levels:
+        raise ArgumentError(
+            f"{argument} must be {expected}, at least one, got {wrong[0] if wrong else given!r}."
+        )
+    return [int(level) if argument == "bits" else float(level) for level in levels]
+
+
+def _is_sparsity(level) -> bool:
+    real = isinstance(level, numbers.Real) and not isinstance(level, bool)
+    return real and 0 < float(level) < 1
+
+
+def _is_bits(level) -> bool:
+    whole = isinstance(level, numbers.Integral) and not isinstance(level, bool)
+    return whole and 1 <= level <= _MOST_BITS
+
+
+def _entropy(seed: int | None) -> int:
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or seed < 0:
+        raise ArgumentError(f"seed must be a whole number, at least 0, or None, got {seed!r}.")
+    return int(seed)
+
+
+def _warn_about_equal_paths(plan: _Plan) -> None:
+    twice = [path for path, group in plan.groups.items() if len(group) > 1]
+    if twice:
+        warnings.warn(
+            f"Several weights are called '{twice[0]}'; they are changed together. Give their "
+            "layers names of their own to scan them one by one.",
+            SmhWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_if_all_improve(result: ScanResult) -> None:
+    last = result.levels[-1:]
+    drops = [result.drop(row) for row in result.rows if row.level in last]
+    if drops and all(math.isfinite(drop) and drop < 0 for drop in drops):
+        warnings.warn(
+            f"{result.metric} rises with every weight that is changed. If lower is better, pass "
+            "higher_is_better=False.",
+            SmhWarning,
+            stacklevel=4,
+        )
