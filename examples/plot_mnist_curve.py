@@ -191,7 +191,7 @@ def draw(rows: list[dict[str, str]], network: str, path: Path) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("size of the file (log scale)")
     axes.set_ylabel("test error (%)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     axes.margins(x=0.12)
     axes.set_title(f"{TITLES[network]}, MNIST", loc="left", fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)
