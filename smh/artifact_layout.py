@@ -25,14 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from smh import canonical_json
+from smh import canonical_json, deflating
 from smh.container import Container
 from smh.errors import ArtifactError
 
 SECTION = "models"
-# Deflate may blow up a thousandfold. An honest description stays far below; one that does not is
-# stored as it is.
-_MOST_PER_BYTE = 64
 
 
 @dataclass(frozen=True)
@@ -106,10 +103,8 @@ class Stored:
 
 def pack(text: bytes) -> np.ndarray:
     """Returns the bytes to store: one that says how, then the text, deflated if that is sound."""
-    deflated = zlib.compress(text, 9)
-    if len(deflated) < len(text) <= _MOST_PER_BYTE * len(deflated):
-        return np.frombuffer(b"\1" + deflated, np.uint8)
-    return np.frombuffer(b"\0" + text, np.uint8)
+    deflated = deflating.deflate(text)
+    return np.frombuffer(b"\0" + text if deflated is None else b"\2" + deflated, np.uint8)
 
 
 def unpack(stored: np.ndarray) -> bytes:
@@ -117,15 +112,18 @@ def unpack(stored: np.ndarray) -> bytes:
     data = stored.tobytes()
     if data[:1] == b"\0":
         return data[1:]
+    if data[:1] == b"\2":
+        return deflating.inflate(data[1:], deflating.MOST_PER_BYTE * len(data))
     if data[:1] != b"\1":
-        raise ArtifactError(f"begins with {data[:1]!r}, 0 or 1 expected")
-    machine = zlib.decompressobj()
+        raise ArtifactError(f"begins with {data[:1]!r}, 0, 1 or 2 expected")
+    machine = zlib.decompressobj()  # what was written before there was a dictionary
     try:
-        text = machine.decompress(data[1:], _MOST_PER_BYTE * len(data))
+        text = machine.decompress(data[1:], deflating.MOST_PER_BYTE * len(data))
     except zlib.error as error:
         raise ArtifactError(f"cannot be inflated: {error}") from error
     if not machine.eof or machine.unused_data:
-        raise ArtifactError(f"holds more than {_MOST_PER_BYTE} times its size, or is not whole")
+        most = deflating.MOST_PER_BYTE
+        raise ArtifactError(f"holds more than {most} times its size, or is not whole")
     return text
 
 

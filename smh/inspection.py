@@ -99,7 +99,7 @@ def inspect(path: str | os.PathLike) -> Inspection:
     """
     opened = container.read(path)
     stored = read_layout(opened)
-    parts = [Part("header", "names, codings, shapes", "JSON", 0, 0, opened.header_size)]
+    parts = [Part("header", "names, codings, shapes", "deflated JSON", 0, 0, opened.header_size)]
     for section in opened.sections:
         parts.append(
             Part(

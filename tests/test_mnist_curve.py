@@ -46,7 +46,7 @@ def arguments(folder, tmp_path, monkeypatch):
 
 def test_images_and_split(folder, monkeypatch):
     monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
-    data = mnist_curve.load(folder, "train")
+    data = mnist_curve.load(folder)[0]
     assert data.x.shape == (1257, 28, 28, 1) and data.x.min() == 0 and data.x.max() == 1
     train, validation = mnist_curve.split(data)
     assert (len(train.y), len(validation.y)) == (1000, 257)
@@ -60,7 +60,7 @@ def test_images_and_split(folder, monkeypatch):
 
 
 def test_the_batches_of_a_run_come_again_and_differ_between_stages(folder):
-    data = mnist_curve.load(folder, "train")
+    data = mnist_curve.load(folder)[0]
     run = Run(batch=64, noise=0.1, shift=2, rotate=7)
 
     def first(run, stage):
@@ -114,7 +114,7 @@ def test_a_run_is_made_once_and_its_file_predicts_what_the_table_says(arguments,
     run, options = mnist_curve.parse(arguments)
     assert bare.name == f"{run.name}.smh" and bare.stat().st_size == int(row["file_bytes"])
     model = mnist_curve.load_into_fresh(run, bare)
-    test = mnist_curve.load(options.data_dir, "t10k")
+    test = mnist_curve.load(options.data_dir)[1]
     wrong = np.argmax(keras.ops.convert_to_numpy(model(test.x)), -1) != test.y
     assert float(row["test_error"]) == round(100 * wrong.mean(), 4) < 60
     assert "epoch 4: loss" in Path(f"results/logs/{run.name}.log").read_text()
