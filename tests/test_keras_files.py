@@ -64,6 +64,7 @@ def is_of_a_table(name):
     return name.startswith(("case ", "parametrization "))
 
 
+@pytest.mark.slow
 def test_every_model_predicts_the_same_in_a_new_process(tmp_path):
     check_in_a_new_process(tmp_path, filter(is_of_a_table, MODELS), lambda name: False)
 

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 from models import numpy_of
-from parametrizations import PARAMETRIZATIONS, inputs, network
+from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, network
 
 import smh
 from smh.virtual_variable import VirtualVariable, virtual_variables
 
 pytestmark = [
     pytest.mark.backend_agnostic,
-    pytest.mark.parametrize("name", PARAMETRIZATIONS),
+    pytest.mark.parametrize("name", SOME_PARAMETRIZATIONS),
 ]
 
 
