@@ -59,7 +59,8 @@ def test_without_rates_it_is_the_plain_optimizer():
     plain = steps_of(keras.optimizers.Adam(schedule), 4)
     rated = steps_of(recipes.with_rates(keras.optimizers.Adam(schedule), {}), 4)
     for path, step in plain.items():
-        np.testing.assert_array_equal(rated[path], step)
+        # Keras on PyTorch updates all variables by one fused operation, which rounds otherwise.
+        np.testing.assert_allclose(rated[path], step, rtol=1e-6)
 
 
 def test_rates_under_mixed_precision():
