@@ -180,10 +180,11 @@ def by_pattern(
     for pattern, raw in given:
         value = check(raw, f"{argument} of {pattern!r}")
         matches = make_matcher(pattern, argument)
-        fits = [
+        # A path means that weight alone, not others whose paths begin with it.
+        fits = [i for i, item in enumerate(items) if item.path == pattern] or [
             i
             for i, item in enumerate(items)
-            if item.path == pattern or matches(item.path, item.variable.name, item.variable)
+            if matches(item.path, item.variable.name, item.variable)
         ]
         if not fits:
             paths = ", ".join(item.path for item in items)
@@ -200,7 +201,11 @@ def reparametrize(
     made = list(made)
     if not made:
         return
-    stored = [item.variable for item, _ in made if item.parametrization is None]
+    stored = [
+        variable
+        for item, _ in made
+        for variable in (item.parametrization.parts if item.parametrization else [item.variable])
+    ]
     pools = {id(o): o for item, _ in made for o in item.owners if isinstance(o, Source)}
     with creation_scope(stored):
         for item, make in made:

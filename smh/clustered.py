@@ -52,7 +52,7 @@ class Clustered(Parametrization):
     @classmethod
     def from_config(cls, config, spec, parts, source=None, slot=None):
         """Makes it again, on new `parts`; raises `ArtifactError`."""
-        if not isinstance(config["pruned"], bool) or not 1 <= len(parts["codebook"].shape) <= 1:
+        if not isinstance(config["pruned"], bool) or len(parts["codebook"].shape) != 1:
             raise ArtifactError(f"'{spec.path}' has a malformed codebook: {config!r:.80}.")
         return cls(parts["codebook"], parts["index"], config["pruned"])
 

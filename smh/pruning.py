@@ -20,7 +20,7 @@ from smh.candidates import (
     reparametrize,
 )
 from smh.clustered import Clustered
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, SelectionError
 from smh.masked import Masked
 from smh.rounding import FakeQuantized
 from smh.typing import Selector
@@ -164,7 +164,7 @@ class PruningSchedule(keras.callbacks.Callback):
             each time the same share of what is left.
         begin: the step (batch) at which it begins, counted over all epochs of this `fit`.
         end: the step at which the last pruning happens; default: three quarters of the steps of
-            this `fit`, where Keras knows how many there are.
+            this `fit`, where Keras knows how many there are. What is pruned when it starts stays so.
         every: steps between two prunings, of `"polynomial"`.
         power: exponent of `"polynomial"`.
         rounds: prunings of `"rounds"`.
@@ -215,8 +215,9 @@ class PruningSchedule(keras.callbacks.Callback):
         self._prune = functools.partial(
             prune, scope=scope, structure=structure, apply_to=apply_to, exclude=exclude, seed=seed
         )
-        self._selection = apply_to, exclude
-        self._step, self._reached = 0, -1.0
+        self._scope, self._selection = scope, (apply_to, exclude)
+        self._step, self._reached = 0, 0.0
+        self._last: int | None = None
         self._levels: dict[int, float] = {}
 
     def set_model(self, model):
@@ -239,10 +240,16 @@ class PruningSchedule(keras.callbacks.Callback):
             optimizer.build(model.trainable_variables)
 
     def on_train_begin(self, logs=None):
-        """Decides on the last step; prunes at once if the schedule begins now."""
-        self._step, self._reached = 0, -1.0
+        """Begins to count."""
+        self._step, self._reached, self._last = 0, 0.0, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Decides on the last step, in the first epoch; prunes at once if the schedule begins now."""
+        if self._last is not None:
+            return
         if self.end is None and self.sparsity is not None and self.shape != "constant":
-            steps, epochs = self.params.get("steps"), self.params.get("epochs", 1)
+            # Keras counts the epochs from 0, also where `initial_epoch` is another.
+            steps, epochs = self.params.get("steps"), self.params.get("epochs", 1) - epoch
             if not steps:
                 raise ArgumentError(
                     "Keras does not know how many steps this fit has, so `end` has to be given: "
@@ -285,11 +292,15 @@ class PruningSchedule(keras.callbacks.Callback):
         if share > self._reached:
             self._reached = share
             reach = self._left if self.shape == "rounds" else lambda level: level * share
+            there = sparsity_of(self.model)  # of an earlier fit: nothing comes back
             levels = list(self._levels.values())
-            if isinstance(self.sparsity, Mapping | Sequence):
-                now: Any = [(p, reach(s)) for p, s in zip(self._paths, levels, strict=True)]
+            if self._scope == "global":
+                now: Any = max(reach(levels[0]), there["sparsity"])
             else:
-                now = reach(levels[0])
+                now = [
+                    (path, max(reach(level), there[f"sparsity/{path}"]))
+                    for path, level in zip(self._paths, levels, strict=True)
+                ]
             self._prune(self.model, now)
 
     def _left(self, level: float) -> float:
@@ -303,9 +314,7 @@ def sparsity_of(model: keras.Model) -> dict[str, float]:
     """
     try:
         items = [item for item in candidates(model, lambda variable: True) if _is_pruned(item)]
-    except ArgumentError:
-        raise
-    except ValueError:  # nothing to select
+    except SelectionError:  # nothing is trained
         return {}
     kept = {item.path: (int(np.count_nonzero(item.mask())), item.size) for item in items}
     shares = {f"sparsity/{path}": 1 - count / size for path, (count, size) in kept.items()}

@@ -285,6 +285,32 @@ def test_schedules_in_fit(shape):
     assert history["sparsity"] == sorted(history["sparsity"])
 
 
+def test_a_second_fit_gives_nothing_back_and_still_reaches_the_end():
+    model = mlp()
+    model.compile("adam", "mse")
+    model.fit(*data(), epochs=4, verbose=0, callbacks=[smh.PruningSchedule(0.5, every=1)])
+    gone = [numpy_of(v.value) == 0 for v in virtual_variables(model)]
+    watch = Sparsities(model.layers[0].kernel)
+    schedule = smh.PruningSchedule(0.8, every=1)
+    model.fit(
+        *data(), initial_epoch=4, epochs=8, verbose=0, batch_size=32, callbacks=[schedule, watch]
+    )
+    assert min(watch.seen) >= 0.5 and watch.seen == sorted(watch.seen)
+    for was, virtual in zip(gone, virtual_variables(model), strict=True):
+        assert zeros(virtual) == pytest.approx(0.8, abs=0.01)
+        assert (numpy_of(virtual.value) == 0)[was].all()
+
+
+def test_a_path_means_that_weight_alone():
+    x = keras.Input((12,))
+    y = layers.Dense(20, name="b")(layers.Dense(20, name="a")(x))
+    model = keras.Model(x, layers.Dense(20, name="a_2")(y))
+    first, second = model.get_layer("a").kernel, model.get_layer("a_2").kernel
+    second._path = first.path + "_2"
+    smh.prune(model, [(first.path, 0.25), (second.path, 0.75)])
+    assert zeros(first) == 0.25 and zeros(second) == 0.75
+
+
 def test_a_schedule_is_optional_and_may_only_log():
     model = smh.prune(mlp(), 0.5)
     model.compile("adam", "mse")
