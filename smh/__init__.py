@@ -26,7 +26,7 @@ _HOME = {
     "quantize_weights": "smh.weight_quantization",
     "prune": "smh.pruning",
     "LevelPruner": "smh.pruning",
-    "PruningSchedule": "smh.pruning",
+    "PruningSchedule": "smh.pruning_schedule",
     "cluster": "smh.clustering",
     "Quantizer": "smh.clustering",
     "sensitivity_scan": "smh.sensitivity",
@@ -75,8 +75,8 @@ if TYPE_CHECKING:
     from smh.materialization import materialize as materialize
     from smh.modifiers import Modifier as Modifier
     from smh.pruning import LevelPruner as LevelPruner
-    from smh.pruning import PruningSchedule as PruningSchedule
     from smh.pruning import prune as prune
+    from smh.pruning_schedule import PruningSchedule as PruningSchedule
     from smh.quantization import quantize_factors as quantize_factors
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan

@@ -24,6 +24,7 @@ FLOORS = [
     {"variable_factory", "blueprint", "quantization"},
     {"candidates"},
     {"pruning", "clustering", "weight_quantization"},
+    {"pruning_schedule"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
     | {"distillation", "recipes"},
     {"exporting", "zoo", "datasets"},
