@@ -399,7 +399,7 @@ def show(engine, here, alone):
         f"LeNet-5 on digits, {engine}, {DEVICES} devices",
         "steps",
         "loss of the first and last epoch",
-        f"most that the loss of a step differs from one process', first {COMPARED} steps",
+        f"largest relative difference of a loss from one process', first {COMPARED} steps",
         "bytes all-reduced per step",
         "of dense",
     ]
@@ -413,7 +413,7 @@ def show(engine, here, alone):
             name,
             len(losses),
             f"{epochs[0]:.4f}, {epochs[-1]:.4f}",
-            f"{max(abs(a - b) for a, b in pairs):.0e}",
+            f"{max(abs(a / b - 1) for a, b in pairs):.1e}",
             f"{reduced:,}",
             f"{reduced / here['dense']['bytes']:.1%}",
         ]

@@ -260,7 +260,9 @@ def _check_modifier(modifier: Modifier, selected) -> None:
                 "that does not look at the weights."
             )
     spec = min((item.spec for item in selected), key=lambda spec: math.prod(spec.shape))
-    parts = {name: np.asarray(v, "float32") for name, v in modifier.parts(spec).items()}
+    parts = {
+        name: keras.ops.convert_to_tensor(v, "float32") for name, v in modifier.parts(spec).items()
+    }
     try:
         check_shape(modifier.apply(keras.ops.zeros(spec.shape), parts), spec)
     except SelectionError:

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -115,7 +116,11 @@ def test_the_loaded_object_is_what_the_live_one_was(tmp_path):
     for m in (model, again):
         m.summary(print_fn=lines.append)
     assert lines[0] == lines[1]
-    assert [v.path for v in again.variables] == [v.path for v in model.variables]
+    # On PyTorch no two pools of a process have one name (`torch_storage.unique_name`).
+    paths, paths_again = (
+        [re.sub("(Pool)_[0-9]+/", r"\1/", v.path) for v in m.variables] for m in (model, again)
+    )
+    assert paths_again == paths
     again.save(tmp_path / "m2.keras")  # and once more
     same_predictions(model, keras.saving.load_model(tmp_path / "m2.keras"))
     plain = smh.materialize(again)

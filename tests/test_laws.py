@@ -62,10 +62,11 @@ def test_training_reaches_every_trained_part(name):
     tracked = [id(v) for v in model.trainable_variables]
     assert all(tracked.count(id(part)) == 1 for part in parts)
     before = [numpy_of(part) for part in parts]
-    model.compile(keras.optimizers.SGD(0.01), "mse")
+    # Steps of a bounded size: backends draw other factors from one seed, some of them steep.
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
     x = inputs()
     y = np.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0], x[:, 1, 1, 1]], axis=1)
-    losses = model.fit(x, y, epochs=5, verbose=0).history["loss"]
+    losses = model.fit(x, y, batch_size=len(x), epochs=5, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
     for part, old in zip(parts, before, strict=True):
         assert np.any(numpy_of(part) != old), part.path

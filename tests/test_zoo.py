@@ -128,6 +128,8 @@ def test_mobile_networks_have_the_published_counts(name):
 )
 def test_applications_take_images_from_0_to_1_and_give_logits(name):
     """A network that divides by 255 once more would see next to nothing."""
+    if name.startswith("NASNet") and keras.backend.backend() == "torch":
+        pytest.skip("Keras refuses to build NASNet on PyTorch")
     size = 96 if name in ("InceptionV3", "Xception") else 64
     model = zoo.build(name, (size, size, 3), classes=5)
     images = np.random.default_rng(0).random((8, size, size, 3), np.float32)
