@@ -1,8 +1,10 @@
-"""Which rows of a matrix to compute where weights bear scales of their own: integers only.
+"""Which rows of a matrix to compute: integers only.
 
-A weight that is a slice of `M = L @ R` times a number is the same slice of `(s * L) @ R`, and `L`
-has a small part of the numbers of `M`. Only the rows in which two weights meet have to be computed
-once for each of them.
+Where weights bear scales of their own: a weight that is a slice of `M = L @ R` times a number is
+the same slice of `(s * L) @ R`, and `L` has a small part of the numbers of `M`. Only the rows in
+which two weights meet have to be computed once for each of them.
+
+Where a weight is computed by itself: from which row on, so that it can be used where it lies.
 """
 
 from __future__ import annotations
@@ -16,6 +18,12 @@ from smh.index_store import MOST_ELEMENTS, Slot
 
 # A weight of its own scale adds at most one row to the product: here at most 1/16 of its rows.
 _FEWEST_ROWS = 16
+
+# TensorFlow's slice of a flat tensor is a view where it begins and ends at multiples of 64 bytes
+# (`IsDim0SliceAligned`; the alignment is Eigen's, at most 64), and a copy elsewhere.
+_ALIGNED = 16  # float32 numbers
+# At most 15 rows come in front: here at most an eighth of the rows, on average a sixteenth.
+_FEWEST_ROWS_TO_ALIGN = 120
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,21 @@ def plan_rows(slots: Sequence[Slot], has_scale: Sequence[bool], cols: int) -> Ro
     all_rows = np.concatenate(rows).astype(np.int32)
     all_owners = np.concatenate(owners).astype(np.int32)
     return RowPlan(all_rows, all_owners, tuple(sizes), tuple(pieces), scaled)
+
+
+def first_entry(start: int, stop: int, cols: int) -> int:
+    """Returns where to begin computing whole rows of `cols` entries for entries `start` to `stop`.
+
+    That is the begin of the row of `start`, or of one up to 15 rows earlier from which the distance
+    to `start` is a multiple of 64 bytes. The weight is then a view of the rows; else it is copied
+    out of them, which takes its memory a second time, and longer than computing a few more rows.
+    """
+    row = start // cols
+    if stop - start >= _FEWEST_ROWS_TO_ALIGN * cols and (stop - start) % _ALIGNED == 0:
+        for earlier in range(row, max(row - _ALIGNED, -1), -1):
+            if (start - earlier * cols) % _ALIGNED == 0:
+                return earlier * cols
+    return row * cols
 
 
 def _disjoint(slots: Sequence[Slot]) -> bool:

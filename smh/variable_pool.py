@@ -18,10 +18,11 @@ import keras
 from smh.errors import ArgumentError, ArtifactError
 from smh.factor_initializers import balanced_factors, factor_seeds, with_stddev
 from smh.index_store import IndexStoreType
-from smh.pool_base import SinglePool, VariablePool
+from smh.pool_base import VariablePool
 from smh.pool_shape import PoolShape, published_square
 from smh.products import MatrixProduct, published_hash, published_kronecker
 from smh.registered import describe_object, make_object
+from smh.single_pool import SinglePool
 
 __all__ = [
     "HashVariablePool",

@@ -8,7 +8,7 @@ from keras import layers, ops
 import smh
 from smh import row_plan
 from smh.pool_shape import PoolShape
-from smh.row_plan import plan_rows
+from smh.row_plan import first_entry, plan_rows
 from smh.variable_pool import ProductVariablePool
 from smh.virtual_variable import virtual_variables
 
@@ -117,3 +117,41 @@ def test_a_large_weight_is_never_multiplied():
     assert set(passes) <= {"Split", "SplitV", "Reshape", "MatMul", "Identity"}
     dense_gradients = [type(g).__name__ for g in gradients(tf.zeros((5, 120)))]
     assert "IndexedSlices" not in dense_gradients
+
+
+@pytest.mark.parametrize("cols", [1, 7, 64, 97, 4603])
+@pytest.mark.parametrize("start_row", [0, 3, 40])
+def test_a_weight_computed_alone_begins_where_it_need_not_be_copied(cols, start_row):
+    for column in range(0, cols, max(1, cols // 20)):
+        start = start_row * cols + column
+        for length in (130 * cols // 16 * 16, 130 * cols // 16 * 16 + 1, 16):
+            first = first_entry(start, start + length, cols)
+            rows_before = start // cols - first // cols
+            assert first % cols == 0 and 0 <= first <= start and rows_before <= 15
+            if length == 16 and cols > 1 or length % 16:
+                assert rows_before == 0  # too small, or copied in any case
+            elif cols % 2 and start_row >= 15:  # odd: one of 16 rows fits
+                assert (start - first) % 16 == 0
+
+
+def test_tensorflow_uses_such_a_weight_where_it_lies():
+    pytest.importorskip("tensorflow")
+    pool = ProductVariablePool.from_shape(PoolShape(200, 97, 3), seed=1)
+    start, stop = 20 * 97 + 5, 20 * 97 + 5 + 130 * 96
+    factors, product, computed = pool.core_variables, pool.product, []
+
+    class Recording:
+        granularity, size = product.granularity, product.size
+
+        def entries(self, *args):
+            computed.append(product.entries(*args))
+            return computed[-1]
+
+    pool.__dict__["product"] = Recording()
+    piece = pool.scaled_entries(factors, start, stop, None)
+    expected = ops.matmul(*factors).numpy().ravel()[start:stop]
+    np.testing.assert_allclose(piece.numpy(), expected, rtol=1e-5, atol=1e-5)
+    (rows,) = computed
+    begins = [np.asarray(memoryview(tensor)).ctypes.data for tensor in (rows, piece)]
+    distance = begins[1] - begins[0]
+    assert 0 < distance < 4 * rows.shape[0]  # a view, not a copy
