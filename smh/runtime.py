@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from smh import container
-from smh.artifact_layout import Factor, Stored, Weight, read_layout
+from smh.artifact_layout import Factor, Stored, Weight
+from smh.artifact_reading import read_layout
 from smh.errors import ArgumentError, ArtifactError
 from smh.hashing import hashed_indices
 from smh.index_store import PADDING_VALUE, Slot, make_index_store
@@ -279,6 +280,8 @@ def _modifier(entry: Any) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], np
     kind, config = entry.get("class"), entry.get("config", {})
     if kind == "smh>ScaleModifier":
         return lambda w, parts: w * parts[config["name"]]
+    if kind == "smh>LogScaleModifier":
+        return lambda w, parts: w * np.exp(parts[config["name"]])
     if kind == "smh>FunctionModifier" and config.get("function") in _FUNCTIONS:
         function = _FUNCTIONS[config["function"]]
         return lambda w, parts: function(w)
@@ -312,7 +315,7 @@ def _chain(entries: Sequence[Mapping[str, Any]]):
 
 def _names(entry: Mapping[str, Any]) -> list[str]:
     """The names of a modifier's variables, in order."""
-    if entry["class"] == "smh>ScaleModifier":
+    if entry["class"] in ("smh>ScaleModifier", "smh>LogScaleModifier"):
         return [entry["config"]["name"]]
     if entry["class"] == "smh>ChainModifier":
         found: list[str] = []
