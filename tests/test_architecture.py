@@ -16,13 +16,13 @@ FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
-    {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
-    {"modifiers", "pool_base", "artifact_layout", "built"},
+    {"virtual_variable", "products", "row_plan", "factor_initializers", "container", "low_rank"},
+    {"modifiers", "pool_base", "artifact_layout", "built", "pool_fit"},
     {"variable_pool", "runtime", "inspection"},
     {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
-    {"candidates"},
+    {"candidates", "compressible"},
     {"pruning", "clustering", "weight_quantization"},
     {"pruning_schedule"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
@@ -75,7 +75,8 @@ NO_KERAS = [
     "deflating",
 ]
 NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection", "kmeans"] + [
-    "runtime"
+    "runtime",
+    "low_rank",
 ]
 USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
