@@ -17,8 +17,8 @@ FLOORS = [
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container", "low_rank"},
-    {"modifiers", "pool_base", "artifact_layout", "built", "pool_fit"},
-    {"variable_pool", "runtime", "inspection"},
+    {"modifiers", "pool_base", "artifact_layout", "built", "pool_fit", "layer_rules"},
+    {"variable_pool", "runtime", "inspection", "multiply_adds"},
     {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
@@ -26,8 +26,8 @@ FLOORS = [
     {"pruning", "clustering", "weight_quantization"},
     {"pruning_schedule"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
-    | {"distillation", "recipes"},
-    {"exporting", "zoo", "datasets"},
+    | {"distillation", "recipes", "planning"},
+    {"exporting", "zoo", "datasets", "searching"},
     {"training"},
     {"cli"},
     {"__main__"},
@@ -63,6 +63,7 @@ INSIDE_SENSITIVITY = [
     {"result"},
     {"scan"},
 ]
+INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
     "replacing",
@@ -127,6 +128,7 @@ def test_arrows_point_down():
         ("datasets", INSIDE_DATASETS),
         ("exporting", INSIDE_EXPORTING),
         ("sensitivity", INSIDE_SENSITIVITY),
+        ("searching", INSIDE_SEARCHING),
     ],
 )
 def test_arrows_inside_a_package_point_down(package, floors):
