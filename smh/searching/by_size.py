@@ -14,6 +14,8 @@ from smh.searching.copies import Copies, checked_bits, file_size
 from smh.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
+# Of one replica every number may get a scale of its own, so that two or more can take fewer bytes.
+_FIRST = (1, 2, 4, 8)
 _SECANTS = 5  # then by halves: the size grows almost evenly, so that these nearly always do
 
 
@@ -71,8 +73,8 @@ def search_size(
         least = min(search.tries, key=lambda one: one.bytes)
         raise ArgumentError(
             f"No file of '{model.name}' is as small as {target_bytes:,} bytes: the smallest has "
-            f"{least.bytes:,}, with one replica (fraction {least.fraction:.4g}) and {least.bits} "
-            "bits. Allow that, or fewer bits, store the rest as float16, or select more weights."
+            f"{least.bytes:,}, at fraction {least.fraction:.4g} with {least.bits} bits. Allow "
+            "that, or fewer bits, store the rest as float16, or select more weights."
         )
     return SearchResult(search.model, search.best, tuple(search.tries))
 
@@ -88,9 +90,12 @@ class _Search:
 
     def run(self, bits: int) -> None:
         """Finds the most replicas that fit at so many bits."""
-        shape = self.copies.largest
-        low, size = 1, self.measure(1, bits)
-        if size > self.target:
+        shape, low, size = self.copies.largest, 0, 0
+        for low in (n for n in _FIRST if n <= shape.replicas):
+            size = self.measure(low, bits)
+            if size <= self.target:
+                break
+        else:
             return
         high, growth = shape.replicas + 1, shape.replica_size * bits / 8
         for number in range(2 * shape.replicas):
