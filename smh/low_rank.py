@@ -20,6 +20,8 @@ import numpy as np
 # More passes than slow spectra need: that of noise takes about 10 for the tolerance below.
 _MOST_PASSES = 30
 _LEAST_GAIN = 1e-4  # of the whole energy, in one pass
+_RIDGE = 1e-9  # on squared lengths of at most 1
+_EVEN = 1e-3  # of the largest squared length: such columns are orthonormal after one turn
 _LOST = 1e-10  # of the largest squared length: float32 cannot tell such a direction from zero
 
 
@@ -84,8 +86,10 @@ def coefficients(basis: np.ndarray, begin: np.ndarray) -> np.ndarray:
     Returns:
         float32, `[rank]`; where many are as close, the least of them.
     """
-    found = np.linalg.lstsq(basis[:, : begin.size].T, begin, rcond=None)[0]
-    return found.astype(np.float32)
+    known = basis[:, : begin.size].astype(np.float64)  # [rank, k]
+    # What little is added decides where the row leaves the answer open.
+    gram = known @ known.T + _RIDGE * np.eye(len(basis))
+    return np.linalg.solve(gram, known @ begin).astype(np.float32)
 
 
 def _pass(matrix: RowBlocks, basis: np.ndarray, tail: np.ndarray):
@@ -107,8 +111,8 @@ def _pass(matrix: RowBlocks, basis: np.ndarray, tail: np.ndarray):
 def _orthonormal(block: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Returns an orthonormal basis of the same columns' span; chance replaces what is lost.
 
-    By the columns' Gram matrix, which is small, so that only it is needed in float64; twice,
-    because once is not exact for columns of very different lengths, or where chance came in.
+    By the columns' Gram matrix, which is small, so that only it is needed in float64; twice where
+    once is not exact, for columns of very different lengths, or where chance came in.
     """
     for _ in range(2):
         values, vectors = np.linalg.eigh(_gram(block))
@@ -117,6 +121,8 @@ def _orthonormal(block: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         block = block @ turned.astype(np.float32)
         chance = rng.standard_normal((len(block), int(lost.sum())), dtype=np.float32)
         block[:, lost] = chance / np.float32(np.sqrt(len(block)))
+        if values[0] > _EVEN * values[-1]:
+            break
     return block
 
 

@@ -59,21 +59,28 @@ def test_a_search_writes_the_winner_and_shows_each_try(model_file, capsys):
     assert run("compress model.keras --target-size 20KB --bits 4 --out s.smh") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["fraction", "bits", "bytes", "energy", "kept", "fits"]
-    assert Path("s.smh").stat().st_size <= 20_000
-    fitting = [line for line in lines if line.endswith("yes")]
-    assert any(f"{Path('s.smh').stat().st_size:,}" in line for line in fitting)
+    size = Path("s.smh").stat().st_size
+    assert size <= 20_000
+    assert [f"{size:,}" in line for line in lines if line.endswith("yes")].count(True) == 1
     assert "chosen: fraction " in lines[-3] and "it is not trained: smh train" in lines[-1]
+    assert {path.name for path in Path().iterdir()} == {"model.keras", "s.smh"}
 
-    search = "compress model.keras --max-drop 100 --data digits --image-size 8 --bits 4 --epochs 1"
-    assert run(f"{search} --out d.smh") == 0
+
+@pytest.mark.slow
+def test_a_search_trains_each_try_and_keeps_to_the_drop(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train = "train --model lenet_300_100 --data digits --image-size 8 --epochs 4 --out r"
+    assert run(train) == 0
+    assert run("compress r --max-drop 2 --bits 8 --epochs 2 --out d.smh") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("model.keras: accuracy 0.") and lines[1].split()[-2:] == [
-        "drop",
-        "fits",
-    ]
-    assert isinstance(smh.load("d.smh"), keras.Model)
-    assert "with 4 bits" not in lines[-1] and f"{Path('d.smh').stat().st_size:,}" in lines[-1]
-    assert {path.name for path in Path().iterdir()} == {"model.keras", "s.smh", "d.smh"}
+    first = next(i for i, line in enumerate(lines) if line.startswith("r: accuracy 0."))
+    assert lines[first + 1].split()[-3:] == ["score", "drop", "fits"]
+    fitting = [float(line.split()[-2]) for line in lines if line.endswith("yes")]
+    assert fitting and max(fitting) <= 0.02
+    assert f"d.smh: {Path('d.smh').stat().st_size:,} bytes" in lines[-1]
+    assert run("evaluate d.smh --data digits --image-size 8 --part validation") == 0
+    accuracy = float(capsys.readouterr().out.splitlines()[1].split()[1])
+    assert accuracy >= float(lines[first].split()[2]) - 0.0201
 
 
 MISTAKES = {

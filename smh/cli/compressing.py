@@ -50,6 +50,10 @@ def add_commands(commands: Any) -> None:
         _COMPRESS,
         _COMPRESS_EXAMPLE,
     )
+    parser.usage = (
+        "smh compress MODEL (--fraction N | --target-params N |\n"
+        "                    --target-size SIZE | --max-drop N) [options] --out FILE"
+    )
     add_model(parser)
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
