@@ -21,6 +21,9 @@ _HOME = {
     "load_weights": "smh.artifact",
     "export": "smh.exporting",
     "report": "smh.size_report",
+    "plan": "smh.planning",
+    "search_size": "smh.searching",
+    "search_drop": "smh.searching",
     "distill": "smh.distillation",
     "quantize_factors": "smh.quantization",
     "quantize_weights": "smh.weight_quantization",
@@ -75,10 +78,13 @@ if TYPE_CHECKING:
     from smh.inspection import inspect as inspect
     from smh.materialization import materialize as materialize
     from smh.modifiers import Modifier as Modifier
+    from smh.planning import plan as plan
     from smh.pruning import LevelPruner as LevelPruner
     from smh.pruning import prune as prune
     from smh.pruning_schedule import PruningSchedule as PruningSchedule
     from smh.quantization import quantize_factors as quantize_factors
+    from smh.searching import search_drop as search_drop
+    from smh.searching import search_size as search_size
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan
     from smh.sensitivity import sensitivity_scan as sensitivity_scan

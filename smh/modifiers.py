@@ -132,9 +132,13 @@ class ScaleModifier(Modifier):
         """Returns `scale * tensor`."""
         return tensor * parts[self.name]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it does nothing but multiply: a subclass may do more in `apply`."""
+        return type(self).apply is ScaleModifier.apply and type(self).parts is ScaleModifier.parts
+
     def scale(self, parts):
         """The learned number."""
-        # A subclass may do more in `apply` than multiply.
         return parts[self.name] if type(self).apply is ScaleModifier.apply else None
 
     def get_config(self):

@@ -91,11 +91,15 @@ def _aligned(cols: int, periods: set[int]) -> bool:
     return any(d > 1 and (d % cols == 0 or math.gcd(cols, d) > 1) for d in periods)
 
 
+def rounded_up(smallest: float) -> str:
+    """A fraction as text, of three digits or more, that is not below `smallest`."""
+    digits = max(3 - math.ceil(math.log10(smallest)), 0)
+    return f"{math.ceil(smallest * 10**digits) / 10**digits:.{digits}f}"
+
+
 def too_small(fraction: float, smallest: float) -> ArgumentError:
     """The error for a fraction that leaves a pool no replica; `smallest` is rounded up."""
-    digits = max(3 - math.ceil(math.log10(smallest)), 0)
-    rounded_up = math.ceil(smallest * 10**digits) / 10**digits
     return ArgumentError(
         f"fraction={fraction:.4g} is too small: it leaves the pool 0 replicas. "
-        f"The smallest fraction that works here is {rounded_up:.{digits}f}."
+        f"The smallest fraction that works here is {rounded_up(smallest)}."
     )

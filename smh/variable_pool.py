@@ -53,10 +53,16 @@ class ProductVariablePool(SinglePool):
     Raises:
         ArgumentError: if the fraction leaves no replica; the message says the smallest that works.
 
+    Attributes:
+        energy_kept: after `smh.compress(..., init="fit")` the share of the weights' energy (their
+            sum of squares) that the factors kept, in [0, 1]; else `None`. Files do not keep it.
+
     Cost: `n * n * M` multiply-adds per model call; `n * n` floats of memory during it.
 
     Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
     """
+
+    energy_kept: float | None = None
 
     def __init__(
         self,

@@ -17,21 +17,21 @@ FLOORS = [
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
     {"container_header", "artifact_brief"},
-    {"virtual_variable", "products", "row_plan", "factor_initializers", "container"}
+    {"virtual_variable", "products", "row_plan", "factor_initializers", "container", "low_rank"}
     | {"artifact_pools"},
-    {"modifiers", "pool_base", "artifact_layout", "built"},
+    {"modifiers", "pool_base", "artifact_layout", "built", "pool_fit", "layer_rules"},
     {"single_pool", "artifact_reading"},
-    {"variable_pool", "runtime", "inspection"},
+    {"variable_pool", "runtime", "inspection", "multiply_adds"},
     {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
-    {"candidates", "artifact_order", "artifact_tensors"},
+    {"candidates", "compressible", "artifact_order", "artifact_tensors"},
     {"artifact_saving", "artifact_loading"},
     {"pruning", "clustering", "weight_quantization"},
     {"pruning_schedule"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
-    | {"distillation", "recipes"},
-    {"exporting", "zoo", "datasets"},
+    | {"distillation", "recipes", "planning"},
+    {"exporting", "zoo", "datasets", "searching"},
     {"training"},
     {"cli"},
     {"__main__"},
@@ -67,6 +67,7 @@ INSIDE_SENSITIVITY = [
     {"result"},
     {"scan"},
 ]
+INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
     "replacing",
@@ -80,6 +81,7 @@ NO_KERAS = [
 ]
 NUMPY_ONLY = ["coding", "container", "container_header", "hashing", "inspection", "kmeans"]
 NUMPY_ONLY += ["artifact_brief", "artifact_layout", "artifact_pools", "artifact_reading", "runtime"]
+NUMPY_ONLY += ["low_rank"]
 USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
@@ -129,6 +131,7 @@ def test_arrows_point_down():
         ("datasets", INSIDE_DATASETS),
         ("exporting", INSIDE_EXPORTING),
         ("sensitivity", INSIDE_SENSITIVITY),
+        ("searching", INSIDE_SEARCHING),
     ],
 )
 def test_arrows_inside_a_package_point_down(package, floors):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import pytest
@@ -27,12 +28,15 @@ def test_a_chain_of_commands_on_files(model_file, capsys):
     assert run("quantize p.keras --bits 3 --out q.smh") == 0
     assert isinstance(smh.load("q.smh"), keras.Model)
     assert run("inspect q.smh") == 0
+    assert run("plan model.keras --fractions 0.5,0.2 --csv plan.csv") == 0
+    assert run("compress model.keras --fraction 0.2 --init fit --out f.keras") == 0
     assert run("compress model.keras --fraction 0.2 --out c.keras") == 0
     assert run("quantize c.keras --bits 4 --out c.smh") == 0
     assert run("report c.smh --csv c.csv") == 0
     assert run("export c.keras --to keras --out plain.keras") == 0
     assert run("evaluate plain.keras --data digits --image-size 8") == 0
     printed = capsys.readouterr().out
+    assert "smh plan: lenet_300_100" in printed and "% of the energy: smh train" in printed
     assert "q.smh: " in printed and "accuracy  " in printed and "trained: " in printed
     dense = smh.materialize(keras.saving.load_model("c.keras"))
     for a, b in zip(
@@ -49,6 +53,34 @@ def test_a_scan_suggests_a_command_that_runs(model_file, capsys):
     assert run(command.removeprefix("smh ").replace("FILE", "p.keras")) == 0
     zeros = capsys.readouterr().out.splitlines()[-1]
     assert float(zeros.split("%")[0]) >= 60
+
+
+def test_a_search_writes_the_winner_and_shows_each_try(model_file, capsys):
+    assert run("compress model.keras --target-size 20KB --bits 4 --out s.smh") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["fraction", "bits", "bytes", "energy", "kept", "fits"]
+    size = Path("s.smh").stat().st_size
+    assert size <= 20_000
+    assert [f"{size:,}" in line for line in lines if line.endswith("yes")].count(True) == 1
+    assert "chosen: fraction " in lines[-3] and "it is not trained: smh train" in lines[-1]
+    assert {path.name for path in Path().iterdir()} == {"model.keras", "s.smh"}
+
+
+@pytest.mark.slow
+def test_a_search_trains_each_try_and_keeps_to_the_drop(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train = "train --model lenet_300_100 --data digits --image-size 8 --epochs 4 --out r"
+    assert run(train) == 0
+    assert run("compress r --max-drop 2 --bits 8 --epochs 2 --out d.smh") == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("r: accuracy 0."))
+    assert lines[first + 1].split()[-3:] == ["score", "drop", "fits"]
+    fitting = [float(line.split()[-2]) for line in lines if line.endswith("yes")]
+    assert fitting and max(fitting) <= 0.02
+    assert f"d.smh: {Path('d.smh').stat().st_size:,} bytes" in lines[-1]
+    assert run("evaluate d.smh --data digits --image-size 8 --part validation") == 0
+    accuracy = float(capsys.readouterr().out.splitlines()[1].split()[1])
+    assert accuracy >= float(lines[first].split()[2]) - 0.0201
 
 
 MISTAKES = {
@@ -71,6 +103,18 @@ MISTAKES = {
     "compress model.keras --fraction 0.1 --out c.h5": "--out must end in .keras or .smh",
     "compress model.keras --fraction 0.1 --out no/c.keras": "the folder of 'no/c.keras'",
     "compress model.keras --fraction 0.1 --out model.keras": "exists; --force replaces it",
+    "plan model.keras --fractions 0.1,x": "--fractions must be a number, got 'x'",
+    "plan model.keras --fractions 0.00001": "The smallest fraction that works here is 0.0",
+    "plan model.keras --csv model.keras": "--out must end in .csv",
+    "compress model.keras --target-size big --out c.smh": "must be a size like 200KB or 1.5MB",
+    "compress model.keras --target-size 9KB --out c.keras": "--out must end in .smh",
+    "compress none.keras --target-size 9KB --out junk.smh": "exists; --force replaces it",
+    "compress model.keras --target-size 100 --bits 4 --out c.smh": "the smallest has ",
+    "compress model.keras --target-size 9KB --init fit --out c.smh": "--init goes with --fraction",
+    "compress model.keras --fraction 0.1 --bits 4 --out c.smh": "--bits goes with --target-size",
+    "compress model.keras --fraction 0.1 --epochs 4 --out c.smh": "--epochs goes with --max-drop",
+    "compress model.keras --max-drop 1 --out c.smh": "--data NAME is needed",
+    "compress model.keras --max-drop -1 --data digits --image-size 8 --out c.smh": "at least 0",
     "prune model.keras --sparsity much --out p.keras": "--sparsity must be a number, got 'much'",
     "quantize model.keras --bits 4 --kind uniform --out q.smh": "has no factors to round",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
@@ -98,7 +142,8 @@ def test_a_wrong_call_gives_two(line, capsys):
     assert "usage: smh" in capsys.readouterr().err
 
 
-COMMANDS = "train evaluate compress prune quantize sensitivity bits report export inspect".split()
+COMMANDS = "train evaluate plan compress prune quantize sensitivity bits report export".split()
+COMMANDS += ["inspect"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

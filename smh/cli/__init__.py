@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 import smh
-from smh.cli import changing, running, scanning, showing
+from smh.cli import changing, compressing, planning, running, scanning, showing
 from smh.errors import SmhError, SmhWarning
 
 _DESCRIPTION = """\
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands"
     )
-    for room in (running, changing, scanning, showing):
+    for room in (running, planning, compressing, changing, scanning, showing):
         room.add_commands(commands)
     return parser
 

@@ -1,4 +1,4 @@
-"""`smh compress`, `smh prune` and `smh quantize`: a model from a file into another."""
+"""`smh prune` and `smh quantize`: a model from a file into another."""
 
 from __future__ import annotations
 
@@ -9,14 +9,6 @@ from smh.cli.arguments import add_command, add_model, add_output, add_selection,
 from smh.cli.files import check_output, open_model, write_model
 
 _OUT = "what to write: .keras (to train on) or .smh (small)"
-_COMPRESS = """\
-Replaces the weights of a model by slices of one product of two small factors.
-The numbers of the factors start at random: what MODEL had learned is gone, so
-train the result (`smh train --model FILE --data NAME`). `smh train --fraction`
-does both."""
-_COMPRESS_EXAMPLE = """\
-  smh compress model.keras --fraction 0.1 --out small.keras
-  smh train --model small.keras --data digits"""
 _PRUNE = """\
 Sets the smallest weights of a model to zero; of a compressed model, of its
 factors. Training goes on from there and keeps them zero
@@ -35,27 +27,7 @@ _QUANTIZE_EXAMPLE = """\
 
 
 def add_commands(commands: Any) -> None:
-    """Adds the three commands."""
-    parser = add_command(
-        commands,
-        "compress",
-        _compress,
-        "replace weights by slices of one small product",
-        _COMPRESS,
-        _COMPRESS_EXAMPLE,
-    )
-    add_model(parser)
-    size = parser.add_mutually_exclusive_group(required=True)
-    size.add_argument(
-        "--fraction", type=float, metavar="N", help="share of the numbers that is kept, 0 to 1"
-    )
-    size.add_argument(
-        "--target-params", type=int, metavar="N", help="or: trained numbers of the whole model"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    add_selection(parser)
-    add_output(parser, _OUT)
-
+    """Adds the two commands."""
     parser = add_command(
         commands, "prune", _prune, "set the smallest weights to zero", _PRUNE, _PRUNE_EXAMPLE
     )
@@ -101,23 +73,6 @@ def add_commands(commands: Any) -> None:
     )
     add_selection(parser)
     add_output(parser, _OUT)
-
-
-def _compress(args: argparse.Namespace) -> None:
-    check_output(args.out, args.force)
-    model = open_model(args.model)
-    import smh
-
-    smh.compress(
-        model,
-        args.fraction,
-        target_params=args.target_params,
-        apply_to=args.apply_to,
-        exclude=args.exclude,
-        seed=args.seed,
-    )
-    write_model(model, args.out)
-    print(f"its weights are random: smh train --model {args.out} --data NAME")
 
 
 def _prune(args: argparse.Namespace) -> None:

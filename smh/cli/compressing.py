@@ -1,0 +1,245 @@
+"""`smh compress`: to a fraction, into a budget of bytes, or within a loss of accuracy."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from smh.cli.arguments import add_command, add_data, add_model, add_output, add_selection, numbers
+from smh.cli.files import check_output, model_file, open_data, open_model, write_model
+from smh.errors import ArgumentError, SmhWarning
+
+if TYPE_CHECKING:
+    import keras
+
+    from smh.datasets import Dataset
+    from smh.searching import SearchResult, Try
+
+_COMPRESS = """\
+Replaces the weights of a model by slices of one product of two small factors.
+By --fraction or --target-params their numbers start at random: what MODEL had
+learned is gone, unless --init fit keeps what fits. Train the result
+(`smh train --model FILE --data NAME`).
+
+--target-size and --max-drop search, and show each try: the model that keeps
+most of the weights in a file of that size (not trained), or the smallest one
+whose accuracy on the validation images falls by so many points at most. Both
+start at a fit and round the factors; --epochs trains each try of --max-drop."""
+_COMPRESS_EXAMPLE = """\
+  smh compress model.keras --fraction 0.1 --out small.keras
+  smh train --model small.keras --data digits
+  smh compress model.keras --target-size 40KB --out small.smh
+  smh compress model.keras --max-drop 1.0 --data digits --epochs 3 \\
+      --out small.smh"""
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_BATCH = 128
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "compress",
+        _compress,
+        "replace weights by slices of one small product",
+        _COMPRESS,
+        _COMPRESS_EXAMPLE,
+    )
+    parser.usage = (
+        "smh compress MODEL (--fraction N | --target-params N |\n"
+        "                    --target-size SIZE | --max-drop N) [options] --out FILE"
+    )
+    add_model(parser)
+    size = parser.add_mutually_exclusive_group(required=True)
+    size.add_argument(
+        "--fraction", type=float, metavar="N", help="share of the numbers that is kept, 0 to 1"
+    )
+    size.add_argument(
+        "--target-params", type=int, metavar="N", help="or: trained numbers of the whole model"
+    )
+    size.add_argument("--target-size", metavar="SIZE", help="or: size of the file, 200KB or 1.5MB")
+    size.add_argument(
+        "--max-drop", type=float, metavar="N", help="or: points of accuracy it may cost, 1.0"
+    )
+    parser.add_argument(
+        "--init",
+        choices=("random", "fit"),
+        help="how the factors start with --fraction and --target-params (default: random)",
+    )
+    parser.add_argument(
+        "--bits",
+        metavar="N,N,...",
+        help="bits of the factors to compare in a search (default: 8,6,4; with --max-drop 8,4)",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    add_selection(parser)
+    add_data(parser)
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="with --max-drop: how long each try is trained (default: 0)",
+    )
+    add_output(parser, "what to write: .keras (to train on) or .smh (small, and for searches)")
+
+
+def _compress(args: argparse.Namespace) -> None:
+    searching = args.target_size is not None or args.max_drop is not None
+    _check_flags(args, searching)
+    check_output(args.out, args.force, *([(".smh",)] if searching else []))
+    if args.max_drop is not None:
+        _search_drop(args)
+    elif args.target_size is not None:
+        _search_size(args)
+    else:
+        _compress_once(args)
+
+
+def _check_flags(args: argparse.Namespace, searching: bool) -> None:
+    drop = "--max-drop"
+    wrong = {
+        "--init": (args.init is not None and searching, "--fraction and --target-params"),
+        "--bits": (args.bits is not None and not searching, f"--target-size and {drop}"),
+        "--data": (args.data is not None and args.max_drop is None, drop),
+        "--epochs": (args.epochs is not None and args.max_drop is None, drop),
+    }
+    for flag, (is_wrong, home) in wrong.items():
+        if is_wrong:
+            raise ArgumentError(f"{flag} goes with {home} only. See smh compress --help.")
+    if args.epochs is not None and args.epochs < 0:
+        raise ArgumentError(f"--epochs must be at least 0, got {args.epochs}.")
+
+
+def _compress_once(args: argparse.Namespace) -> None:
+    model = open_model(args.model)
+    import smh
+    from smh.virtual_variable import virtual_variables
+
+    smh.compress(
+        model,
+        args.fraction,
+        target_params=args.target_params,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        seed=args.seed,
+        init=args.init or "random",
+    )
+    write_model(model, args.out)
+    kept = virtual_variables(model)[0].parametrization.source.energy_kept
+    start = "its weights are random" if kept is None else f"it kept {kept:.1%} of the energy"
+    print(f"{start}: smh train --model {args.out} --data NAME")
+
+
+def _search_size(args: argparse.Namespace) -> None:
+    target, bits = read_size(args.target_size), _bits(args)
+    model = open_model(args.model)
+    import smh
+
+    result = smh.search_size(
+        model,
+        target,
+        **bits,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        seed=args.seed,
+        show=_Table(None),
+    )
+    _write(result, args.out)
+    if os.path.getsize(args.out) > target:  # it was measured on an equal file
+        raise ArgumentError(f"'{args.out}' became larger than {target:,} bytes.")
+    print(f"it is not trained: smh train --model {args.out} --data NAME")
+
+
+def _search_drop(args: argparse.Namespace) -> None:
+    model_file(args.model)
+    bits = _bits(args)
+    data = open_data(args)
+    model = open_model(args.model)
+    import smh
+    from smh.training.data import check_fits, measure
+
+    check_fits(model, data)
+    x, y = data.x_validation, data.y_validation
+    if x is None or y is None:
+        warnings.warn("There are no validation images; test images it is.", SmhWarning, 2)
+        x, y = data.x_test, data.y_test
+    baseline = measure(model, x, y)["accuracy"]
+    print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} images")
+    result = smh.search_drop(
+        model,
+        args.max_drop / 100,
+        lambda model: measure(model, x, y)["accuracy"],
+        recover=_recovery(data, args.epochs or 0, args.seed),
+        **bits,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        seed=args.seed,
+        show=_Table(baseline),
+    )
+    _write(result, args.out)
+
+
+def _bits(args: argparse.Namespace) -> dict[str, Any]:
+    return {} if args.bits is None else {"bits": numbers(args.bits, "--bits", int)}
+
+
+def _recovery(data: Dataset, epochs: int, seed: int) -> Callable[[keras.Model], None] | None:
+    """A function that trains a model on the training images."""
+    if not epochs:
+        return None
+
+    def recover(model: keras.Model) -> None:
+        import keras
+
+        from smh.datasets import batches
+        from smh.recipes import compile_for_training
+
+        keras.utils.set_random_seed(seed)
+        compile_for_training(model, epochs * math.ceil(len(data.y_train) / _BATCH))
+        images = batches(data.x_train, data.y_train, _BATCH, seed=seed)
+        model.fit(images, epochs=epochs, verbose=0)
+
+    return recover
+
+
+class _Table:
+    """Prints one line for each try, as soon as it is there."""
+
+    def __init__(self, baseline: float | None):
+        from smh.searching.tries import columns
+
+        self.baseline, titles = baseline, columns(baseline is not None)
+        self.widths = [max(len(title), 8) for title in titles]
+        self._line(titles)
+
+    def __call__(self, one: Try) -> None:
+        from smh.searching.tries import cells
+
+        self._line(cells(one, self.baseline))
+
+    def _line(self, texts: list[str]) -> None:
+        padded = (text.rjust(width) for text, width in zip(texts, self.widths, strict=True))
+        print("  ".join(padded), flush=True)
+
+
+def _write(result: SearchResult, path: str) -> None:
+    best = result.best
+    print(f"chosen: fraction {best.fraction:.4f}, {best.bits} bits")
+    write_model(result.model, path)
+
+
+def read_size(text: str) -> int:
+    """Reads `200KB`, `1.5 MB`, `64KiB` or `1000` as bytes.
+
+    Raises:
+        ArgumentError: it is no size.
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text.lower())
+    if found is None or float(found[1]) * _UNITS[found[2] or ""] < 1:
+        raise ArgumentError(f"--target-size must be a size like 200KB or 1.5MB, got {text!r}.")
+    return int(float(found[1]) * _UNITS[found[2] or ""])

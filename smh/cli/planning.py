@@ -1,0 +1,54 @@
+"""`smh plan`: what compressing would give."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from smh.cli.arguments import add_command, add_model, add_selection, numbers
+from smh.cli.files import check_output, open_model
+
+_PLAN = """\
+Lists what `smh compress` would make of a model, for several fractions: numbers
+trained, bytes, and what the product costs beside the model itself. Nothing is
+trained, computed or written. The bytes are of memory; a .smh file is smaller,
+because it is entropy-coded."""
+_PLAN_EXAMPLE = """\
+  smh plan model.keras
+  smh plan model.keras --fractions 0.2,0.1,0.05 --csv plan.csv"""
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands, "plan", _plan, "what compressing would give, before it", _PLAN, _PLAN_EXAMPLE
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--fractions", metavar="N,N,...", help="default: 0.5 to 0.01, those of them that work"
+    )
+    parser.add_argument(
+        "--input-shape",
+        metavar="N,N,...",
+        help="of one example, where the model leaves an axis free: 224,224,3",
+    )
+    add_selection(parser)
+    parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+
+
+def _plan(args: argparse.Namespace) -> None:
+    if args.csv is not None:
+        check_output(args.csv, args.force, (".csv",))
+    shape, fractions = args.input_shape, args.fractions
+    shape = None if shape is None else numbers(shape, "--input-shape", int)
+    fractions = None if fractions is None else numbers(fractions, "--fractions", float)
+    model = open_model(args.model)
+    import smh
+
+    planned = smh.plan(
+        model, fractions, apply_to=args.apply_to, exclude=args.exclude, input_shape=shape
+    )
+    print(planned)
+    if args.csv is not None:
+        planned.to_csv(args.csv)

@@ -1,0 +1,141 @@
+"""The smallest compressed model that loses at most so much accuracy."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError
+from smh.searching.copies import Copies, checked_bits, file_size
+from smh.searching.tries import SearchResult, Try
+from smh.typing import Selector
+
+_STEP = 1.25  # between neighbouring numbers of replicas that are tried
+
+
+def search_drop(
+    model: keras.Model,
+    max_drop: float,
+    evaluate: Callable[[keras.Model], float],
+    *,
+    recover: Callable[[keras.Model], Any] | None = None,
+    bits: int | Sequence[int] = (8, 4),
+    rest: str = "float32",
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    seed: int | None = 0,
+    show: Callable[[Try], Any] | None = None,
+) -> SearchResult:
+    """Finds the smallest compressed model whose score is close to that of the dense one.
+
+    Each try is a copy that starts at the best fit of the weights, its factors rounded; `recover`
+    trains it, then it is evaluated. For each number of bits the number of replicas is found by
+    bisection, in steps of a quarter, which takes for granted that more replicas are no worse; with
+    few images or little training that may fail by a step. Without training a fit loses much: see
+    `smh.compress`.
+
+    Args:
+        model: a built dense model, trained. It is not changed; copies are made from its
+            configuration.
+        max_drop: how far the score may fall, in units of the score: 0.01 is a point of accuracy.
+        evaluate: returns the score of a model; higher is better. Use validation data.
+        recover: trains a model in place. Default: nothing is trained.
+        bits: for the factors, 2 to 8, or 32: float; several are compared.
+        rest: as for `smh.save`.
+        apply_to: as for `smh.compress`.
+        exclude: as for `smh.compress`.
+        seed: as for `smh.compress`.
+        show: called with each `Try`.
+
+    Returns:
+        A `SearchResult`, whose model is trained as far as it was for the try.
+
+    Raises:
+        ArgumentError: no try came close enough, or a value that cannot work.
+        UnbuiltModelError: the model has no weights yet.
+        SelectionError: nothing is selected.
+
+    Cost: about five tries for each number of bits, each a copy, a fit, a training and an
+    evaluation.
+
+    Example:
+        >>> result = smh.search_drop(smh.zoo.lenet_300_100(), 0.01, lambda model: 1.0, bits=4)
+        >>> result.best.bytes < 10_000
+        True
+    """
+    if not isinstance(max_drop, numbers.Real) or not 0 <= float(max_drop) < math.inf:
+        raise ArgumentError(f"max_drop must be a number, at least 0, got {max_drop!r}.")
+    for name, value in (("evaluate", evaluate), ("recover", recover)):
+        if not callable(value) and (name, value) != ("recover", None):
+            raise ArgumentError(f"{name} must be a function of the model, got {value!r:.80}.")
+    widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
+    baseline = _score(evaluate, model)
+    search = _Search(copies, evaluate, recover, baseline - float(max_drop), rest, show)
+    for width in widths:
+        search.run(width)
+    if search.best is None or search.model is None:
+        near = max(search.tries, key=lambda one: one.score)
+        raise ArgumentError(
+            f"No compressed '{model.name}' came within {max_drop:g} of {baseline:.4f}: the closest "
+            f"had {near.score:.4f}, at fraction {near.fraction:.4g} with {near.bits} bits. Allow a "
+            "larger drop, or train each try (longer)."
+        )
+    return SearchResult(search.model, search.best, tuple(search.tries), baseline)
+
+
+class _Search:
+    """Tries models, and keeps the smallest that is good enough."""
+
+    def __init__(self, copies: Copies, evaluate, recover, least: float, rest: str, show):
+        self.copies, self.least, self.rest = copies, least, rest
+        self.evaluate, self.recover = evaluate, recover or (lambda model: None)
+        self.show = show or (lambda one: None)
+        self.tries: list[Any] = []
+        self.best: Try | None = None
+        self.model: keras.Model | None = None
+
+    def run(self, bits: int) -> None:
+        """Finds the fewest replicas that are good enough at so many bits."""
+        steps = _steps(self.copies.largest.replicas)
+        if self.best is not None:  # no more than give a smaller file
+            most = self.best.fraction * self.best.bits / bits
+            steps = [n for n in steps if self.copies.fraction(n) < most]
+        low, high = 0, len(steps)  # steps[:low] are not good enough, steps[high:] are
+        while low < high:
+            middle = (low + high) // 2
+            if self.measure(steps[middle], bits):
+                high = middle
+            else:
+                low = middle + 1
+
+    def measure(self, replicas: int, bits: int) -> bool:
+        """Makes, trains, evaluates and writes one model; returns whether it is good enough."""
+        model, energy = self.copies.make(replicas, bits)
+        self.recover(model)
+        score, size = _score(self.evaluate, model), file_size(model, self.rest)
+        fraction, fits = self.copies.fraction(replicas), score >= self.least
+        one = Try(fraction, bits, size, energy, score, fits)
+        self.tries.append(one)
+        self.show(one)
+        if fits and (self.best is None or size < self.best.bytes):
+            self.best, self.model = one, model
+        return fits
+
+
+def _steps(most: int) -> list[int]:
+    """Numbers of replicas from 1 to `most`, each a quarter above the one before."""
+    steps = [1]
+    while steps[-1] < most:
+        steps.append(min(max(steps[-1] + 1, int(steps[-1] * _STEP)), most))
+    return steps
+
+
+def _score(evaluate: Callable[[keras.Model], float], model: keras.Model) -> float:
+    score = evaluate(model)
+    if not isinstance(score, numbers.Real) or not math.isfinite(score):
+        raise ArgumentError(f"evaluate must return one finite number, got {score!r:.80}.")
+    return float(score)

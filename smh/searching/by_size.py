@@ -1,0 +1,125 @@
+"""The best compressed model whose file is not larger than so many bytes."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError
+from smh.searching.copies import Copies, checked_bits, file_size
+from smh.searching.tries import SearchResult, Try
+from smh.typing import Selector
+
+# Of one replica every number may get a scale of its own, so that two or more can take fewer bytes.
+_FIRST = (1, 2, 4, 8)
+_SECANTS = 5  # then by halves: the size grows almost evenly, so that these nearly always do
+
+
+def search_size(
+    model: keras.Model,
+    target_bytes: int,
+    *,
+    bits: int | Sequence[int] = (8, 6, 4),
+    rest: str = "float32",
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    seed: int | None = 0,
+    show: Callable[[Try], Any] | None = None,
+) -> SearchResult:
+    """Finds the compressed model that keeps most of a model's weights in a file of limited size.
+
+    For each number of bits it finds the most replicas whose file, written by `smh.save`, fits; of
+    these models it takes the one that keeps most of the weights' energy after rounding. Nothing is
+    trained: train what it returns, with factors that go on being rounded
+    (`smh.quantize_factors(model, None)` sets them free). Their entropy changes a little then, so
+    leave some bytes.
+
+    Args:
+        model: a built dense model. It is not changed; copies are made from its configuration.
+        target_bytes: the most bytes of the file.
+        bits: for the factors, 2 to 8, or 32: float; several are compared.
+        rest: as for `smh.save`: `"float16"` halves what stays dense.
+        apply_to: as for `smh.compress`.
+        exclude: as for `smh.compress`.
+        seed: as for `smh.compress`.
+        show: called with each `Try`.
+
+    Returns:
+        A `SearchResult`: `result.model`, `result.best`, `print(result)`.
+
+    Raises:
+        ArgumentError: no file is so small; the message says how small they get.
+        UnbuiltModelError: the model has no weights yet.
+        SelectionError: nothing is selected.
+
+    Cost: some four tries for each number of bits, each a copy of the model, a fit and a file.
+
+    Example:
+        >>> result = smh.search_size(smh.zoo.lenet_300_100(), 30_000, bits=4)
+        >>> result.best.bytes <= 30_000
+        True
+    """
+    if not isinstance(target_bytes, numbers.Integral) or target_bytes < 1:
+        raise ArgumentError(f"target_bytes must be a whole number above 0, got {target_bytes!r}.")
+    widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
+    search = _Search(copies, int(target_bytes), rest, show or (lambda one: None))
+    for width in widths:
+        search.run(width)
+    if search.best is None or search.model is None:
+        least = min(search.tries, key=lambda one: one.bytes)
+        raise ArgumentError(
+            f"No file of '{model.name}' is as small as {target_bytes:,} bytes: the smallest has "
+            f"{least.bytes:,}, at fraction {least.fraction:.4g} with {least.bits} bits. Allow "
+            "that, or fewer bits, store the rest as float16, or select more weights."
+        )
+    return SearchResult(search.model, search.best, tuple(search.tries))
+
+
+class _Search:
+    """Tries models, and keeps the best that fits."""
+
+    def __init__(self, copies: Copies, target: int, rest: str, show: Callable[[Try], Any]):
+        self.copies, self.target, self.rest, self.show = copies, target, rest, show
+        self.tries: list[Try] = []
+        self.best: Try | None = None
+        self.model: keras.Model | None = None
+
+    def run(self, bits: int) -> None:
+        """Finds the most replicas that fit at so many bits."""
+        shape, low, size = self.copies.largest, 0, 0
+        for low in (n for n in _FIRST if n <= shape.replicas):
+            size = self.measure(low, bits)
+            if size <= self.target:
+                break
+        else:
+            return
+        high, growth = shape.replicas + 1, shape.replica_size * bits / 8
+        for number in range(2 * shape.replicas):
+            if high - low == 1:
+                return
+            guess = low + math.floor((self.target - size) / max(growth, 1.0))
+            if number >= _SECANTS:
+                guess = (low + high) // 2
+            guess = min(max(guess, low + 1), high - 1)
+            found = self.measure(guess, bits)
+            growth = (found - size) / (guess - low)
+            if found <= self.target:
+                low, size = guess, found
+            else:
+                high = guess
+
+    def measure(self, replicas: int, bits: int) -> int:
+        """Makes, writes and judges one model; returns the bytes of its file."""
+        model, energy = self.copies.make(replicas, bits)
+        size = file_size(model, self.rest)
+        fraction = self.copies.fraction(replicas)
+        one = Try(fraction, bits, size, energy, None, size <= self.target)
+        self.tries.append(one)
+        self.show(one)
+        if one.fits and (self.best is None or energy > self.best.energy_kept):
+            self.best, self.model = one, model
+        return size

@@ -1,0 +1,97 @@
+"""Compressed copies of one dense model, to try."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from smh.artifact import save
+from smh.built import check_is_built
+from smh.compressible import select
+from smh.compression import compress
+from smh.errors import ArgumentError
+from smh.materialization import materialize
+from smh.pool_fit import kept_energy
+from smh.pool_shape import PoolShape, choose_sides
+from smh.quantization import quantize_factors
+from smh.typing import Selector
+from smh.virtual_variable import virtual_variables
+
+FLOAT = 32  # bits of factors that are not rounded
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """What all tries of a search share.
+
+    Attributes:
+        model: the dense model; it is never changed.
+        weights: its selected weights, in the order of their slots.
+        apply_to, exclude, seed: as for `smh.compress`.
+    """
+
+    model: keras.Model
+    weights: tuple[keras.Variable, ...]
+    apply_to: Selector | None
+    exclude: Selector | None
+    seed: int | None
+
+    @classmethod
+    def of(cls, model: Any, apply_to: Any, exclude: Any, seed: int | None) -> Copies:
+        """Checks that the model can be compressed and copied."""
+        check_is_built(model)
+        selected = select(model, apply_to, exclude)
+        return cls(model, tuple(item.variable for item in selected), apply_to, exclude, seed)
+
+    @property
+    def total(self) -> int:
+        """Numbers in the selected weights."""
+        return sum(math.prod(w.shape) for w in self.weights)
+
+    @property
+    def largest(self) -> PoolShape:
+        """The sides of the pool, and the most replicas that a fraction of 1 pays for."""
+        return choose_sides([tuple(w.shape) for w in self.weights], self.total)
+
+    def fraction(self, replicas: int) -> float:
+        """The fraction that gives a pool so many replicas."""
+        return replicas * self.largest.replica_size / self.total
+
+    def make(self, replicas: int, bits: int) -> tuple[keras.Model, float]:
+        """Returns a copy, compressed from a fit and rounded, and the energy that it kept."""
+        copy = compress(
+            materialize(self.model),
+            self.fraction(replicas),
+            apply_to=self.apply_to,
+            exclude=self.exclude,
+            seed=self.seed,
+            init="fit",
+        )
+        if bits != FLOAT:
+            quantize_factors(copy, bits)
+        return copy, kept_energy(self.weights, [v.value for v in virtual_variables(copy)])
+
+
+def file_size(model: keras.Model, rest: str) -> int:
+    """Returns the bytes of the file that `smh.save` writes of a model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.smh")
+        save(model, path, rest=rest)
+        return os.path.getsize(path)
+
+
+def checked_bits(bits: int | Sequence[int]) -> tuple[int, ...]:
+    """Returns the numbers of bits to try, or raises `ArgumentError`."""
+    several = (bits,) if isinstance(bits, int) else tuple(bits)
+    wrong = [n for n in several if type(n) is not int or (n != FLOAT and not 2 <= n <= 8)]
+    if wrong or not several:
+        raise ArgumentError(
+            f"bits must be whole numbers from 2 to 8, or {FLOAT} for float factors, got {bits!r}."
+        )
+    return tuple(sorted(set(several), reverse=True))

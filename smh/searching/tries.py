@@ -1,0 +1,85 @@
+"""What a search tried, and what it found."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import keras
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Try:
+    """One compressed model.
+
+    Attributes:
+        fraction: numbers of its factors over numbers of the selected weights.
+        bits: bits of each number of the factors; 32: float.
+        bytes: of the file that `smh.save` wrote of it.
+        energy_kept: share of the dense weights' energy that its weights had before any training,
+            rounded to `bits`.
+        score: what `evaluate` returned, or `None` where nothing was evaluated.
+        fits: whether it is within the budget.
+    """
+
+    fraction: float
+    bits: int
+    bytes: int
+    energy_kept: float
+    score: float | None
+    fits: bool
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search returns; `print` shows its tries as a table.
+
+    Attributes:
+        model: the compressed model that was chosen. The dense one is as it was.
+        best: the try that it comes from.
+        tries: all of them, in their order.
+        baseline: what `evaluate` returned for the dense model, or `None`.
+    """
+
+    model: keras.Model
+    best: Try
+    tries: tuple[Try, ...]
+    baseline: float | None = None
+
+    def __rich__(self) -> Table:
+        """The table that `rich` prints."""
+        from rich.table import Table
+
+        table = Table()
+        for title in columns(self.baseline is not None):
+            table.add_column(title, justify="right", no_wrap=True)
+        for one in self.tries:
+            style = "bold" if one is self.best else None
+            table.add_row(*cells(one, self.baseline), style=style)
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), width=80, record=True)
+        console.print(self)
+        return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+
+
+def columns(with_score: bool) -> list[str]:
+    """The titles of a table of tries."""
+    scores = ["score", "drop"] if with_score else []
+    return ["fraction", "bits", "bytes", "energy kept", *scores, "fits"]
+
+
+def cells(one: Try, baseline: float | None) -> list[str]:
+    """One line of it."""
+    scores = []
+    if baseline is not None and one.score is not None:
+        scores = [f"{one.score:.4f}", f"{baseline - one.score:.4f}"]
+    numbers = [f"{one.fraction:.4f}", str(one.bits), f"{one.bytes:,}", f"{one.energy_kept:.1%}"]
+    return [*numbers, *scores, "yes" if one.fits else "no"]

@@ -1,0 +1,146 @@
+"""Outcome: searches find the best model within a budget of bytes, or of what a score may lose."""
+
+import os
+import re
+
+import keras
+import numpy as np
+import pytest
+from models import mlp, numpy_of
+
+import smh
+from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
+from smh.searching.by_drop import _steps
+
+pytestmark = pytest.mark.backend_agnostic
+
+
+def model():
+    keras.utils.set_random_seed(1)
+    return mlp(width=160, inputs=60)
+
+
+def kernels(model):
+    dense = smh.materialize(model) if smh.report(model).rows[0].stored != "dense" else model
+    return [numpy_of(layer.kernel) for layer in dense.layers]
+
+
+def test_the_largest_fraction_whose_file_fits(tmp_path):
+    dense, shown = model(), []
+    before = [numpy_of(v) for v in dense.variables]
+    result = smh.search_size(dense, 8_000, bits=6, show=shown.append)
+
+    assert result.best.bits == 6 and result.best.fits and list(result.tries) == shown
+    path = tmp_path / "model.smh"
+    smh.save(result.model, path)
+    assert os.path.getsize(path) == result.best.bytes <= 8_000
+    x = np.random.default_rng(0).normal(size=(4, 60)).astype("float32")
+    loaded = smh.load(path).predict(x, verbose=0)
+    np.testing.assert_allclose(loaded, result.model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+    # One replica more was tried, and did not fit.
+    above = [one for one in result.tries if one.fraction > result.best.fraction]
+    step = result.tries[0].fraction  # the first has one replica
+    nearest = min(above, key=lambda one: one.fraction)
+    assert not nearest.fits and nearest.bytes > 8_000
+    np.testing.assert_allclose(nearest.fraction - result.best.fraction, step)
+    assert len(result.tries) <= 7
+    for old, variable in zip(before, dense.variables, strict=True):
+        np.testing.assert_array_equal(old, numpy_of(variable))
+
+
+def test_the_bits_that_keep_most_of_the_weights_are_chosen():
+    dense = model()
+    result = smh.search_size(dense, 8_000, bits=[8, 3, 4], rest="float16")
+    assert {one.bits for one in result.tries} == {8, 4, 3}
+    assert result.best.energy_kept == max(o.energy_kept for o in result.tries if o.fits)
+    lost = [
+        np.square(a - b).sum() for a, b in zip(kernels(dense), kernels(result.model), strict=True)
+    ]
+    own = [np.square(a).mean() for a in kernels(dense)]
+    total = sum(a.size for a in kernels(dense))
+    kept = 1 - sum(a / b for a, b in zip(lost, own, strict=True)) / total
+    np.testing.assert_allclose(kept, result.best.energy_kept, atol=1e-4)
+
+
+def test_a_large_budget_gives_a_fraction_of_nearly_one_and_float_factors_may_be_asked_for():
+    result = smh.search_size(model(), 10**9, bits=32)
+    assert 0.95 < result.best.fraction <= 1 and result.best.energy_kept > 0.85
+    assert len(result.tries) == 2
+    assert "  32 " in str(result) and max(map(len, str(result).splitlines())) <= 80
+
+
+def test_a_budget_that_is_too_small_says_what_is_the_least():
+    dense = model()
+    with pytest.raises(ArgumentError, match=r"as small as 500 bytes: the smallest has") as caught:
+        smh.search_size(dense, 500, bits=[4, 8])
+    least = int(re.search(r"smallest has ([\d,]+), at", str(caught.value))[1].replace(",", ""))
+    assert smh.search_size(dense, least, bits=4).best.bytes == least
+
+
+def closeness(dense):
+    """A score that falls with what a model's weights have lost."""
+    wanted = kernels(dense)
+
+    def score(model):
+        pairs = zip(kernels(model), wanted, strict=True)
+        return float(1 - np.mean([np.square(a - b).mean() / np.square(b).mean() for a, b in pairs]))
+
+    return score
+
+
+def test_the_smallest_model_that_is_close_enough():
+    dense, recovered = model(), []
+    result = smh.search_drop(
+        dense, 0.6, closeness(dense), recover=recovered.append, bits=[8, 4], seed=0
+    )
+    assert result.baseline == 1.0 and len(recovered) == len(result.tries)
+    assert result.best.bytes == min(one.bytes for one in result.tries if one.fits)
+    for one in result.tries:
+        assert one.fits == (one.score >= 0.4)
+    steps = _steps(round(1 / smallest(dense)))
+    same = [one for one in result.tries if one.bits == result.best.bits]
+    number = steps.index(round(result.best.fraction / smallest(dense)))
+    below = [o for o in same if round(o.fraction / smallest(dense)) == steps[number - 1]]
+    assert below and not below[0].fits  # the next smaller one was tried, and is too far off
+    assert result.model.count_params() < dense.count_params()
+
+
+def smallest(dense):
+    return smh.plan(dense).smallest
+
+
+def test_a_search_that_finds_nothing_says_how_close_it_came():
+    with pytest.raises(ArgumentError, match=r"within 0 of 1.0000: the closest had 0\.\d+, at"):
+        smh.search_drop(model(), 0, closeness(model()), bits=4)
+
+
+def test_steps_grow_by_a_quarter_and_end_at_the_most():
+    assert _steps(1) == [1]
+    assert _steps(12) == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12]
+
+
+WRONG = {
+    "bytes": (lambda m: smh.search_size(m, 0), ArgumentError, "target_bytes must be"),
+    "bits": (lambda m: smh.search_size(m, 9000, bits=9), ArgumentError, "from 2 to 8, or 32"),
+    "no bits": (lambda m: smh.search_drop(m, 0.1, len, bits=[]), ArgumentError, "from 2 to 8"),
+    "drop": (lambda m: smh.search_drop(m, -1, len), ArgumentError, "max_drop must be a number"),
+    "evaluate": (lambda m: smh.search_drop(m, 0, 3), ArgumentError, "evaluate must be a function"),
+    "score": (lambda m: smh.search_drop(m, 0, lambda m: "a"), ArgumentError, "one finite number"),
+    "compressed": (
+        lambda m: smh.search_size(smh.compress(m, 0.5), 9000),
+        SelectionError,
+        "compressed already",
+    ),
+    "unbuilt": (
+        lambda m: smh.search_size(keras.Sequential([keras.layers.Dense(3)]), 9000),
+        UnbuiltModelError,
+        "is not built",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_work_is_refused(name):
+    call, error, text = WRONG[name]
+    with pytest.raises(error, match=text):
+        call(model())
