@@ -13,12 +13,13 @@ STAMP := $(VENV)/installed.stamp
 TORCH_STAMP := $(VENV)/torch.stamp
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-all test-jax test-torch lint figures growth
+.PHONY: help setup demo test test-browser test-all test-jax test-torch lint figures growth
 
 help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
 	@echo "make demo      trains LeNet-5 dense and compressed; writes out/demo/"
 	@echo "make test      the tests, without the slow ones"
+	@echo "make test-browser  the tests that need Chromium"
 	@echo "make test-all  all tests, test-jax and test-torch"
 	@echo "make test-jax  the backend-agnostic tests, on JAX"
 	@echo "make test-torch  the same on PyTorch, which it installs first"
@@ -40,7 +41,11 @@ demo: setup
 	$(BIN)/python examples/demo.py $(DEMO_ARGS)
 
 test: setup
-	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not browser" $(PYTEST_ARGS)
+
+# Fails where there is no Chromium, and says how to get it.
+test-browser: setup
+	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
 test-all: setup test-jax test-torch
 	$(PYTEST) $(PYTEST_ARGS)

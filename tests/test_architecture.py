@@ -29,6 +29,7 @@ FLOORS = [
     | {"distillation", "recipes"},
     {"exporting", "zoo", "datasets"},
     {"training"},
+    {"report_page"},
     {"cli"},
     {"__main__"},
 ]

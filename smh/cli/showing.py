@@ -20,12 +20,16 @@ def add_commands(commands: Any) -> None:
         _report,
         "what each weight of a model costs",
         "Lists how each weight is stored, how many of its numbers are trained, and how\n"
-        "many bytes they take.",
-        "  smh report small.keras --csv sizes.csv",
+        "many bytes they take. --html writes a page for a browser, with pictures: of the\n"
+        "layers and pools, of the bytes of a .smh file, and of a run directory also the\n"
+        "curves of the training and the scans (CSV files) that lie in it.",
+        "  smh report small.keras --csv sizes.csv\n"
+        "  smh report runs/lenet_5-digits-0.1 --html report.html",
     )
     add_model(parser)
     parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
-    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--html", metavar="FILE", help="write a page for a browser, too")
+    parser.add_argument("--force", action="store_true", help="replace these files if they exist")
 
     parser = add_command(
         commands,
@@ -63,15 +67,19 @@ def add_commands(commands: Any) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    if args.csv is not None:
-        check_output(args.csv, args.force, (".csv",))
+    for path, suffix in ((args.csv, ".csv"), (args.html, ".html")):
+        if path is not None:
+            check_output(path, args.force, (suffix,))
     model = open_model(args.model)
     import smh
+    from smh.report_page import write_page
 
     sizes = smh.report(model)
     print(sizes)
     if args.csv is not None:
         sizes.to_csv(args.csv)
+    if args.html is not None:
+        write_page(args.html, sizes, args.model)
 
 
 def _export(args: argparse.Namespace) -> None:
