@@ -50,6 +50,7 @@ _MODULES = (
     "errors",
     "kmeans",
     "plots",
+    "progress",
     "quantization",
     "recipes",
     "sensitivity",

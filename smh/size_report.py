@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from smh.built import check_is_built
 from smh.clustered import Clustered
-from smh.errors import ArgumentError
 from smh.masked import Masked
 from smh.products import MatrixProduct
 from smh.quantization import grid_of
@@ -186,11 +186,14 @@ def report(model: keras.Model) -> SizeReport:
     Returns:
         A `SizeReport`: `print(report)`, `report.rows`, `report.to_csv(path)`.
 
+    Raises:
+        ArgumentError: `model` is no Keras 3 model or layer.
+        UnbuiltModelError: it has no weights yet.
+
     Example:
         >>> print(smh.report(smh.compress(model, fraction=0.1)))
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_built(model)
     seen: set[int] = set()
     rows: list[Row] = []
     pools: dict[int, Source] = {}

@@ -15,7 +15,8 @@ ROOT = Path(smh.__file__).parent
 FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
-    | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
+    | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"}
+    | {"progress"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
     {"modifiers", "pool_base", "artifact_layout", "built"},
     {"variable_pool", "runtime", "inspection"},
@@ -66,6 +67,7 @@ INSIDE_SENSITIVITY = [
 ]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
+    "progress",
     "replacing",
     "errors",
     "typing",

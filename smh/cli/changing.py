@@ -7,6 +7,7 @@ from typing import Any
 
 from smh.cli.arguments import add_command, add_model, add_output, add_selection, levels
 from smh.cli.files import check_output, open_model, write_model
+from smh.progress import task
 
 _OUT = "what to write: .keras (to train on) or .smh (small)"
 _COMPRESS = """\
@@ -108,14 +109,15 @@ def _compress(args: argparse.Namespace) -> None:
     model = open_model(args.model)
     import smh
 
-    smh.compress(
-        model,
-        args.fraction,
-        target_params=args.target_params,
-        apply_to=args.apply_to,
-        exclude=args.exclude,
-        seed=args.seed,
-    )
+    with task("compressing"):
+        smh.compress(
+            model,
+            args.fraction,
+            target_params=args.target_params,
+            apply_to=args.apply_to,
+            exclude=args.exclude,
+            seed=args.seed,
+        )
     write_model(model, args.out)
     print(f"its weights are random: smh train --model {args.out} --data NAME")
 

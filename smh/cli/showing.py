@@ -8,6 +8,7 @@ from typing import Any
 
 from smh.cli.arguments import add_command, add_model, add_output
 from smh.cli.files import check_output, open_model
+from smh.progress import task
 
 _SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
 
@@ -69,7 +70,7 @@ def add_commands(commands: Any) -> None:
 def _report(args: argparse.Namespace) -> None:
     for path, suffix in ((args.csv, ".csv"), (args.html, ".html")):
         if path is not None:
-            check_output(path, args.force, (suffix,))
+            check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     model = open_model(args.model)
     import smh
     from smh.report_page import write_page
@@ -87,7 +88,8 @@ def _export(args: argparse.Namespace) -> None:
     model = open_model(args.model)
     import smh
 
-    smh.export(model, args.out, format=args.to, mode=args.mode)
+    with task(f"writing {args.out}"):
+        smh.export(model, args.out, format=args.to, mode=args.mode)
     print(f"{args.out}: {_bytes(args.out):,} bytes")
 
 
