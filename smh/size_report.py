@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from smh.products import MatrixProduct
 from smh.quantization import grid_of
 from smh.replacing import replacing
 from smh.rounding import FakeQuantized
+from smh.tables import PathCell, as_text, new_table
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import (
     Source,
@@ -142,10 +142,8 @@ class SizeReport:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
-
-        table = Table(title=f"smh report: {self.name}", title_justify="left")
-        table.add_column("variable", overflow="fold", ratio=1)
+        table = new_table(f"smh report: {self.name}")
+        table.add_column("variable", overflow="fold")
         table.add_column("shape", no_wrap=True)
         table.add_column("stored as", overflow="fold")
         table.add_column("trained", justify="right", no_wrap=True)
@@ -157,7 +155,7 @@ class SizeReport:
         for row in self.rows:
             shape = "x".join(map(str, row.shape)) or "scalar"
             sizes = [f"{row.bytes:,}", *([str(row.bits), f"{row.packed:,}"] if rounded else [])]
-            table.add_row(row.path, shape, row.stored, f"{row.trained:,}", *sizes)
+            table.add_row(PathCell(row.path), shape, row.stored, f"{row.trained:,}", *sizes)
         table.add_section()
         totals = [f"{self.trained_params:,}", f"{self.bytes:,}"]
         totals += ["", f"{self.packed:,}"] if rounded else []
@@ -170,11 +168,7 @@ class SizeReport:
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=_terminal_width(), record=True)
-        console.print(self)
-        return console.export_text().rstrip()
+        return as_text(self)
 
 
 def report(model: keras.Model) -> SizeReport:
@@ -287,9 +281,3 @@ def _factor_row(factor: keras.Variable) -> Row:
 
 def _bits(dtype: str) -> int:
     return 8 * itemsize(dtype)
-
-
-def _terminal_width() -> int:
-    from rich.console import Console
-
-    return max(80, min(Console().width, 120))

@@ -16,7 +16,7 @@ FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"}
-    | {"progress"},
+    | {"progress", "tables"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
     {"modifiers", "pool_base", "artifact_layout", "built"},
     {"variable_pool", "runtime", "inspection"},
@@ -68,6 +68,7 @@ INSIDE_SENSITIVITY = [
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
     "progress",
+    "tables",
     "replacing",
     "errors",
     "typing",
