@@ -13,7 +13,7 @@ STAMP := $(VENV)/installed.stamp
 TORCH_STAMP := $(VENV)/torch.stamp
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-browser test-all test-jax test-torch lint figures growth
+.PHONY: help setup demo test test-all test-jax test-torch lint figures growth
 
 help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
@@ -44,6 +44,7 @@ test: setup
 	$(PYTEST) -m "not slow and not browser" $(PYTEST_ARGS)
 
 # Fails where there is no Chromium, and says how to get it.
+.PHONY: test-browser
 test-browser: setup
 	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
 
@@ -68,6 +69,7 @@ lint: setup
 
 figures: demo
 	mkdir -p docs/images
+	$(BIN)/python examples/plot_mnist_curve.py >/dev/null
 	cp out/demo/accuracy_size.png docs/images/
 
 # Apart from `figures`, because it takes long and much memory.

@@ -16,7 +16,7 @@ _PROMINENT = 6  # of more than `KINDS_OF_LINES` weights
 def training_section(rows: Sequence[Row]) -> Markup | None:
     """Returns loss, accuracy and rate by epoch; `None` if there is none of them."""
     wanted = (
-        ("loss", "loss (cross-entropy)", 1, {"loss": "training", "val_loss": "validation"}),
+        ("loss", "loss (cross-entropy, nats)", 1, {"loss": "training", "val_loss": "validation"}),
         ("accuracy", "accuracy (%)", 100, {"accuracy": "training", "val_accuracy": "validation"}),
         ("learning rate", "rate", 1, {"learning_rate": "learning rate"}),
     )
