@@ -54,6 +54,7 @@ _MODULES = (
     "kmeans",
     "modifiers",
     "plots",
+    "progress",
     "quantization",
     "recipes",
     "sensitivity",

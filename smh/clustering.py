@@ -22,6 +22,7 @@ from smh.clustered import Clustered
 from smh.errors import ArgumentError
 from smh.kmeans import INITS, cluster_values
 from smh.masked import Masked
+from smh.progress import track
 from smh.rounding import FakeQuantized
 from smh.typing import Selector
 from smh.virtual_variable import wrapping_of
@@ -88,9 +89,10 @@ def cluster(
         items = [items[i] for i in wanted]
         for item in items:
             _check_not_rounded(item)
+        pairs = list(zip(items, wanted.values(), strict=True))
         found = [
             _clustered(item, width, init, seed)
-            for item, width in zip(items, wanted.values(), strict=True)
+            for item, width in track(pairs, "finding shared values")
         ]
         made = list(zip(items, found, strict=True))
     reparametrize(model, made)

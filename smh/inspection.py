@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from dataclasses import dataclass
@@ -58,11 +57,11 @@ class Inspection:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
+        from smh.tables import PathCell, new_table
 
-        table = Table(title=f"{self.path}: {', '.join(self.models)}", title_justify="left")
+        table = new_table(f"{self.path}: {', '.join(self.models)}")
         table.add_column("part", no_wrap=True)
-        table.add_column("holds", overflow="fold", ratio=1)
+        table.add_column("holds", overflow="fold")
         table.add_column("coding", overflow="fold")
         table.add_column("numbers", justify="right", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
@@ -70,17 +69,17 @@ class Inspection:
         for part in self.parts:
             each = f"{8 * part.bytes / part.numbers:.2f}" if part.numbers else ""
             count = f"{part.numbers:,}" if part.numbers else ""
-            table.add_row(part.name, part.holds, part.coding, count, f"{part.bytes:,}", each)
+            table.add_row(
+                part.name, PathCell(part.holds), part.coding, count, f"{part.bytes:,}", each
+            )
         table.add_section()
         table.add_row("file", "", "", "", f"{self.bytes:,}", "", style="bold")
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
+        from smh.tables import as_text
 
-        console = Console(file=io.StringIO(), width=max(80, min(Console().width, 120)), record=True)
-        console.print(self)
-        return console.export_text().rstrip()
+        return as_text(self)
 
 
 def inspect(path: str | os.PathLike) -> Inspection:

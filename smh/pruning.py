@@ -21,6 +21,7 @@ from smh.candidates import (
 from smh.clustered import Clustered
 from smh.errors import ArgumentError, SelectionError
 from smh.masked import Masked
+from smh.progress import track
 from smh.rounding import FakeQuantized
 from smh.typing import Selector
 
@@ -104,7 +105,8 @@ def prune(
     else:
         choose = _unit_mask if structure == "filters" else _weight_mask
         masks = [
-            choose(item, level, random) for item, level in zip(items, levels.values(), strict=True)
+            choose(item, level, random)
+            for item, level in track(list(zip(items, levels.values(), strict=True)), "pruning")
         ]
     _apply(model, items, masks)
     return model

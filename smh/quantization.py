@@ -11,6 +11,7 @@ from keras import ops
 from smh.clustered import Clustered
 from smh.coding import Uniform
 from smh.errors import ArgumentError, DeployedModelError
+from smh.progress import track
 from smh.rounding import PER, FakeQuantized, Grid, fit_grid
 from smh.typing import Tensor
 from smh.variable_pool import VariablePool
@@ -86,7 +87,7 @@ def quantize_factors(
     pools = _pools_of(model)
     _check(model, bits, granularity)
     chosen: list[tuple[keras.Variable, FakeQuantized | None]] = []
-    for factor in (factor for pool in pools for factor in pool.core_variables):
+    for factor in track([factor for pool in pools for factor in pool.core_variables], "rounding"):
         if bits is None:
             chosen.append((factor, None))
             continue

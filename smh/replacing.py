@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 
 
@@ -36,7 +37,17 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
         _sync_folder(folder)
     except BaseException:
         _remove(temporary)
+        _name_file(sys.exc_info()[1], temporary, path)
         raise
+
+
+def _name_file(error: BaseException | None, temporary: str, path: str) -> None:
+    """Lets an error of the file system name the file that was to be written.
+
+    A full disk names none, and the temporary one is none of the user's.
+    """
+    if isinstance(error, OSError) and error.filename in (None, temporary):
+        error.filename = path
 
 
 def _move(temporary: str, path: str, aside: str) -> None:

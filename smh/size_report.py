@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
 
-from smh.errors import ArgumentError
+from smh.built import check_is_built
+from smh.clustered import Clustered
+from smh.masked import Masked
+from smh.products import MatrixProduct
 from smh.quantization import grid_of
+from smh.replacing import replacing
+from smh.rounding import FakeQuantized
+from smh.tables import PathCell, as_text, new_table
+from smh.variable_pool import VariablePool
 from smh.virtual_variable import (
     Source,
     VirtualVariable,
@@ -26,6 +32,8 @@ from smh.weight_spec import itemsize
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_KINDS = ((Masked, "pruned"), (Clustered, "shared"), (FakeQuantized, "rounded"))
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,8 @@ class Row:
             than it has in memory.
         packed: bytes at that width, with the scales of a rounded factor, the codebook of shared
             values, and one bit for each number that may be pruned; not entropy-coded.
+        kind: `stored` in a word: `dense`, `pool`, `pruned`, `shared` (values), `rounded`, `factor`
+            (of a pool, whatever is done to it), or `computed` in another way.
     """
 
     path: str
@@ -58,6 +68,26 @@ class Row:
     bytes: int
     bits: int
     packed: int
+    kind: str = "dense"
+
+
+@dataclass(frozen=True)
+class PoolMap:
+    """Which entries of a pool each weight takes.
+
+    Attributes:
+        name: of the pool.
+        entries: how many numbers its factors compute.
+        columns: of these, how many are a row of its product; 0 where it is no product.
+        factors: the shapes of the factors.
+        slots: for each weight its path and its half-open ranges of entries, in order.
+    """
+
+    name: str
+    entries: int
+    columns: int
+    factors: tuple[tuple[int, ...], ...]
+    slots: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -67,10 +97,12 @@ class SizeReport:
     Attributes:
         name: name of the model.
         rows: one `Row` per weight, then one per factor of each pool.
+        pools: one `PoolMap` per pool.
     """
 
     name: str
     rows: tuple[Row, ...]
+    pools: tuple[PoolMap, ...] = ()
 
     @property
     def original_params(self) -> int:
@@ -102,21 +134,16 @@ class SizeReport:
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the rows to `path`, replacing it only once all is written."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        with partial.open("w", newline="") as file:
+        with replacing(path) as partial, open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, [field.name for field in fields(Row)])
             writer.writeheader()
             for row in self.rows:
                 writer.writerow(asdict(row) | {"shape": "x".join(map(str, row.shape))})
-        partial.replace(target)
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
-
-        table = Table(title=f"smh report: {self.name}", title_justify="left")
-        table.add_column("variable", overflow="fold", ratio=1)
+        table = new_table(f"smh report: {self.name}")
+        table.add_column("variable", overflow="fold")
         table.add_column("shape", no_wrap=True)
         table.add_column("stored as", overflow="fold")
         table.add_column("trained", justify="right", no_wrap=True)
@@ -128,7 +155,7 @@ class SizeReport:
         for row in self.rows:
             shape = "x".join(map(str, row.shape)) or "scalar"
             sizes = [f"{row.bytes:,}", *([str(row.bits), f"{row.packed:,}"] if rounded else [])]
-            table.add_row(row.path, shape, row.stored, f"{row.trained:,}", *sizes)
+            table.add_row(PathCell(row.path), shape, row.stored, f"{row.trained:,}", *sizes)
         table.add_section()
         totals = [f"{self.trained_params:,}", f"{self.bytes:,}"]
         totals += ["", f"{self.packed:,}"] if rounded else []
@@ -141,11 +168,7 @@ class SizeReport:
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=_terminal_width(), record=True)
-        console.print(self)
-        return console.export_text().rstrip()
+        return as_text(self)
 
 
 def report(model: keras.Model) -> SizeReport:
@@ -157,14 +180,18 @@ def report(model: keras.Model) -> SizeReport:
     Returns:
         A `SizeReport`: `print(report)`, `report.rows`, `report.to_csv(path)`.
 
+    Raises:
+        ArgumentError: `model` is no Keras 3 model or layer.
+        UnbuiltModelError: it has no weights yet.
+
     Example:
         >>> print(smh.report(smh.compress(model, fraction=0.1)))
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_built(model)
     seen: set[int] = set()
     rows: list[Row] = []
     pools: dict[int, Source] = {}
+    slots: dict[int, list] = {}
     for layer in own_layers(model):
         if isinstance(layer, (Source, VirtualWeights)):
             continue
@@ -176,10 +203,26 @@ def report(model: keras.Model) -> SizeReport:
             if isinstance(variable, VirtualVariable):
                 source = variable.parametrization.source
                 pools.setdefault(id(source), source)
+                slots.setdefault(id(source), []).append(variable)
     for pool in pools.values():
         layers = own_layers(pool) if pool else ()
         rows.extend(_factor_row(factor) for layer in layers for factor in own_variables(layer))
-    return SizeReport(model.name, tuple(rows))
+    maps = [_map(p, slots[key]) for key, p in pools.items() if isinstance(p, VariablePool)]
+    return SizeReport(model.name, tuple(rows), tuple(maps))
+
+
+def _map(pool: VariablePool, users: Sequence[VirtualVariable]) -> PoolMap:
+    product = getattr(pool, "product", None)  # a combined pool has none of its own
+    columns = product.shape.cols if isinstance(product, MatrixProduct) else 0
+    slots = tuple((user.path, user.parametrization.slot.segments) for user in users)
+    return PoolMap(pool.name, pool.pool_size, columns, tuple(pool.factor_shapes()), slots)
+
+
+def _kind(variable: VirtualVariable) -> str:
+    parametrization = variable.parametrization
+    if parametrization.source is not None:
+        return "pool"
+    return next((name for cls, name in _KINDS if isinstance(parametrization, cls)), "computed")
 
 
 def _row(variable: keras.Variable) -> Row:
@@ -207,14 +250,15 @@ def _row(variable: keras.Variable) -> Row:
     if tally is not None:
         kept, bits, packed = tally.kept, tally.bits, tally.packed
         trained = tally.trained if trained else 0
-    return Row(variable.path, shape, dtype, how, numbers, kept, trained, size, bits, packed)
+    kind = _kind(variable)
+    return Row(variable.path, shape, dtype, how, numbers, kept, trained, size, bits, packed, kind)
 
 
 def _factor_row(factor: keras.Variable) -> Row:
     shape, dtype = tuple(factor._shape), factor._dtype
     numbers, grid, wrapping = math.prod(shape), grid_of(factor), wrapping_of(factor)
     if isinstance(factor, VirtualVariable):
-        row = replace(_row(factor), original=0)
+        row = replace(_row(factor), original=0, kind="factor")
         if grid is None or wrapping is None:
             return row
         packed = -(-row.kept * grid.bits // 8) + -(-numbers // 8) + 4 * grid.scale_count(shape)
@@ -231,14 +275,9 @@ def _factor_row(factor: keras.Variable) -> Row:
         numbers * itemsize(dtype),
         _bits(dtype) if grid is None else grid.bits,
         numbers * itemsize(dtype) if grid is None else grid.bytes(shape),
+        "factor",
     )
 
 
 def _bits(dtype: str) -> int:
     return 8 * itemsize(dtype)
-
-
-def _terminal_width() -> int:
-    from rich.console import Console
-
-    return max(80, min(Console().width, 120))

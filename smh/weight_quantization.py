@@ -10,6 +10,7 @@ import numpy as np
 
 from smh.candidates import Bits, Candidate, by_pattern, candidates, reparametrize
 from smh.errors import ArgumentError, SelectionError
+from smh.progress import track
 from smh.rounding import PER, FakeQuantized, fit_grid
 from smh.typing import Selector
 from smh.virtual_variable import Source, stored_variable
@@ -69,7 +70,7 @@ def quantize_weights(
     items = _dense(candidates(model, apply_to, exclude), model, apply_to is not None)
     wanted = by_pattern(items, bits, "bits", _checked_bits)
     made = []
-    for number, width in wanted.items():
+    for number, width in track(wanted.items(), "rounding"):
         item = items[number]
         grid = fit_grid(_stored(item), width, granularity, item.path)
         made.append((item, functools.partial(_rounded, item, grid)))

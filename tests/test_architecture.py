@@ -15,7 +15,8 @@ ROOT = Path(smh.__file__).parent
 FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
-    | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
+    | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"}
+    | {"progress", "tables"},
     {"container_header", "artifact_brief"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container", "low_rank"}
     | {"artifact_pools"},
@@ -33,6 +34,7 @@ FLOORS = [
     | {"distillation", "recipes", "planning"},
     {"exporting", "zoo", "datasets", "searching"},
     {"training"},
+    {"report_page"},
     {"cli"},
     {"__main__"},
 ]
@@ -70,6 +72,8 @@ INSIDE_SENSITIVITY = [
 INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
 INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
 NO_KERAS = [
+    "progress",
+    "tables",
     "replacing",
     "errors",
     "typing",

@@ -1,5 +1,6 @@
 """The commands on files; and what a user's mistake gives: one line and an exit code."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,10 @@ def test_a_search_trains_each_try_and_keeps_to_the_drop(tmp_path, monkeypatch, c
     assert accuracy >= float(lines[first].split()[2]) - 0.0201
 
 
+class Odd(keras.layers.Layer):
+    """A layer that nobody registers with Keras."""
+
+
 MISTAKES = {
     "train --model lenet_5": "--data is needed, for example --data digits",
     "train --model lenet_6 --data digits": "No model is called 'lenet_6'. Close to it: lenet_5",
@@ -119,19 +124,80 @@ MISTAKES = {
     "quantize model.keras --bits 4 --kind uniform --out q.smh": "has no factors to round",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number, got 'x'",
+    "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
+    "report unbuilt.keras": "is not built, so it has no weights yet",
+    "report model.keras --csv sizes.txt": "--csv must end in .csv, got 'sizes.txt'",
+    "report model.keras --html folder.html --force": "is a folder; --html names a file",
+    "compress model.keras --fraction 0.1 --out folder.keras --force": "is a folder; --out names",
+    "evaluate model.keras --data image_folder --data-dir images": "x.png is no picture, or is dam",
 }
 
 
 def test_a_mistake_gives_one_line_and_changes_nothing(model_file, tmp_path, capsys):
-    for name in ("junk.keras", "junk.smh"):
+    for name in ("junk.keras", "junk.smh", "images/one/x.png", "folder.keras/a", "folder.html/a"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"junk")
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    keras.Sequential([keras.Input((3,)), Odd()]).save("odd.keras")
+    keras.Sequential([keras.layers.Dense(2)]).save("unbuilt.keras")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for line, message in MISTAKES.items():
         assert run(line) == 1, line
         said = capsys.readouterr().err
         assert said.startswith(f"smh {line.split()[0]}: ") and message in said, said
         assert said.count("\n") == 1, said
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def smh_in(folder, line, **environment):
+    """Runs a command as a user does, in a process of its own."""
+    root = str(Path(smh.__file__).parents[1])
+    path = os.pathsep.join([*filter(None, [environment.pop("first", "")]), root])
+    env = os.environ | {"PYTHONPATH": path} | environment
+    command = [sys.executable, "-m", "smh", *line.split()]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the limit is one of POSIX")
+def test_a_full_disk_leaves_nothing_behind_and_names_the_file(model_file, tmp_path, capsys):
+    import resource
+    import signal
+
+    before = sorted(tmp_path.iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails, as on a full disk
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        codes = [
+            run(line)
+            for line in (
+                "compress model.keras --fraction 0.9 --out full.keras",
+                "compress model.keras --fraction 0.9 --out full.smh",
+                "report model.keras --html full.html",
+            )
+        ]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert codes == [1, 1, 1] and sorted(tmp_path.iterdir()) == before
+    keras_file, smh_file, page = capsys.readouterr().err.splitlines()
+    assert keras_file.endswith("full.keras: File too large")
+    assert "File too large" in smh_file and page.endswith("full.html: File too large")
+
+
+def test_a_backend_that_is_missing_is_named_with_the_way_to_get_it(model_file, tmp_path):
+    (tmp_path / "fake").mkdir()
+    (tmp_path / "fake" / "tensorflow.py").write_text(
+        "raise ModuleNotFoundError('No module named tensorflow', name='tensorflow')"
+    )
+    line, fake = "report model.keras", str(tmp_path / "fake")
+    missing = smh_in(tmp_path, line, first=fake, KERAS_BACKEND="tensorflow")
+    unknown = smh_in(tmp_path, line, KERAS_BACKEND="frob")
+    assert missing.returncode == unknown.returncode == 1
+    assert missing.stderr.startswith("smh report: Keras is to run on 'tensorflow' here, which is")
+    assert 'pip install "structured-multihashing[tensorflow]"' in missing.stderr
+    assert unknown.stderr.startswith("smh report: KERAS_BACKEND must be one of tensorflow, jax, to")
+    assert missing.stderr.count("\n") == unknown.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("line", ["", "frob", "train --epochs many", "prune m.keras"])

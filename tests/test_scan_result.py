@@ -63,7 +63,7 @@ def test_the_table_fits_80_columns(count, levels, monkeypatch):
     assert "accuracy 0.900 unchanged" in lines[0]
     assert len(lines) == count + 3  # no path is folded
     assert f"{levels[0]:g}" in lines[1] and f"{levels[-1]:g}" in lines[1]
-    assert lines[-2].endswith(f"{0.9 - levels[-1] * (count - 1) / 100:.3f} ")
+    assert lines[-2].endswith(f" {0.9 - levels[-1] * (count - 1) / 100:.3f}")
     assert ("of 19 levels" in text) == (len(levels) == 19)
 
 

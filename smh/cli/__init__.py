@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import smh
+from smh import progress
 from smh.cli import changing, compressing, planning, running, scanning, showing
 from smh.errors import SmhError, SmhWarning
 
@@ -40,15 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("always", SmhWarning)
         warnings.showwarning = lambda text, *_: _say(args, f"warning: {text}")
         try:
-            args.run(args)
+            with _progress():
+                args.run(args)
         except BrokenPipeError:  # of `smh report MODEL | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (SmhError, OSError, ImportError) as error:
             _say(args, _text(error))
             return 1
-        except KeyboardInterrupt:
-            _say(args, "interrupted")
+        except KeyboardInterrupt as stop:
+            _say(args, f"interrupted{stop}")
             return 130
     return 0
 
@@ -67,6 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     for room in (running, planning, compressing, changing, scanning, showing):
         room.add_commands(commands)
     return parser
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[None]:
+    """Shows on a terminal what is being done; also while `start_keras` has stderr closed."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal, progress.shown(terminal):
+        yield
 
 
 def _say(args: argparse.Namespace, text: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from smh.cli.arguments import add_command, add_data, add_model, add_output, add_selection, numbers
 from smh.cli.files import check_output, model_file, open_data, open_model, write_model
 from smh.errors import ArgumentError, SmhWarning
+from smh.progress import task
 
 if TYPE_CHECKING:
     import keras
@@ -120,15 +121,16 @@ def _compress_once(args: argparse.Namespace) -> None:
     import smh
     from smh.virtual_variable import virtual_variables
 
-    smh.compress(
-        model,
-        args.fraction,
-        target_params=args.target_params,
-        apply_to=args.apply_to,
-        exclude=args.exclude,
-        seed=args.seed,
-        init=args.init or "random",
-    )
+    with task("compressing"):
+        smh.compress(
+            model,
+            args.fraction,
+            target_params=args.target_params,
+            apply_to=args.apply_to,
+            exclude=args.exclude,
+            seed=args.seed,
+            init=args.init or "random",
+        )
     write_model(model, args.out)
     kept = virtual_variables(model)[0].parametrization.source.energy_kept
     start = "its weights are random" if kept is None else f"it kept {kept:.1%} of the energy"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, MissingPackageError
+from smh.progress import task
 from smh.replacing import replacing
 from smh.training import RunDirectory
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from smh.datasets import Dataset
 
 _SUFFIXES = (".keras", ".smh")
+_BACKENDS = ("tensorflow", "jax", "torch")  # the names of packages, of extras, and for Keras
 
 
 def start_keras(repeatable: bool = False) -> None:
@@ -29,15 +31,37 @@ def start_keras(repeatable: bool = False) -> None:
     Args:
         repeatable: whether a GPU gives the same numbers each time. Its sums depend on chance
             otherwise, and a resumed run would end elsewhere. `TF_DETERMINISTIC_OPS=0` is faster.
+
+    Raises:
+        MissingPackageError: the backend that Keras is to run on is not installed.
+        ArgumentError: there is no such backend.
     """
     shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0"
-    with contextlib.nullcontext() if shown else _quiet():
-        import keras
+    with task("starting Keras"), contextlib.nullcontext() if shown else _quiet():
+        keras = _import_keras()
 
         # Not on a CPU, where it costs the parallel input pipeline and changes nothing.
         if repeatable and keras.distribution.list_devices("gpu"):
             os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
         keras.ops.zeros(1)  # starts the backend
+
+
+def _import_keras() -> Any:
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        if error.name not in _BACKENDS:
+            raise
+        raise MissingPackageError(
+            f"Keras is to run on '{error.name}' here, which is not installed: pip install "
+            f'"structured-multihashing[{error.name}]", or set KERAS_BACKEND to another of '
+            f"{', '.join(_BACKENDS)}."
+        ) from error
+    except ValueError as error:
+        raise ArgumentError(
+            f"KERAS_BACKEND must be one of {', '.join(_BACKENDS)}: {error}"
+        ) from error
+    return keras
 
 
 @contextlib.contextmanager
@@ -80,19 +104,33 @@ def open_model(path: str) -> keras.Model:
     start_keras()
     from smh.training.models import open_model_file
 
-    return open_model_file(file)
+    with task(f"reading {file}"):
+        return open_model_file(file)
 
 
-def check_output(path: str, force: bool, suffixes: tuple[str, ...] = _SUFFIXES) -> None:
+def check_output(
+    path: str, force: bool, suffixes: tuple[str, ...] = _SUFFIXES, flag: str = "--out"
+) -> None:
     """Checks that `path` may be written, before any work is done.
+
+    Args:
+        path: a file, or without `suffixes` a folder.
+        force: whether it may exist.
+        suffixes: one that it must have.
+        flag: what named it.
 
     Raises:
         ArgumentError: another suffix is needed, it exists, or its folder does not.
     """
     if suffixes and not path.endswith(suffixes):
-        raise ArgumentError(f"--out must end in {' or '.join(suffixes)}, got '{path}'.")
-    if not Path(path).resolve().parent.is_dir():
+        raise ArgumentError(f"{flag} must end in {' or '.join(suffixes)}, got '{path}'.")
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
         raise ArgumentError(f"the folder of '{path}' does not exist.")
+    if not os.access(folder, os.W_OK):
+        raise ArgumentError(f"the folder of '{path}' may not be written to.")
+    if suffixes and os.path.isdir(path):
+        raise ArgumentError(f"'{path}' is a folder; {flag} names a file.")
     if os.path.exists(path) and not force:
         raise ArgumentError(f"'{path}' exists; --force replaces it.")
 
@@ -102,11 +140,12 @@ def write_model(model: keras.Model, path: str) -> None:
     from smh.artifact import save
     from smh.size_report import report
 
-    if path.endswith(".smh"):
-        save(model, path)
-    else:
-        with replacing(path) as partial:
-            model.save(partial)
+    with task(f"writing {path}"):
+        if path.endswith(".smh"):
+            save(model, path)
+        else:
+            with replacing(path) as partial:
+                model.save(partial)
     sizes, on_disk = report(model), os.path.getsize(path)
     print(
         f"{path}: {on_disk:,} bytes; {sizes.trained_params:,} numbers trained, "
@@ -133,4 +172,5 @@ def open_data(args: argparse.Namespace) -> Dataset:
     start_keras()
     from smh.training.data import load_data
 
-    return load_data(name, **options)
+    with task(f"reading {name}"):
+        return load_data(name, **options)

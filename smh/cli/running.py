@@ -106,7 +106,12 @@ def _train(args: argparse.Namespace) -> None:
     start_keras(repeatable=True)
     from smh.training.session import train
 
-    result = train(config, run, replace=args.force, resume=resume)
+    try:
+        result = train(config, run, replace=args.force, resume=resume)
+    except KeyboardInterrupt:
+        if not run.is_run:
+            raise
+        raise KeyboardInterrupt(f"; `smh train --resume --out {run}` goes on") from None
     if complete:
         print(f"{run}: was complete already")
     print(

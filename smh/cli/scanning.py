@@ -81,7 +81,7 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
     model_file(args.model)
     for path, suffix in ((args.csv, ".csv"), (args.png, ".png")):
         if path is not None:
-            check_output(path, args.force, (suffix,))
+            check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     data = open_data(args)
     model = open_model(args.model)
     import smh

@@ -8,6 +8,7 @@ from typing import Any
 
 from smh.cli.arguments import add_command, add_model, add_output
 from smh.cli.files import check_output, open_model
+from smh.progress import task
 
 _SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
 
@@ -20,12 +21,16 @@ def add_commands(commands: Any) -> None:
         _report,
         "what each weight of a model costs",
         "Lists how each weight is stored, how many of its numbers are trained, and how\n"
-        "many bytes they take.",
-        "  smh report small.keras --csv sizes.csv",
+        "many bytes they take. --html writes a page for a browser, with pictures: of the\n"
+        "layers and pools, of the bytes of a .smh file, and of a run directory also the\n"
+        "curves of the training and the scans (CSV files) that lie in it.",
+        "  smh report small.keras --csv sizes.csv\n"
+        "  smh report runs/lenet_5-digits-0.1 --html report.html",
     )
     add_model(parser)
     parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
-    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--html", metavar="FILE", help="write a page for a browser, too")
+    parser.add_argument("--force", action="store_true", help="replace these files if they exist")
 
     parser = add_command(
         commands,
@@ -63,15 +68,19 @@ def add_commands(commands: Any) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    if args.csv is not None:
-        check_output(args.csv, args.force, (".csv",))
+    for path, suffix in ((args.csv, ".csv"), (args.html, ".html")):
+        if path is not None:
+            check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     model = open_model(args.model)
     import smh
+    from smh.report_page import write_page
 
     sizes = smh.report(model)
     print(sizes)
     if args.csv is not None:
         sizes.to_csv(args.csv)
+    if args.html is not None:
+        write_page(args.html, sizes, args.model)
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -79,7 +88,8 @@ def _export(args: argparse.Namespace) -> None:
     model = open_model(args.model)
     import smh
 
-    smh.export(model, args.out, format=args.to, mode=args.mode)
+    with task(f"writing {args.out}"):
+        smh.export(model, args.out, format=args.to, mode=args.mode)
     print(f"{args.out}: {_bytes(args.out):,} bytes")
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 
 from smh.errors import ArgumentError, DataFormatError, MissingPackageError
+from smh.progress import task
 
 ENDINGS = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm")
 _AT_ONCE = 256  # files held in memory beside the result
@@ -77,12 +78,13 @@ def decode_all(files: Iterable[tuple[int, str, bytes]], count: int, look: Look) 
             "pillow` or `pip install structured-multihashing[data]`."
         ) from error
     images = np.empty((count, look.height, look.width, look.channels), np.uint8)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, task("reading pictures", count) as advance:
         for chunk in _chunks(files):
             rows = [row for row, _, _ in chunk]
             decoded = pool.map(lambda file: _decode(file[1], file[2], look), chunk)
             for row, image in zip(rows, decoded, strict=True):
                 images[row] = image
+            advance(len(rows))
     return images
 
 
@@ -101,6 +103,8 @@ def _decode(name: str, data: bytes, look: Look) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as picture:
             picture.draft(mode, size)  # a large JPEG is decoded at half its size or less
             scaled = ImageOps.fit(picture.convert(mode), size, Image.Resampling.BILINEAR)
+    except Image.UnidentifiedImageError as error:  # names an object in memory
+        raise DataFormatError(f"{name} is no picture, or is damaged.") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataFormatError(f"{name} is no picture, or is damaged: {error}") from error
     return np.asarray(scaled, np.uint8).reshape(look.height, look.width, look.channels)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import math
 import numbers
@@ -16,6 +15,7 @@ from smh.errors import ArgumentError
 from smh.replacing import replacing
 from smh.sensitivity.picture import draw_scan
 from smh.sensitivity.suggestion import Curve, free, free_most, make_curve, predict
+from smh.tables import PathCell, as_text, width
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -193,13 +193,13 @@ class ScanResult:
         sizes = [_compact(self._row(path).numel) for path in self.paths]
         taken = min(40, max(map(len, self.paths), default=0)) + max(map(len, sizes), default=0)
         each = max(map(len, cells), default=0) + 1
-        shown = _spread(self.levels, most=max(3, (_width() - taken - 3) // max(each, 5)))
+        shown = _spread(self.levels, most=max(3, (width() - taken - 3) // max(each, 5)))
         table = Table(
             title=self._title(),
             title_justify="left",
             box=None,
             padding=(0, 1, 0, 0),
-            min_width=min(_width(), 79),  # title and caption take no more than the table does
+            min_width=min(width(), 79),  # title and caption take no more than the table does
         )
         table.add_column("weight", overflow="fold", ratio=1)
         table.add_column("size", justify="right", no_wrap=True)
@@ -207,7 +207,7 @@ class ScanResult:
             unit = "bit" if self.kind == "bits" else ""
             table.add_column(f"{level:g}{unit}", justify="right", no_wrap=True)
         for path, size in zip(self.paths, sizes, strict=True):
-            table.add_row(path, size, *(self._cell(path, level) for level in shown))
+            table.add_row(PathCell(path), size, *(self._cell(path, level) for level in shown))
         notes = [f"{self.metric} with one weight changed"]
         if len(shown) < len(self.levels):
             notes.append(f"{len(shown)} of {len(self.levels)} levels, all are in .rows")
@@ -217,11 +217,7 @@ class ScanResult:
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=_width(), record=True)
-        console.print(self)
-        return console.export_text().rstrip()
+        return as_text(self)
 
     def _title(self) -> str:
         baseline = _short(self.baseline[self.metric])
@@ -292,12 +288,6 @@ class ScanResult:
 def _is_number(value) -> bool:
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     return is_real and math.isfinite(value)
-
-
-def _width() -> int:
-    from rich.console import Console
-
-    return max(80, min(Console().width, 120))
 
 
 def _compact(count: int) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from smh.errors import ArgumentError, SmhWarning
 from smh.kmeans import cluster_values, nearest
+from smh.progress import listening
 from smh.sensitivity.candidates import Candidate, find_candidates
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.metrics import as_measure, choose_metric
@@ -277,7 +278,7 @@ def _progress(planned: int, verbose: int) -> Iterator[Callable[[str | None, str 
         TextColumn("{task.fields[found]:<16.16}"),
         TextColumn("{task.description}", markup=False),
     )
-    with Progress(*columns) as progress:
+    with listening(None), Progress(*columns) as progress:  # one bar is enough
         task = progress.add_task("", total=planned, found="")
 
         def show(doing: str | None, found: str | None) -> None:

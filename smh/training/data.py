@@ -10,6 +10,7 @@ import numpy as np
 from smh import datasets
 from smh.datasets import Dataset
 from smh.errors import ArgumentError
+from smh.progress import task
 
 _BATCH = 256
 
@@ -84,7 +85,10 @@ def measure(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, float
         `{"accuracy": share in [0, 1], "loss": mean cross-entropy in nats}`.
     """
     images = datasets.batches(x, y, _BATCH, shuffle=False)
-    outputs = np.asarray(model.predict(images, verbose=0), "float64")  # [n, classes]
+    with task("evaluating", len(images)) as advance:
+        told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance(1))
+        outputs = model.predict(images, verbose=0, callbacks=[told])
+    outputs = np.asarray(outputs, "float64")  # [n, classes]
     own = outputs[np.arange(len(y)), y]
     if outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
         losses = -np.log(np.maximum(own, 1e-12))

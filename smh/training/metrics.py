@@ -63,7 +63,7 @@ def _draw(axis: Any, rows: Sequence[Mapping[str, float]], name: str, unit: int) 
         if points:
             axis.plot(*zip(*points, strict=True), f"o{style}", color=color, label=label, ms=3)
     axis.set_xlabel("epoch")
-    axis.set_ylabel("accuracy (%)" if name == "accuracy" else name)
+    axis.set_ylabel("accuracy (%)" if name == "accuracy" else "loss (cross-entropy, nats)")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(color="#dddddd", linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)

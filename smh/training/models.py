@@ -70,5 +70,12 @@ def open_model_file(path: str) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ArtifactError(f"'{path}' cannot be loaded as a Keras model: {first}") from error
+        raise ArtifactError(
+            f"'{path}' cannot be loaded as a Keras model: {_reason(error)}"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what Keras says; where it quotes another error, of the innermost one."""
+    text = str(error).rpartition("Exception encountered: ")[2].strip() or type(error).__name__
+    return text.splitlines()[0].partition(" Full object config: ")[0]

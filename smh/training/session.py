@@ -12,6 +12,7 @@ from smh import datasets
 from smh.artifact import save as save_artifact
 from smh.datasets import Augmentation, Dataset
 from smh.errors import ArgumentError, SmhWarning
+from smh.progress import task
 from smh.quantization import quantize_factors
 from smh.recipes import compile_for_training, penalise_weights
 from smh.size_report import report
@@ -112,13 +113,16 @@ def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
             "has none. Give a fraction as well: --fraction 0.1."
         )
     steps = len(_batches(config, data, 0)) * config.epochs
-    return compile_for_training(
+    compile_for_training(
         model,
         steps,
         peak_rate=config.peak_rate,
         l2=config.l2,
         label_smoothing=config.label_smoothing,
     )
+    # So that the first checkpoint has the optimizer's slots, which Keras looks for in it.
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def _batches(config: TrainingConfig, data: Dataset, first_epoch: int) -> Any:
@@ -172,7 +176,8 @@ def _prepare(model: keras.Model, data: Dataset) -> None:
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     few = datasets.batches(data.x_train[:1], data.y_train[:1], 1, shuffle=False)
-    model.evaluate(few, verbose=0)
+    with task("preparing"):
+        model.evaluate(few, verbose=0)
 
 
 class _KeepEpochs(keras.callbacks.Callback):
@@ -197,8 +202,9 @@ def _tensorboard(run: RunDirectory) -> list[keras.callbacks.Callback]:
 
 
 def _finish(model: keras.Model, data: Dataset, run: RunDirectory, rows: list[Row]) -> dict:
-    model.save(run.model_file)
-    save_artifact(model, run.artifact_file)
+    with task(f"writing {run}"):
+        model.save(run.model_file)
+        save_artifact(model, run.artifact_file)
     sizes = report(model)
     sizes.to_csv(run.report_file)
     try:
