@@ -15,8 +15,11 @@ from docutils import nodes
 from sphinx import addnodes
 
 _CODE = re.compile(r"(?<![`:\w])`([^`]+)`(?!`)")
+_ERROR = re.compile(r"    ( |[\w, ]+: )")  # an error, or the next line about it
 _NAME = re.compile(r"smh(\.\w+)+(\(\))?")
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
+
+_properties: dict = {}  # as they are before Napoleon
 
 # What the site shows of a file that is not one of its pages, below docs/.
 _PAGES = {
@@ -28,10 +31,39 @@ _PAGES = {
 
 
 def markdown_in_docstring(app, what, name, obj, options, lines: list[str]) -> None:
-    """Turns code spans into literals, names of smh into links, and tables into tables."""
-    del app, what, name, obj, options
-    text = _CODE.sub(_literal, "\n".join(_with_tables(lines)))
+    """Turns code spans into literals, names of smh into links, and tables into tables.
+
+    Comes before Napoleon, which reads the sections.
+    """
+    del app, name, options
+    text = _CODE.sub(_literal, "\n".join(_with_tables(_said_of_all_errors(lines))))
     lines[:] = text.split("\n")
+    if what == "property":
+        _properties[obj] = list(lines)
+
+
+def properties_as_written(app, what, name, obj, options, lines: list[str]) -> None:
+    """Undoes Napoleon on properties: it takes what stands before a colon for a type."""
+    del app, name, options
+    if what == "property":
+        lines[:] = _properties[obj]
+
+
+def _said_of_all_errors(lines: list[str]) -> list[str]:
+    """Puts a sentence that stands among the errors behind them; Napoleon takes it for an error."""
+    kept: list[str] = []
+    sentence: list[str] = []
+    inside = False
+    for line in [*lines, "End:"]:
+        if inside and line and not line.startswith(" "):
+            kept += [*sentence, ""] if sentence else []
+            sentence, inside = [], False
+        inside = inside or line == "Raises:"
+        if inside and line.startswith("    ") and (sentence or not _ERROR.match(line)):
+            sentence.append(line.strip())
+        else:
+            kept.append(line)
+    return kept[:-1]
 
 
 def _literal(match: re.Match) -> str:
