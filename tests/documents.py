@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-_FENCE = re.compile(r"^```(\w*)( like)?\n(.*?)^```$", flags=re.S | re.M)
+_FENCE = re.compile(r"^```(.*?)\n(.*?)^```$", flags=re.S | re.M)
 _COMMENT = re.compile(r"\s+#\s.*$")
 _LOOSELY = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -47,44 +47,47 @@ def blocks(page: Path) -> list[Block]:
     for match, after in zip(found, [*found[1:], None], strict=True):
         if match[1] not in ("python", "console"):
             continue
-        if after and (after[1] != "text" or source[match.end() : after.start()].strip()):
-            after = None
+        shown = after[1] if after and not source[match.end() : after.start()].strip() else ""
+        printed = after[2] if after and shown in ("text", "text like") else None
         line = source[: match.start()].count("\n") + 2
-        printed, like = (after[3], bool(after[2])) if after else (None, False)
-        result.append(Block(match[1], match[3], line, printed, like))
+        result.append(Block(match[1], match[2], line, printed, shown == "text like"))
     return result
 
 
-def run(page: Path, names: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-    """Runs the blocks of a page; yields its names after each."""
-    names = {} if names is None else names
+def run(page: Path, names: dict[str, Any], commands: bool = True) -> Iterator[Block]:
+    """Runs the blocks of a page in `names`; yields each `python` block when it has run."""
     for block in blocks(page):
         if block.language == "console":
-            _run_commands(page, block)
+            if commands:
+                _run_commands(page, block)
             continue
         # Empty lines in front, so that a traceback names the line of the page.
         code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
         _compare(page, block, _printed_by(exec, code, names), block.printed)
-        yield names
+        yield block
 
 
-def commands(text: str) -> list[tuple[str, str]]:
+def commands_of(text: str) -> list[tuple[str, str]]:
     """The commands of a `console` block, each with the lines under it."""
     joined = text.replace("\\\n", " ")
     parts = re.split(r"^\$ ", joined, flags=re.M)[1:]
-    return [(_COMMENT.sub("", first), rest) for first, _, rest in (p.partition("\n") for p in parts)]
+    return [
+        (_COMMENT.sub("", first), rest) for first, _, rest in (p.partition("\n") for p in parts)
+    ]
 
 
 def _run_commands(page: Path, block: Block) -> None:
-    from smh import cli
-
-    for command, shown in commands(block.text):
+    for command, shown in commands_of(block.text):
         program, *arguments = shlex.split(command)
         if program == "smh":
-            codes: list[int] = []
-            printed = _printed_by(lambda given: codes.append(cli.main(given)), arguments)
-            assert codes == [0], f"{page.name}:{block.line}: {command}\n{printed}"
+            printed = _printed_by(_succeed, arguments)
             _compare(page, block, printed, shown if shown.strip() else block.printed)
+
+
+def _succeed(arguments: list[str]) -> None:
+    from smh import cli
+
+    assert cli.main(arguments) == 0, arguments
 
 
 def _printed_by(function, *arguments) -> str:
