@@ -77,7 +77,12 @@ class Inspection:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=max(80, min(Console().width, 120)), record=True)
+        console = Console(
+            file=io.StringIO(),
+            width=max(80, min(Console().width, 120)),
+            record=True,
+            force_jupyter=False,
+        )
         console.print(self)
         return console.export_text().rstrip()
 

@@ -143,7 +143,9 @@ class SizeReport:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=_terminal_width(), record=True)
+        console = Console(
+            file=io.StringIO(), width=_terminal_width(), record=True, force_jupyter=False
+        )
         console.print(self)
         return console.export_text().rstrip()
 

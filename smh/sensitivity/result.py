@@ -219,7 +219,7 @@ class ScanResult:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(file=io.StringIO(), width=_width(), record=True)
+        console = Console(file=io.StringIO(), width=_width(), record=True, force_jupyter=False)
         console.print(self)
         return console.export_text().rstrip()
 
