@@ -24,7 +24,6 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["README.md"]
 nitpicky = True
 
 html_theme = "furo"
@@ -39,7 +38,7 @@ copybutton_only_copy_prompt_lines = True
 
 myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 4
-nb_execution_mode = "off"  # tests/test_notebooks.py runs them
+nb_execution_mode = "off"  # run.py and the tests run them
 
 # In docstrings `smh.save` is a link, and `whatever` is code.
 default_role = "py:obj"

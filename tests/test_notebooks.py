@@ -8,13 +8,13 @@ import keras
 import nbformat
 import pytest
 
-NOTEBOOKS = documents.ROOT / "notebooks"
+NOTEBOOKS = documents.ROOT / "docs" / "notebooks"
 NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb"))
 MOST_BYTES = 150_000
 
 
 def runner():
-    """The module `notebooks/run.py`."""
+    """The module `docs/notebooks/run.py`."""
     spec = importlib.util.spec_from_file_location("run_notebooks", NOTEBOOKS / "run.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,4 +1,4 @@
-"""Runs the notebooks and keeps what they print: `python notebooks/run.py [NAME ...]`.
+"""Runs the notebooks and keeps what they print: `python docs/notebooks/run.py [NAME ...]`.
 
 They are committed with their outputs, which are small, so that the site and a reader of the
 repository see results without running anything. `tests/test_notebooks.py` runs them again and
