@@ -32,6 +32,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
             timeout=TIMEOUT,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,  # how print's lines arrive depends on the machine's load
             resources={"metadata": {"path": folder}},
         )
         client.execute()
