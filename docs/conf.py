@@ -58,7 +58,8 @@ napoleon_custom_sections = [("Cost", "notes_style"), ("Reference", "notes_style"
 def setup(app):
     """Lets docstrings be written, and pages be included, as they read best where they lie."""
     app.connect("autodoc-process-docstring", site_text.markdown_in_docstring, priority=100)
-    app.connect("autodoc-process-docstring", site_text.properties_as_written, priority=900)
+    app.connect("autodoc-process-docstring", site_text.colons_again, priority=900)
+    app.connect("autodoc-process-signature", site_text.signature_of_init)
     app.connect("include-read", site_text.relative_links)
     app.connect("doctree-read", site_text.names_of_others)
     app.add_lexer("dictionary", TextLexer)  # a block of format.md that the tests read

@@ -7,6 +7,7 @@ elsewhere.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from pathlib import Path
@@ -14,12 +15,15 @@ from pathlib import Path
 from docutils import nodes
 from sphinx import addnodes
 
+from smh import errors
+
 _CODE = re.compile(r"(?<![`:\w])`([^`]+)`(?!`)")
 _ERROR = re.compile(r"    ( |[\w, ]+: )")  # an error, or the next line about it
 _NAME = re.compile(r"smh(\.\w+)+(\(\))?")
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
 
-_properties: dict = {}  # as they are before Napoleon
+_RETURNS = re.compile(r"(?<=^Returns:\n)(?:    .*\n|\n(?=    ))+", flags=re.M)
+_COLON = "\ue000"  # in place of one that Napoleon must not see
 
 # What the site shows of a file that is not one of its pages, below docs/.
 _PAGES = {
@@ -35,18 +39,26 @@ def markdown_in_docstring(app, what, name, obj, options, lines: list[str]) -> No
 
     Comes before Napoleon, which reads the sections.
     """
-    del app, name, options
+    del app, name, obj, options
     text = _CODE.sub(_literal, "\n".join(_with_tables(_said_of_all_errors(lines))))
-    lines[:] = text.split("\n")
-    if what == "property":
-        _properties[obj] = list(lines)
+    # Napoleon takes what stands before a colon there for a type.
+    sentences = text if what == "property" else "".join(_RETURNS.findall(text))
+    lines[:] = text.replace(sentences, sentences.replace(":", _COLON)).split("\n")
 
 
-def properties_as_written(app, what, name, obj, options, lines: list[str]) -> None:
-    """Undoes Napoleon on properties: it takes what stands before a colon for a type."""
+def colons_again(app, what, name, obj, options, lines: list[str]) -> None:
+    """Comes after Napoleon."""
+    del app, what, name, obj, options
+    lines[:] = [line.replace(_COLON, ":") for line in lines]
+
+
+def signature_of_init(app, what, name, obj, options, signature, returns):
+    """Shows what a Keras layer's constructor takes, which its class does not say."""
     del app, name, options
-    if what == "property":
-        lines[:] = _properties[obj]
+    if what != "class" or signature != "(*args, **kwargs)":
+        return signature, returns
+    parameters = list(inspect.signature(obj.__init__).parameters.values())[1:]
+    return str(inspect.Signature(parameters)), returns
 
 
 def _said_of_all_errors(lines: list[str]) -> list[str]:
@@ -126,5 +138,10 @@ def names_of_others(app, doctree: nodes.document) -> None:
     """
     del app
     for reference in list(doctree.findall(addnodes.pending_xref)):
-        if reference["refdomain"] == "py" and not reference["reftarget"].startswith("smh"):
+        target = reference["reftarget"]
+        if reference["refdomain"] != "py" or target.startswith("smh"):
+            continue
+        if hasattr(errors, target):
+            reference["reftarget"] = f"smh.errors.{target}"
+        else:
             reference.replace_self(reference.children)
