@@ -13,7 +13,7 @@ STAMP := $(VENV)/installed.stamp
 TORCH_STAMP := $(VENV)/torch.stamp
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
-.PHONY: help setup demo test test-all test-jax test-torch lint figures growth
+.PHONY: help setup demo test test-all test-jax test-torch lint docs figures growth
 
 help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
@@ -24,6 +24,7 @@ help:
 	@echo "make test-jax  the backend-agnostic tests, on JAX"
 	@echo "make test-torch  the same on PyTorch, which it installs first"
 	@echo "make lint      ruff and mypy"
+	@echo "make docs      the documentation as a site, in out/site/"
 	@echo "make figures   the pictures of the documentation, in docs/images/"
 	@echo "make growth    the picture of the growth benchmark; some 20 minutes, 12 GB of memory"
 
@@ -67,10 +68,16 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# -W: a link that leads nowhere is an error. Nothing is downloaded.
+docs: setup
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
+	@echo "open out/site/index.html"
+
 figures: demo
 	mkdir -p docs/images
 	$(BIN)/python examples/plot_mnist_curve.py >/dev/null
 	cp out/demo/accuracy_size.png docs/images/
+	$(BIN)/python docs/draw_mechanism.py docs/images/mechanism.png
 
 # Apart from `figures`, because it takes long and much memory.
 growth: setup

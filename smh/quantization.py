@@ -48,7 +48,7 @@ def quantize_factors(
     if they had not been rounded (straight-through), so that `fit` finds factors that work after
     rounding. The variables stay float32 and stay the same: an optimizer keeps its state, and files
     of weights load before and after. Train with float factors first (some 60 % of the steps), then
-    call this, then train on:
+    call this, then train on::
 
         model.fit(x, y, epochs=36)
         smh.quantize_factors(model, bits=4)

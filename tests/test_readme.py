@@ -1,25 +1,22 @@
 """Every Python block of the README runs, in order, in one namespace."""
 
 import re
-from pathlib import Path
 
+import documents
 import keras
 import numpy as np
 import pytest
 
 from smh.virtual_variable import virtual_variables
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+README = (documents.ROOT / "README.md").read_text()
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="has TF1 blocks")
 def test_the_blocks_run_and_end_in_models_that_train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a block saves a model
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) >= 7
     names, models = {}, []
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+    for _ in documents.run(documents.ROOT / "README.md", names, commands=False):
         model = names.get("model")
         if model is not None and not any(model is known for known in models):
             models.append(model)
@@ -46,9 +43,8 @@ def test_the_blocks_run_and_end_in_models_that_train(tmp_path, monkeypatch):
 
 
 def test_names_the_commands_and_files_that_exist():
-    root = Path(__file__).parents[1]
-    makefile = (root / "Makefile").read_text()
+    makefile = (documents.ROOT / "Makefile").read_text()
     for target in re.findall(r"^\$ make (\w[\w-]*)", README, flags=re.M):
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
     for link in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
-        assert (root / link).exists(), link
+        assert (documents.ROOT / link).exists(), link

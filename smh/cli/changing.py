@@ -7,7 +7,6 @@ from typing import Any
 
 from smh.cli.arguments import add_command, add_model, add_output, add_selection, levels
 from smh.cli.files import check_output, open_model, write_model
-from smh.progress import task
 
 _OUT = "what to write: .keras (to train on) or .smh (small)"
 _PRUNE = """\

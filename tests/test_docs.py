@@ -1,0 +1,90 @@
+"""Every page of the documentation: its code runs and prints what it says; the site builds."""
+
+import re
+import subprocess
+import sys
+
+import documents
+import keras
+import pytest
+
+import smh
+
+DOCS = documents.ROOT / "docs"
+PAGES = sorted(
+    page.relative_to(DOCS).as_posix()
+    for page in DOCS.rglob("*.md")
+    if documents.blocks(page) and not page.is_relative_to(DOCS / "notebooks")
+)
+# Together more than `make test` can afford; what they use is tested elsewhere as well.
+SLOW = {
+    "how_to/command_line.md",
+    "how_to/export.md",
+    "how_to/share_weights.md",
+    "migrating/deep_compression.md",
+    "migrating/feathermap.md",
+    "migrating/tensorflow_toolkit.md",
+}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="pages use TensorFlow's doors")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "name", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES]
+)
+def test_a_page_runs_and_prints_what_it_says(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in documents.run(DOCS / name, {}):
+        pass
+
+
+def test_the_helper_sees_every_block_and_compares(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```{code-block} python\nno\n```\n\n```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n"
+    )
+    (block,) = documents.blocks(page)
+    assert (block.text, block.line, block.printed, block.like) == (
+        "print(1 + 1)\n",
+        6,
+        "3\n",
+        False,
+    )
+    with pytest.raises(AssertionError, match=r"page.md:6 prints\s+2"):
+        list(documents.run(page, {}))
+    page.write_text(page.read_text().replace("text\n3", "text like\n345"))
+    list(documents.run(page, {}))
+    page.write_text("```console\n$ ls\n$ smh frob \\\n  --x  # no\nout\n```\n")
+    (block,) = documents.blocks(page)
+    assert documents.commands_of(block.text) == [("ls", ""), ("smh frob    --x", "out\n")]
+
+
+def test_no_page_has_code_that_is_not_run():
+    for page in DOCS.rglob("*.md"):
+        fences = re.findall(r"^```(.+)$", page.read_text(), flags=re.M)
+        known = {"python", "console", "text", "text like", "dictionary"}
+        assert all(f in known or f.startswith("{") for f in fences), page
+
+
+def test_the_reference_has_every_public_name():
+    text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    documented = set(re.findall(r"auto(?:function|class):: ([\w.]+)", text))
+    missing = {f"smh.{name}" for name in smh.__all__ if not name.startswith("__")} - documented
+    assert not missing
+    overview = (DOCS / "api" / "index.md").read_text()
+    for name in dir(smh):
+        assert f"`smh.{name}`" in overview or name.startswith("__"), name
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    done = subprocess.run(
+        [*command, "-d", tmp_path / "doctrees", DOCS, tmp_path / "site"],
+        capture_output=True,
+        text=True,
+        cwd=documents.ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "site" / "api" / "compress.html").read_text()
+    assert 'id="smh.compress"' in page and "slices of one product" in page
