@@ -174,8 +174,9 @@ def kept(model: keras.Model, run: Run) -> float:
 
 
 def train_pruned(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
-    """The dense network, pruned step by step in half of the epochs and trained on in the rest."""
+    """The dense network, trained half as long again: pruned step by step, then as it is."""
     model = load_before(run, out)
+    run = replace(run, epochs=max(1, run.epochs // 2))
     levels = {f".*{k}/kernel": 1 - run.density * d for k, d in DENSITIES[run.network].items()}
     end = len(train.y) // run.batch * run.epochs // 2
     schedule = smh.PruningSchedule(levels, end=end, every=max(1, end // 20), seed=run.seed)

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 import mnist_curve  # noqa: E402
+import mnist_images  # noqa: E402
 import mnist_tables  # noqa: E402
 import plot_mnist_curve  # noqa: E402
 from mnist_tables import Measured, Run  # noqa: E402
@@ -39,32 +40,32 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def arguments(folder, tmp_path, monkeypatch):
     """A short run, whose results go to `tmp_path`."""
-    monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
+    monkeypatch.setattr(mnist_images, "VALIDATION", 257)
     monkeypatch.chdir(tmp_path)
     return ["--data-dir", f"{folder}", "--epochs", "4", "--batch", "50", "--replicas", "4"]
 
 
 def test_images_and_split(folder, monkeypatch):
-    monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
-    data = mnist_curve.load(folder)[0]
+    monkeypatch.setattr(mnist_images, "VALIDATION", 257)
+    data = mnist_images.load(folder)[0]
     assert data.x.shape == (1257, 28, 28, 1) and data.x.min() == 0 and data.x.max() == 1
-    train, validation = mnist_curve.split(data)
+    train, validation = mnist_images.split(data)
     assert (len(train.y), len(validation.y)) == (1000, 257)
     of_all, of_both = (
         sorted(image.tobytes() for image in images)
         for images in (data.x, np.concatenate([train.x, validation.x]))
     )
     assert of_all == of_both  # each image is in one of the two, once
-    again = mnist_curve.split(data)[1]
+    again = mnist_images.split(data)[1]
     np.testing.assert_array_equal(again.x, validation.x)
 
 
 def test_the_batches_of_a_run_come_again_and_differ_between_stages(folder):
-    data = mnist_curve.load(folder)[0]
+    data = mnist_images.load(folder)[0]
     run = Run(batch=64, noise=0.1, shift=2, rotate=7)
 
     def first(run, stage):
-        x, y = next(iter(mnist_curve.batches(run, data, stage)))
+        x, y = next(iter(mnist_images.batches(run, data, stage)))
         return x.numpy(), y.numpy()
 
     x, y = first(run, 0)
@@ -82,18 +83,23 @@ def test_a_shift_moves_the_image_by_whole_pixels_where_it_is_whole(monkeypatch):
     image = np.zeros((1, 28, 28, 1), np.float32)
     image[0, 10, 12] = 1
     monkeypatch.setattr(
-        mnist_curve.tf.random, "stateless_uniform", lambda *_: np.float32([[0], [0], [1], [-0.5]])
+        mnist_images.tf.random, "stateless_uniform", lambda *_: np.float32([[0], [0], [1], [-0.5]])
     )
-    maps = mnist_curve.transforms(Run(shift=2), 1, None)
-    moved = mnist_curve.tf.raw_ops.ImageProjectiveTransformV3(
-        images=image,
-        transforms=maps,
-        output_shape=[28, 28],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    assert np.argwhere(moved.numpy() == 1).tolist() == [[0, 11, 10, 0]]
+    run = Run(shift=2, noise=0, batch=1)
+    x, _ = next(iter(mnist_images.batches(run, mnist_images.Images(image, np.int32([3])), 0)))
+    assert np.argwhere(x.numpy() == 1).tolist() == [[0, 11, 10, 0]]
+
+
+def test_every_second_image_is_mirrored_and_then_moved(monkeypatch):
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10, 12] = 1
+    data = mnist_images.Images(np.repeat(image, 64, axis=0), np.zeros(64, np.int32))
+    run = Run(flip=1, noise=0, batch=64)
+    columns = [
+        np.argwhere(x == 1)[0].tolist() for x in next(iter(mnist_images.batches(run, data, 0)))[0]
+    ]
+    assert all(place in ([10, 12, 0], [10, 15, 0]) for place in columns)
+    assert 20 < columns.count([10, 15, 0]) < 44
 
 
 @pytest.mark.slow
@@ -114,7 +120,7 @@ def test_a_run_is_made_once_and_its_file_predicts_what_the_table_says(arguments,
     run, options = mnist_curve.parse(arguments)
     assert bare.name == f"{run.name}.smh" and bare.stat().st_size == int(row["file_bytes"])
     model = mnist_curve.load_into_fresh(run, bare)
-    test = mnist_curve.load(options.data_dir)[1]
+    test = mnist_images.load(options.data_dir)[1]
     wrong = np.argmax(keras.ops.convert_to_numpy(model(test.x)), -1) != test.y
     assert float(row["test_error"]) == round(100 * wrong.mean(), 4) < 60
     assert "epoch 4: loss" in Path(f"results/logs/{run.name}.log").read_text()
