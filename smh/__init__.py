@@ -49,6 +49,7 @@ _MODULES = (
     "datasets",
     "errors",
     "kmeans",
+    "modifiers",
     "plots",
     "quantization",
     "recipes",

@@ -26,6 +26,8 @@ from smh.registered import (
 from smh.typing import Shape, Tensor
 from smh.weight_spec import WeightSpec
 
+_INSTEAD_OF_ZERO = 0.01  # small beside other initial scales, and large enough to train
+
 
 class Modifier(abc.ABC):
     """A modifier that may own trained variables.
@@ -148,6 +150,62 @@ class ScaleModifier(Modifier):
 
 
 @keras.saving.register_keras_serializable(package="smh")
+class LogScaleModifier(Modifier):
+    """Multiplies the weight by `exp` of one learned number: a scale trained as its logarithm.
+
+    A step of Adam then changes each layer's scale by the same share of itself, whatever its size,
+    and no scale can reach zero or change its sign. That allows several times higher learning rates
+    where some scales are much smaller than others (results/README.md).
+
+    Args:
+        initial: function of the `WeightSpec` that returns the scale to start from, at least 0. A
+            scale of 0 (a bias that starts at zero) has no logarithm: it starts from 0.01.
+        name: name of the variable.
+
+    Raises:
+        ArgumentError: when a weight is made, if its initial scale is negative.
+
+    Example:
+        >>> smh.compress(model, fraction=0.1, modifier=LogScaleModifier(starts_at_one))
+    """
+
+    def __init__(self, initial: Callable[[WeightSpec], float], name: str = "log_scale"):
+        self.initial = initial
+        self.name = name
+
+    def parts(self, spec):
+        """One number per weight."""
+        scale = self.initial(spec)
+        if scale < 0:
+            raise ArgumentError(
+                f"The scale of '{spec.path}' cannot start from {scale:g}: it is trained as its "
+                "logarithm. Let `initial` return a number of at least 0, or use ScaleModifier."
+            )
+        return {self.name: np.float32(math.log(scale or _INSTEAD_OF_ZERO))}
+
+    def apply(self, tensor, parts):
+        """Returns `exp(log_scale) * tensor`."""
+        return tensor * ops.exp(parts[self.name])
+
+    def scale(self, parts):
+        """`exp` of the learned number."""
+        # A subclass may do more in `apply` than multiply.
+        own = type(self).apply is LogScaleModifier.apply
+        return ops.exp(parts[self.name]) if own else None
+
+    def get_config(self):
+        """Names the variable, and the function that it starts from."""
+        initial = describe_function(self.initial, "initial value of a LogScaleModifier")
+        return {"initial": initial, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """Finds the function by its name."""
+        initial = find_function(config["initial"], "initial value of a LogScaleModifier")
+        return cls(initial, config["name"])
+
+
+@keras.saving.register_keras_serializable(package="smh")
 class ChainModifier(Modifier):
     """Applies modifiers one after the other."""
 
@@ -241,6 +299,8 @@ fanout_scale_modifier = constant_fanout_scale_modifier
 variable_fanout_scale_modifier = ScaleModifier(starts_at_fanout_scale)
 variable_scale_modifier = ScaleModifier(starts_at_one)
 initial_std_modifier = ScaleModifier(starts_at_initial_std)
+variable_log_scale_modifier = LogScaleModifier(starts_at_one)
+initial_std_log_scale_modifier = LogScaleModifier(starts_at_initial_std)
 
 
 def modifier_factory(

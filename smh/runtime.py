@@ -279,6 +279,8 @@ def _modifier(entry: Any) -> Callable[[np.ndarray, Mapping[str, np.ndarray]], np
     kind, config = entry.get("class"), entry.get("config", {})
     if kind == "smh>ScaleModifier":
         return lambda w, parts: w * parts[config["name"]]
+    if kind == "smh>LogScaleModifier":
+        return lambda w, parts: w * np.exp(parts[config["name"]])
     if kind == "smh>FunctionModifier" and config.get("function") in _FUNCTIONS:
         function = _FUNCTIONS[config["function"]]
         return lambda w, parts: function(w)
@@ -312,7 +314,7 @@ def _chain(entries: Sequence[Mapping[str, Any]]):
 
 def _names(entry: Mapping[str, Any]) -> list[str]:
     """The names of a modifier's variables, in order."""
-    if entry["class"] == "smh>ScaleModifier":
+    if entry["class"] in ("smh>ScaleModifier", "smh>LogScaleModifier"):
         return [entry["config"]["name"]]
     if entry["class"] == "smh>ChainModifier":
         found: list[str] = []

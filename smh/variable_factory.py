@@ -22,6 +22,7 @@ from smh.modifiers import (
     relu_modifier,
     sign_fw_modifier,
     variable_fanout_scale_modifier,
+    variable_log_scale_modifier,
     variable_scale_modifier,
 )
 from smh.pool_slice import PoolSlice, check_room
@@ -40,6 +41,7 @@ __all__ = [
     "relu_modifier",
     "sign_fw_modifier",
     "variable_fanout_scale_modifier",
+    "variable_log_scale_modifier",
     "variable_scale_modifier",
 ]
 

@@ -14,10 +14,12 @@ from keras import layers, ops
 import smh
 from smh.modifiers import (
     fanout_scale_modifier,
+    initial_std_log_scale_modifier,
     initial_std_modifier,
     modifier_factory,
     sign_fw_modifier,
     variable_fanout_scale_modifier,
+    variable_log_scale_modifier,
     variable_scale_modifier,
 )
 from smh.virtual_variable import Parametrization, attach, own_layers, stored_variable, wrap_calls
@@ -123,6 +125,13 @@ PARAMETRIZATIONS = {
     "two scales": with_pool(
         product, modifier_factory([variable_scale_modifier, variable_fanout_scale_modifier])
     ),
+    "logarithmic scale": with_pool(product, initial_std_log_scale_modifier),
+    "logarithmic and other scales": with_pool(
+        product,
+        modifier_factory(
+            [variable_log_scale_modifier, variable_log_scale_modifier, initial_std_modifier]
+        ),
+    ),
     "binary": with_pool(product, modifier_factory([sign_fw_modifier, initial_std_modifier])),
     "function": with_pool(product, small_tanh),
     "kronecker": with_pool(lambda seed: product(seed, use_kronecker_product=True)),
@@ -154,7 +163,14 @@ PARAMETRIZATIONS = {
     "pruned 4-bit factors": then(compressed, pruned, rounded(4, lambda model, seed: model)),
 }
 # For tests that take seconds with each: the rest of the table is left to `make test-all`.
-_QUICK = ("default", "two scales", "sum of pools", "2-bit factors of a sum", "4-bit weights") + (
+_QUICK = (
+    "default",
+    "two scales",
+    "logarithmic scale",
+    "sum of pools",
+    "2-bit factors of a sum",
+    "4-bit weights",
+) + (
     "pruned",
     "pruned factors of a sum, shared values",
 )

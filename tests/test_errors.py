@@ -91,6 +91,11 @@ WRONG = {
         ArgumentError,
         r"modifier failed on a tensor of shape \(24, 3\): boom",
     ),
+    "modifier starts below zero": (
+        {"fraction": 0.5, "modifier": smh.modifiers.LogScaleModifier(lambda spec: -1)},
+        ArgumentError,
+        r"scale of '.*kernel' cannot start from -1: it is trained as its logarithm",
+    ),
     "modifier changes the shape": (
         {"fraction": 0.5, "modifier": lambda tensor: tensor[0]},
         SelectionError,

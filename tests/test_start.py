@@ -43,6 +43,22 @@ def test_every_weight_starts_with_the_deviation_of_its_own_initializer(initializ
         assert float(ops.convert_to_numpy(scale)) == pytest.approx(before[virtual.path], rel=1e-4)
 
 
+def test_scales_that_are_trained_as_logarithms_start_at_the_same_deviations():
+    models = []
+    for modifier in ("initial_std_modifier", "initial_std_log_scale_modifier"):
+        model = lenet(keras.initializers.GlorotUniform(seed=5))
+        modifier = getattr(smh.modifiers, modifier)
+        models.append(smh.compress(model, 0.1, apply_to=".*", modifier=modifier, seed=2))
+    for one, other in zip(*map(virtual_variables, models), strict=True):
+        if "bias" in one.path:  # zeros have no logarithm
+            assert ops.convert_to_numpy(one.value).any() == 0
+            (part,) = other.parametrization.parts
+            assert float(ops.exp(part)) == pytest.approx(0.01)
+        else:
+            values = [ops.convert_to_numpy(v.value) for v in (one, other)]
+            np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-6)
+
+
 def test_rows_of_the_product_are_even_also_with_three_replicas():
     model = smh.compress(lenet("glorot_uniform"), 0.012, seed=2)
     left, right = (ops.convert_to_numpy(v) for v in pools_of(model)[0].core_variables)

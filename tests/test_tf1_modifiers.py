@@ -24,6 +24,7 @@ MODIFIERS = {
     "sign": (modifiers.sign_fw_modifier, np.sign),
     "fan-out": (modifiers.fanout_scale_modifier, lambda w: w / 2),
     "trained fan-out": (modifiers.variable_fanout_scale_modifier, lambda w: w / 2),
+    "trained logarithm": (modifiers.LogScaleModifier(lambda spec: 0.5), lambda w: w / 2),
     "trained": (modifiers.variable_scale_modifier, lambda w: w),
     "own": (Mixture(), lambda w: 0.25 * w + 2),
     "function": (lambda w: w + 1, lambda w: w + 1),
