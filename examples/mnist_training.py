@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
-import numpy as np
 from mnist_images import Images, batches, error
 from mnist_tables import Run
 
 import smh
+from smh.modifiers import initial_std_log_scale_modifier
 from smh.pool_shape import choose_sides
 
 # Deep Compression's tables 2 and 3: the share of each layer's weights that is kept.
@@ -27,20 +27,6 @@ DENSITIES = {
     "lenet_300_100": {"fc1": 0.08, "fc2": 0.09, "logits": 0.26},
     "lenet_5": {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "logits": 0.19},
 }
-
-
-@keras.saving.register_keras_serializable(package="mnist_curve")
-class LogScale(smh.Modifier):
-    """Times exp(a learned number), which Adam changes by the same share in every layer."""
-
-    def parts(self, spec):
-        return {"log_scale": np.float32(np.log(max(spec.initial_std(), 1e-2)))}
-
-    def apply(self, tensor, parts):
-        return tensor * self.scale(parts)
-
-    def scale(self, parts):
-        return keras.ops.exp(parts["log_scale"])
 
 
 def build(run: Run) -> keras.Model:
@@ -126,7 +112,7 @@ def compress(model: keras.Model, run: Run, path: str, replicas: int, seed: int) 
     shapes = [v.shape for v in model.trainable_variables if chosen(v)]
     numbers = sum(math.prod(shape) for shape in shapes)
     size = choose_sides(shapes, 0).replica_size  # numbers of one replica
-    modifier = {"modifier": LogScale()} if run.scale == "log" else {}
+    modifier = {"modifier": initial_std_log_scale_modifier} if run.scale == "log" else {}
     fraction = (replicas + 0.5) * size / numbers
     smh.compress(model, fraction, apply_to=chosen, seed=seed, **modifier)
     return replicas * size
