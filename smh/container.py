@@ -1,4 +1,4 @@
-r"""The file of a compressed model: one JSON header, and one section for each tensor.
+r"""The file of a compressed model: one JSON header, then the payloads of the tensors.
 
 All numbers are little-endian. `docs/format.md` is the specification; in short:
 
@@ -7,19 +7,18 @@ All numbers are little-endian. `docs/format.md` is the specification; in short:
 | 8 | the magic `89 53 4d 48 0d 0a 1a 0a` (`\x89SMH\r\n\x1a\n`) |
 | 2 | version: 1, or 2 where the header is deflated (`smh.deflating`) |
 | 4 | length of the header in bytes, at most 4 MiB |
-| 4 | CRC-32 of the 14 bytes above and the header |
-| header | JSON in UTF-8: `{"meta": {...}, "tensors": [...]}` |
-| sections | for each tensor its payload, then 4 bytes CRC-32 of the payload |
+| 4 | CRC-32 of all payloads |
+| 4 | CRC-32 of the 18 bytes above and the header |
+| header | JSON in UTF-8: `{"meta": {...}, "tensors": [...]}` (`smh.container_header`) |
+| payloads | one for each tensor |
 
-Each entry of `tensors` has the keys `name` and `length` (of the section, with its checksum), and
-those of the tensor's spec (see `smh.coding`). Sections follow each other in the order of the
-entries, without gaps, up to the end of the file: there are no offsets that could overlap. The JSON
-is canonical (sorted keys, no spaces, Python's shortest floats, no NaN), and a reader accepts no
-other, so the same content is always the same bytes (in version 2, those of one version of zlib).
-There is no time stamp and no pickle.
+Payloads follow each other in the order of the header's entries, without gaps, up to the end of the
+file: there are no offsets that could overlap. The JSON is canonical (sorted keys, no spaces,
+Python's shortest floats, no NaN), and a reader accepts no other, so the same content is always the
+same bytes (in version 2, those of one version of zlib). There is no time stamp and no pickle.
 
-A reader checks all of this, and every checksum and spec, before it hands out a tensor. Whatever
-is wrong is an `ArtifactError` that names file, section and byte.
+A reader checks all of this, and both checksums and every spec, before it hands out a tensor.
+Whatever is wrong is an `ArtifactError` that names file, section and byte.
 
 Needs NumPy and constriction, neither Keras nor TensorFlow.
 
@@ -33,40 +32,32 @@ Example:
     >>> found.meta, found.names, found.tensor("kernel").shape
     ({'note': 'any JSON'}, ('kernel',), (3, 4))
     >>> found.sections[0]
-    Section(name='kernel', offset=162, length=8, coding='uniform', dtype='float32', shape=(3, 4))
+    Section(name='kernel', offset=166, length=4, coding='uniform', dtype='float32', shape=(3, 4))
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from smh import canonical_json, coding, deflating
+from smh import coding, container_header, deflating
+from smh.container_header import MAX_HEADER, Tensor
 from smh.errors import ArgumentError, ArtifactError
+from smh.replacing import replacing
+
+__all__ = ["Container", "Section", "Tensor", "read", "write"]
 
 MAGIC = b"\x89SMH\r\n\x1a\n"
 PLAIN, DEFLATED = 1, 2  # versions: how the header is stored
-MAX_HEADER = 4 << 20
 _START = struct.Struct("<8sHI")
 _CHECKSUM = struct.Struct("<I")
-_FIXED = _START.size + _CHECKSUM.size  # bytes before the header
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """One tensor to write: its name, and what `smh.coding.encode` returned."""
-
-    name: str
-    spec: Mapping[str, Any]
-    payload: bytes
+_FIXED = _START.size + 2 * _CHECKSUM.size  # bytes before the header
 
 
 @dataclass(frozen=True)
@@ -75,8 +66,8 @@ class Section:
 
     Attributes:
         name: the tensor's.
-        offset: of the section's first byte in the file.
-        length: in bytes, with the 4 bytes of the checksum at its end.
+        offset: of the payload's first byte in the file.
+        length: in bytes.
         coding, dtype, shape: of the decoded array.
     """
 
@@ -142,8 +133,8 @@ def write(
 ) -> None:
     """Writes a file; a file of that name stays whole until the new one is.
 
-    The bytes go to a temporary file beside it (`.NAME.RANDOM.tmp`), are flushed to the disk, and
-    only then take the name. After an exception (a full disk, an interrupt) the temporary file is
+    The bytes go to a temporary file beside it (`smh.replacing`), are flushed to the disk, and only
+    then take the name. After an exception (a full disk, an interrupt) the temporary file is
     removed; if the process is killed it stays, and may be deleted.
 
     Args:
@@ -158,16 +149,18 @@ def write(
         OSError: from the file system.
     """
     tensors = list(tensors)
-    header = _encode_header(meta, tensors)
+    header = container_header.encode(meta, tensors)
     deflated = deflating.deflate(header) if deflate_header else None
     version = PLAIN if deflated is None else DEFLATED
     header = header if deflated is None else deflated
-    start = _START.pack(MAGIC, version, len(header))
-    with _replacing(os.path.realpath(os.fsdecode(path))) as file:
+    checksum = 0
+    for tensor in tensors:
+        checksum = zlib.crc32(tensor.payload, checksum)
+    start = _START.pack(MAGIC, version, len(header)) + _CHECKSUM.pack(checksum)
+    with replacing(path) as temporary, open(temporary, "xb") as file:
         file.write(start + _CHECKSUM.pack(zlib.crc32(start + header)) + header)
         for tensor in tensors:
             file.write(tensor.payload)
-            file.write(_CHECKSUM.pack(zlib.crc32(tensor.payload)))
 
 
 def read(path: str | os.PathLike) -> Container:
@@ -184,92 +177,41 @@ def read(path: str | os.PathLike) -> Container:
 
 
 def _load(file: BinaryIO, name: str, size: int) -> Container:
-    version, header = _read_header(file, name, size)
-    parsed = _parsed(name, _text(name, version, header))
-    header_size = base = offset = _FIXED + len(header)
+    version, header, checksum = _read_header(file, name, size)
+    base = offset = _FIXED + len(header)
+    try:
+        text = header if version == PLAIN else deflating.inflate(header, MAX_HEADER)
+        parsed = container_header.decode(text)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: byte {_FIXED}: the header: {error}") from error
     total = offset + sum(entry["length"] for entry in parsed["tensors"])
     if total != size:
         raise ArtifactError(
-            f"{name}: byte {min(total, size):,}: header and sections make {total:,} bytes, "
-            f"the file has {size:,}"
+            f"{name}: byte {min(total, size):,}: header and tensors make {total:,} bytes, the file "
+            f"has {size:,}"
         )
     data = memoryview(_read(file, name, offset, size - offset))
+    if zlib.crc32(data) != checksum:
+        raise ArtifactError(
+            f"{name}: byte {base:,}: the tensors, from here to the end, are damaged (their CRC-32 "
+            "differs)"
+        )
     sections, specs, payloads = [], {}, {}
     for entry in parsed["tensors"]:
         label, length = entry["name"], entry["length"]
-        payload = data[offset - base :][: length - _CHECKSUM.size]
-        (stored,) = _CHECKSUM.unpack_from(data, offset - base + len(payload))
-        if zlib.crc32(payload) != stored:
-            raise _in_section(name, label, offset, "the payload is damaged (its CRC-32 differs)")
         spec = {key: value for key, value in entry.items() if key not in ("name", "length")}
         try:
-            found = coding.describe(spec, len(payload))
+            found = coding.describe(spec, length)
         except ArtifactError as error:
             raise _in_section(name, label, offset, error) from error
         sections.append(Section(label, offset, length, found.coding, found.dtype, found.shape))
-        specs[label], payloads[label] = spec, payload
+        specs[label], payloads[label] = spec, data[offset - base :][:length]
         offset += length
-    return Container(name, parsed["meta"], tuple(sections), header_size, specs, payloads)
+    return Container(name, parsed["meta"], tuple(sections), base, specs, payloads)
 
 
 def _in_section(path: str, name: str, offset: int, what: object) -> ArtifactError:
     return ArtifactError(f"{path}: section {name!r:.100} at byte {offset:,}: {what}")
-
-
-def _encode_header(meta: Mapping[str, Any], tensors: list[Tensor]) -> bytes:
-    entries: dict[str, dict] = {}
-    for tensor in tensors:
-        if not isinstance(tensor.name, str) or {"name", "length"} & set(tensor.spec):
-            raise ArgumentError(
-                f"A tensor has a string for a name, and neither name nor length in its spec; got "
-                f"{tensor.name!r} with {sorted(tensor.spec)}."
-            )
-        if tensor.name in entries:
-            raise ArgumentError(f"Two tensors have the name {tensor.name!r}; names are unique.")
-        try:
-            coding.describe(tensor.spec, len(tensor.payload))
-        except ArtifactError as error:
-            raise ArgumentError(f"Tensor {tensor.name!r} cannot be written: {error}.") from error
-        length = len(tensor.payload) + _CHECKSUM.size
-        entries[tensor.name] = {**tensor.spec, "name": tensor.name, "length": length}
-    header = canonical_json.dumps({"meta": dict(meta), "tensors": list(entries.values())})
-    if len(header) > MAX_HEADER:
-        raise ArgumentError(
-            f"The header takes {len(header):,} bytes, the limit is {MAX_HEADER:,}. Store what is "
-            "large in `meta` as a tensor of type uint8."
-        )
-    return header
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[BinaryIO]:
-    """Opens a temporary file that takes the place of `path` if all went well."""
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:50]}.{secrets.token_hex(4)}.tmp")
-    # Not tempfile: its files are readable by their owner alone. Windows needs O_BINARY.
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(temporary, flags, 0o666), "wb")
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: str) -> None:
-    """Makes the new name last through a power cut, where the system can (not on Windows)."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read(file: BinaryIO, name: str, offset: int, size: int) -> bytes:
@@ -281,7 +223,8 @@ def _read(file: BinaryIO, name: str, offset: int, size: int) -> bytes:
     return data
 
 
-def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes]:
+def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes, int]:
+    """Returns version, stored header and the checksum of the payloads."""
     start = file.read(_START.size)
     if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
         raise ArtifactError(f"{name}: byte 0: not a file of smh (it begins with {start[:8]!r})")
@@ -297,47 +240,10 @@ def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes]:
             f"{name}: byte 10: a header of {length:,} bytes in a file of {size:,}; the limit is "
             f"{MAX_HEADER:,}"
         )
-    (stored,) = _CHECKSUM.unpack(_read(file, name, _START.size, _CHECKSUM.size))
+    start += _read(file, name, _START.size, _CHECKSUM.size)
+    (checksum,) = _CHECKSUM.unpack_from(start, _START.size)
+    (stored,) = _CHECKSUM.unpack(_read(file, name, len(start), _CHECKSUM.size))
     header = _read(file, name, _FIXED, length)
     if zlib.crc32(start + header) != stored:
-        raise ArtifactError(f"{name}: byte 14: the header is damaged (its CRC-32 differs)")
-    return version, header
-
-
-def _text(name: str, version: int, header: bytes) -> bytes:
-    """The header's JSON."""
-    if version == PLAIN:
-        return header
-    try:
-        return deflating.inflate(header, MAX_HEADER)
-    except ArtifactError as error:
-        raise ArtifactError(f"{name}: byte {_FIXED}: the header: {error}") from error
-
-
-def _parsed(name: str, header: bytes) -> dict:
-    """Returns the header's JSON; all is checked but the specs and the sum of the lengths."""
-
-    def require(condition: bool, what: str) -> None:
-        if not condition:
-            raise ArtifactError(f"{name}: byte {_FIXED}: the header: {what}")
-
-    try:
-        parsed = canonical_json.loads(header)
-    except ArtifactError as error:
-        raise ArtifactError(f"{name}: byte {_FIXED}: the header: {error}") from error
-    is_object = isinstance(parsed, dict) and set(parsed) == {"meta", "tensors"}
-    require(is_object, "an object with meta and tensors expected")
-    require(isinstance(parsed["meta"], dict), "meta must be an object")
-    require(isinstance(parsed["tensors"], list), "tensors must be a list")
-    names = set()
-    for i, entry in enumerate(parsed["tensors"]):
-        require(isinstance(entry, dict), f"tensors/{i} must be an object")
-        label, length = entry.get("name"), entry.get("length")
-        require(isinstance(label, str), f"tensors/{i}/name must be a string")
-        require(label not in names, f"two tensors have the name {label!r:.100}")
-        require(
-            type(length) is int and length >= _CHECKSUM.size,
-            f"tensors/{i}/length must be an integer of at least {_CHECKSUM.size}",
-        )
-        names.add(label)
-    return parsed
+        raise ArtifactError(f"{name}: byte 18: the header is damaged (its CRC-32 differs)")
+    return version, header, checksum

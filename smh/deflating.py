@@ -77,52 +77,46 @@ _ARCHITECTURE = "".join(
         '"module":"keras","registered_name":null},',
     ]
 )
-_WEIGHT = (
-    '{"dtype":"float32","frozen":false,"layers":[3],"parametrization":{"class":"smh>PoolSlice",'
-    '"config":{"modifier":{"class":"smh>ScaleModifier","config":{"initial":'
-    '"smh>starts_at_initial_std","name":"scale"}}}},"parts":[{"dtype":"float32","name":"scale",'
-    '"shape":[],"trainable":true}],"path":"model/fc1/kernel","places":[0],"pool":0,"shape":'
-    '[100,10],"slot":{"begin":0,"length":1000},"trainable":true,"variable":0}'
+_FUNCTIONAL = (
+    '"inbound_nodes":[{"args":[{"class_name":"__keras_tensor__","config":{"dtype":"float32",'
+    '"keras_history":["input_layer",0,0],"shape":[null,32,32,3]}}],"kwargs":{"mask":null}}],'
+    '"inbound_nodes":[],"input_layers":["input_layer",0,0],"output_layers":["dense",0,0]'
 )
 _OTHERS = (
-    '{"class":"smh>HashVariablePool","config":{"buckets":100,"kind":"hash","length":1000,'
-    '"class":"smh>MetaVariablePool","pools":[],"reduce_by":"SUM""RandomNormal","config":{"mean":'
-    '0.0,"stddev":1.0,"kind":"kronecker","side":16,"smh>Masked","smh>Clustered","smh>Chain'
-    'Modifier","config":{"modifiers":[{"class":"smh>FunctionModifier","config":{"function":'
-    '"smh>constant_fanout_scale_modifier""index_store_type":"cyclic""padding"'
+    '{"class":"smh>HashVariablePool","config":{"product":{"kind":"hash","length":1000,"seed":0}'
+    '{"class":"smh>MetaVariablePool","config":{"pools":[{"config":{"position":0}}],"reduce_by":'
+    '"SUM"}"kind":"kronecker""factors":[0,null],"inside":{"weights":[{"parametrization":{"class":'
+    '"smh>Masked","config":{}},"parts":[{"name":"weight","tensor":0},{"dtype":"bool","name":"mask",'
+    '"tensor":0,"trainable":false}],"path":"ProductVariablePool/variable_left","pool":null,'
+    '"shape":[100,8]},"variable":1{"class":"smh>Clustered","config":{"pruned":true}},"parts":[{'
+    '"name":"codebook","shape":[16]},{"dtype":"int32","name":"index","tensor":0,"trainable":false}]'
+    '"smh>ChainModifier","config":{"modifiers":[{"class":"smh>FunctionModifier","config":{'
+    '"function":"smh>constant_fanout_scale_modifier"}}"smh>sign_fw_modifier""name":"scale"'
+    '"index_store_type":"cyclic""padding""begin":1000,"frozen":true,"hidden":true,"places":[1],'
+    '"name":"seed_generator_state","numbers":[0,1,2,3],"variable":1'
     '"bits":8,"coding":"codebook","size":16,"values":"float16"{"coding":"sparse","shape":[1000],'
-    '"values":{"coding":"codebook","dtype":"bfloat16""row""column""int32"'
+    '"values":{"coding":"raw","dtype":"bfloat16""row""column""int32"'
 )
+_ROUNDED = '{"class":"smh>FakeQuantized","config":{"bits":4,"per":"tensor","ratio":64}}'
 _MODELS = "".join(
     [
-        '{"models":[{"architecture":null,"description":{"pools":[{"class":"smh>Product',
-        'VariablePool","config":{"factors":[{"initializer":{"class_name":"UnitRows","config":',
-        '{"seed":1234567890},"module":"smh.factor_initializers","registered_name":"smh>UnitRows"},',
-        '"name":"variable_left"},{"initializer":{"class_name":"Orthogonal","config":{"gain":23.0,',
-        '"seed":1234567890},"module":"keras.initializers","registered_name":null},"name":',
-        '"variable_right"}],"index_store_type":"basic","position":1000,"product":{"cols":100,',
-        '"kind":"matrix","replicas":8,"rows":100},"trainable":true,"wrappings":[{"class":',
-        '"smh>FakeQuantized","config":{"bits":4,"per":"tensor","ratio":64}},{"class":',
-        '"smh>FakeQuantized","config":{"bits":4,"per":"tensor","ratio":64}}]}}],"weights":[',
-        f"{_WEIGHT},{_WEIGHT}",
-        ']},"name":"model","order":[2,3,0,1,4,5,6,7,8,9,10,11,12,13,14,15,16],"plain":',
-        '[2,4,6,8,10,12],"pools":[[0,1]],"weights":[{"frozen":null,"parts":{"scale":2}},',
-        '{"frozen":null,"parts":{"scale":3}}]}],"variables":[{"begin":0,"dtype":"float32","path":',
-        '"ProductVariablePool/variable_left","shape":[100,8],"tensor":"factor/0"},{"begin":0,',
-        '"dtype":"float32","path":"ProductVariablePool/variable_right","shape":[8,100],"tensor":',
-        '"factor/1"},{"begin":0,"dtype":"float32","path":"model/fc1/bias","shape":[100],"tensor":',
-        '"rest/float32"},{"begin":1,"dtype":"float32","path":"model/fc1/kernel/scale","shape":[],',
-        '"tensor":"rest/float32"}]}',
+        '{"meta":{"models":[{"name":"model","pools":[{}],"variables":[{"path":"conv/bias","shape":',
+        '[32]},{"path":"batch_normalization/gamma","shape":[32]},{"path":"batch_normalization/beta',
+        '"},{"path":"batch_normalization/moving_mean"},{"path":"batch_normalization/moving_variance',
+        '"},{"path":"dense/bias","shape":[10]}],"weights":[{"layers":[1],"path":"dense/kernel",',
+        '"shape":[100,10]},{"meta":{"models":[{"name":"model","pools":[{"config":{"wrappings":[',
+        f"{_ROUNDED},{_ROUNDED}",
+        ']}}],"weights":[{"layers":[2],"parametrization":{"class":"smh>PoolSlice",',
+        '"config":{"modifier":{"class":"smh>LogScaleModifier","config":{"initial":',
+        '"smh>starts_at_initial_std","name":"log_scale"}}}},"parts":[{"name":"log_scale","shape":[]',
+        '}],"path":"model/conv1/kernel","shape":[3,3,1,16]},{"path":"model/conv1/bias","shape":[16]',
+        '},{"layers":[4],"path":"model/fc1/kernel","pool":1,"shape":[100,10]}]}]},"tensors":[{',
+        '"bits":4,"coding":"uniform","length":1000,"per":"tensor","scale":"float32","shape":[100,8]',
+        '},{"length":1000,"shape":[8,100]},{"coding":"planes","dtype":"float16","length":100,"shape',
+        '":[50]},{"coding":"raw","dtype":"float16","length":100,"shape":[50]}]}',
     ]
 )
-_HEADER = (
-    '{"meta":{"kind":"models"},"tensors":[{"bits":4,"coding":"uniform","length":1000,"name":'
-    '"factor/0","per":"tensor","scale":"float32","shape":[100,8]},{"bits":4,"coding":"uniform",'
-    '"length":1000,"name":"factor/1","per":"tensor","scale":"float32","shape":[8,100]},{"coding":'
-    '"raw","dtype":"float16","length":100,"name":"rest/float32","shape":[100]},{"coding":"raw",'
-    '"dtype":"uint8","length":100,"name":"models","shape":[100]}]}'
-)
-DICTIONARY = (_OTHERS + _ARCHITECTURE + _MODELS + _HEADER).encode()
+DICTIONARY = (_OTHERS + _ARCHITECTURE + _FUNCTIONAL + _MODELS).encode()
 
 
 def deflate(text: bytes) -> bytes | None:

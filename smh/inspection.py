@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smh import container
-from smh.artifact_layout import SECTION, Stored, read_layout
+from smh.artifact_layout import Stored
+from smh.artifact_reading import read_layout
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,12 +21,12 @@ class Part:
     """A range of bytes of the file.
 
     Attributes:
-        name: of the tensor, or `header`.
+        name: number of the tensor, or `header`.
         holds: the paths of the variables in it, or what it is.
         coding: how its numbers are stored: `uniform`, `raw`, ..., and in which type.
         numbers: how many numbers it holds.
         offset: its first byte in the file.
-        bytes: its length, checksum included.
+        bytes: its length.
     """
 
     name: str
@@ -99,14 +100,17 @@ def inspect(path: str | os.PathLike) -> Inspection:
     """
     opened = container.read(path)
     stored = read_layout(opened)
-    parts = [Part("header", "names, codings, shapes", "deflated JSON", 0, 0, opened.header_size)]
+    what = "names, codings, shapes, and how the models are compressed"
+    if any(model.architecture is not None for model in stored.models):
+        what += "; their architecture"
+    parts = [Part("header", what, "deflated JSON", 0, 0, opened.header_size)]
     for section in opened.sections:
         parts.append(
             Part(
                 section.name,
                 _holds(section.name, stored),
                 _coding(opened, section),
-                0 if section.name == SECTION else math.prod(section.shape),
+                math.prod(section.shape),
                 section.offset,
                 section.length,
             )
@@ -115,8 +119,6 @@ def inspect(path: str | os.PathLike) -> Inspection:
 
 
 def _holds(tensor: str, stored: Stored) -> str:
-    if tensor == SECTION:
-        return "architecture, and how it is compressed"
     paths = stored.paths_in(tensor)
     if len(paths) <= 3:
         return ", ".join(paths)
@@ -124,11 +126,11 @@ def _holds(tensor: str, stored: Stored) -> str:
 
 
 def _coding(opened: container.Container, section: container.Section) -> str:
-    if section.name == SECTION:
-        return "deflated JSON"
     spec = opened.spec(section.name)
     if section.coding == "uniform":
         return f"{spec['bits']} bits, a scale per {spec['per']}"
+    if section.coding == "planes":
+        return f"{spec['dtype']}, entropy-coded"
     if section.coding == "raw":
         return spec["dtype"]
     return section.coding

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from smh import container
-from smh.coding import Codebook, Raw, Sparse, Uniform, encode
+from smh.coding import Codebook, Planes, Raw, Sparse, Uniform, encode
 from smh.container import Tensor
 from smh.errors import ArtifactError
 
@@ -31,11 +31,13 @@ def all_codings():
         tensor("raw", normal[0], Raw()),
         tensor("bfloat16", normal[1], Raw("bfloat16")),
         tensor("bool", normal[0] > 0, Raw()),
+        tensor("planes", np.tile(normal[2], 20), Planes("float16")),
         tensor("range", np.float32([rng.choice([-1, 0, 0, 0, 0, 1], 200)]), Uniform(2)),
         tensor("row", normal, Uniform(4, "row", coder="huffman")),
         tensor("column", normal[:5], Uniform(3, "column", scale_dtype="float32", coder="packed")),
         tensor("table", sorted_, Codebook([-1.0, 0.5, 2])),
         tensor("sparse", np.where(normal > 1.4, normal, 0), Sparse()),
+        tensor("sparse planes", np.where(normal > 1.2, normal, 0), Sparse(Planes("bfloat16"))),
         tensor("regular", regular, Sparse(Codebook([1.5, 2]))),
         tensor("zeros", np.zeros((300, 300), np.float32), Uniform(8)),
         tensor("empty", np.zeros((0, 3), np.float32), Uniform(4)),
@@ -54,18 +56,17 @@ def assemble(header, payloads, version=1):
     if not isinstance(header, bytes):
         text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         header = text.encode()
-    start = struct.pack("<8sHI", container.MAGIC, version, len(header))
-    checksum = struct.pack("<I", zlib.crc32(start + header))
-    sections = [p + struct.pack("<I", zlib.crc32(p)) for p in payloads]
-    return start + checksum + header + b"".join(sections)
+    tensors = b"".join(payloads)
+    start = struct.pack("<8sHII", container.MAGIC, version, len(header), zlib.crc32(tensors))
+    return start + struct.pack("<I", zlib.crc32(start + header)) + header + tensors
 
 
 def split(data):
     """Returns header and payloads of a file."""
     (length,) = struct.unpack_from("<I", data, 10)
-    header, at, payloads = json.loads(data[18 : 18 + length]), 18 + length, []
+    header, at, payloads = json.loads(data[22 : 22 + length]), 22 + length, []
     for entry in header["tensors"]:
-        payloads.append(data[at : at + entry["length"] - 4])
+        payloads.append(data[at : at + entry["length"]])
         at += entry["length"]
     return header, payloads
 

@@ -21,18 +21,19 @@ ITEMS = {
 
 def read(data):
     """Returns meta and `{name: (shape, flat list of numbers)}`."""
-    magic, version, length, checksum = struct.unpack_from("<8sHII", data)
+    magic, version, length, of_tensors, of_header = struct.unpack_from("<8sHIII", data)
     assert magic == b"\x89SMH\r\n\x1a\n" and version in (1, 2)
-    header = data[18 : 18 + length]
-    assert zlib.crc32(data[:14] + header) == checksum
+    header, at = data[22 : 22 + length], 22 + length
+    assert zlib.crc32(data[:18] + header) == of_header
+    assert zlib.crc32(data[at:]) == of_tensors
     if version == 2:
         header = zlib.decompressobj(-15, zdict=dictionary()).decompress(header)
     header = json.loads(header.decode("utf-8"))
-    at, tensors = 18 + length, {}
-    for entry in header["tensors"]:
+    tensors, entry = {}, {}
+    for number, given in enumerate(header["tensors"]):
+        entry = {**({} if "coding" in given else entry), "name": str(number), **given}
         end = at + entry["length"]
-        payload = data[at : end - 4]
-        assert struct.unpack("<I", data[end - 4 : end])[0] == zlib.crc32(payload)
+        payload = data[at:end]
         cursor = Cursor(payload)
         tensors[entry["name"]] = (entry["shape"], array(entry, cursor))
         padding = max(0, -(-product(max(n, 1) for n in entry["shape"]) // 1024) - 64 - cursor.at)
@@ -80,6 +81,10 @@ def array(spec, cursor):
     size = product(shape)
     if spec["coding"] == "raw":
         return cursor.items(spec["dtype"], size)
+    if spec["coding"] == "planes":
+        planes = [symbols(cursor, size, 256) for _ in range(item_size(spec["dtype"]))]
+        full = bytes(byte for number in zip(*planes, strict=True) for byte in reversed(number))
+        return Cursor(full).items(spec["dtype"], size)
     if spec["coding"] == "codebook":
         values = cursor.items(spec["values"], spec["size"])
         return [values[i] for i in symbols(cursor, size, spec["size"])]
@@ -98,6 +103,10 @@ def array(spec, cursor):
     of = {"tensor": lambda i: 0, "row": lambda i: i // row, "column": lambda i: i % columns}
     levels = symbols(cursor, size, 2 * half)
     return [single((level - half) * scales[of[spec["per"]](i)]) for i, level in enumerate(levels)]
+
+
+def item_size(dtype):
+    return 2 if dtype == "bfloat16" else struct.calcsize(ITEMS[dtype])
 
 
 def single(value):

@@ -16,13 +16,17 @@ FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"},
-    {"virtual_variable", "products", "row_plan", "factor_initializers", "container"},
+    {"container_header", "artifact_brief"},
+    {"virtual_variable", "products", "row_plan", "factor_initializers", "container"}
+    | {"artifact_pools"},
     {"modifiers", "pool_base", "artifact_layout", "built"},
+    {"artifact_reading"},
     {"variable_pool", "runtime", "inspection"},
     {"pool_slice", "graph_pool", "rounding", "masked", "clustered"},
     {"graph_getter"},
     {"variable_factory", "blueprint", "quantization"},
-    {"candidates"},
+    {"candidates", "artifact_order", "artifact_tensors"},
+    {"artifact_saving", "artifact_loading"},
     {"pruning", "clustering", "weight_quantization"},
     {"pruning_schedule"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
@@ -49,7 +53,7 @@ INSIDE_CODING = [
     {"packed", "floats"},
     {"spec", "range_coder", "huffman"},
     {"symbols", "raw"},
-    {"uniform", "codebook"},
+    {"uniform", "codebook", "planes"},
     {"sparse"},
 ]
 INSIDE_DATASETS = [
@@ -74,9 +78,8 @@ NO_KERAS = [
     "canonical_json",
     "deflating",
 ]
-NUMPY_ONLY = ["artifact_layout", "coding", "container", "hashing", "inspection", "kmeans"] + [
-    "runtime"
-]
+NUMPY_ONLY = ["coding", "container", "container_header", "hashing", "inspection", "kmeans"]
+NUMPY_ONLY += ["artifact_brief", "artifact_layout", "artifact_pools", "artifact_reading", "runtime"]
 USES_TENSORFLOW = {"variable_factory", "graph_pool", "graph_getter", "tf_slim_compat", "exporting"}
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 

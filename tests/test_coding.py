@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from smh.coding import (
     Codebook,
+    Planes,
     Raw,
     Sparse,
     Uniform,
@@ -54,7 +55,7 @@ def round_trip(array, coding):
 
 @quick
 @given(data=st.data(), dtype=st.sampled_from(DTYPES), order=st.sampled_from("<>"))
-def test_raw_gives_back_every_bit(data, dtype, order):
+def test_raw_and_planes_give_back_every_bit(data, dtype, order):
     shape = data.draw(hnp.array_shapes(min_dims=0, min_side=0, max_side=5))
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     bits = np.frombuffer(data.draw(st.binary(min_size=size, max_size=size)), np.uint8)
@@ -62,9 +63,23 @@ def test_raw_gives_back_every_bit(data, dtype, order):
         bits = bits & 1
     array = bits.view(dtype).reshape(shape).astype(np.dtype(dtype).newbyteorder(order))
     for given_array in (array, array.T, array[..., ::-1] if array.ndim else array):
-        decoded = round_trip(given_array, Raw())
-        assert decoded.dtype == np.dtype(dtype)
-        assert decoded.tobytes() == given_array.astype(dtype).tobytes()
+        for coding in (Raw(), Planes(), Planes(coder="huffman")):
+            decoded = round_trip(given_array, coding)
+            assert decoded.dtype == np.dtype(dtype)
+            assert decoded.tobytes() == given_array.astype(dtype).tobytes()
+
+
+@pytest.mark.parametrize("dtype, least", [("float16", 0.1), ("float32", 0.15), ("bfloat16", 0.3)])
+def test_planes_take_each_byte_within_its_entropy(dtype, least):
+    array = np.random.default_rng(3).normal(0, 0.05, 5000).astype(np.float32)
+    full, planes = encode(array, Raw(dtype)), encode(array, Planes(dtype))
+    np.testing.assert_array_equal(
+        decode(planes.spec, planes.payload), decode(full.spec, full.payload)
+    )
+    size = len(full.payload) // array.size
+    bound = sum(entropy(np.frombuffer(full.payload, np.uint8)[i::size]) for i in range(size))
+    assert len(planes.payload) <= 1.02 * bound + 64 * size
+    assert len(planes.payload) < (1 - least) * len(full.payload)
 
 
 def test_bfloat16_rounds_as_its_package_does():
@@ -208,6 +223,7 @@ def test_sparse_arrays_come_back(name, coder):
     indices = np.searchsorted(book, array.ravel()[mask])
     for coding in (
         Sparse(coder=coder),
+        Sparse(Planes(coder=coder), coder=coder),
         Sparse(Codebook(book, coder=coder)),
         Sparse(Codebook(book), indices=indices, coder=coder),
         Sparse(Uniform(8, scale=np.float32(0.25)), coder=coder),
@@ -231,6 +247,7 @@ def test_sparse_keeps_nan_and_drops_the_sign_of_zero():
 def test_scalars_empty_and_constant_arrays(array, coder):
     codings = [
         Raw(),
+        Planes(coder=coder),
         Uniform(3, coder=coder),
         Codebook([0, 2.5, 7], coder=coder),
         Codebook([np.float32(array).max(initial=0)], coder=coder),

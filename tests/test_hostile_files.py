@@ -58,7 +58,8 @@ def test_payloads_changed_with_right_checksums():
                 refusals += 1
                 continue
             assert array.shape == honest.shape and array.dtype == honest.dtype
-            assert made.name in ("raw", "bfloat16", "sparse") or np.isfinite(array).all()
+            in_full = {"raw", "bfloat16", "planes", "sparse", "sparse planes"}  # any bits
+            assert made.name in in_full or np.isfinite(array).all()
         for cut in [*range(len(payload)), len(payload) + 1]:
             with pytest.raises(ArtifactError, match=r"byte|bytes"):
                 decode(spec, payload[:cut] + b"\0" * (cut - len(payload)))
@@ -92,6 +93,11 @@ HUGE = [2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 WRONG = [None, True, -1, 1.5, "1", [], {}, [[]], *HUGE]
 
 
+def follows(key, entry):
+    """Whether what is left of an entry of the header says that `key` is as it usually is."""
+    return key == "name" or ("coding" not in entry and key not in ("coding", "length"))
+
+
 def test_wrong_values_in_every_field_of_the_header(whole):
     header, payloads = split(whole)
     refusals = 0
@@ -120,7 +126,8 @@ def test_wrong_values_in_every_field_of_the_header(whole):
             refusals += 1
             if isinstance(inner, dict):
                 del inner[place[-1]]
-                refused(assemble(changed, payloads))
+                if not follows(place[-1], inner):
+                    refused(assemble(changed, payloads))
                 inner["unknown"] = wrong
                 refused(assemble(changed, payloads))
     assert refusals > 800
@@ -136,14 +143,14 @@ def test_every_bit_of_a_deflated_header(tmp_path):
     container.write(tmp_path / "x", {"kind": "models"}, all_codings(), deflate_header=True)
     whole = (tmp_path / "x").read_bytes()
     (length,) = struct.unpack_from("<I", whole, 10)
-    header, rest = whole[18 : 18 + length], whole[18 + length :]
-    assert assemble(header, [], version=2) + rest == whole
+    header, rest = whole[22 : 22 + length], whole[22 + length :]
+    assert assemble(header, [rest], version=2) == whole
     refusals = 0
     for i in range(8 * length):
         flipped = bytearray(header)
         flipped[i // 8] ^= 1 << i % 8
         try:
-            load(assemble(bytes(flipped), [], version=2) + rest)
+            load(assemble(bytes(flipped), [rest], version=2))
         except ArtifactError:
             refusals += 1
     assert refusals > 7 * length
@@ -183,8 +190,8 @@ NESTED = b'{"meta":{"a":' + b"[" * 50_000 + b"]" * 50_000 + b'},"tensors":[]}'
         (b"PK\3\4 a zip file", "byte 0: not a file of smh"),
         (b"\x89SMH\n\x1a\n" + bytes(20), "byte 0: not a file of smh"),  # as text mode damages it
         (assemble({"meta": {}, "tensors": []}, [], version=3), "version 3, this smh reads"),
-        (assemble({"meta": {}, "tensors": []}, [], version=2), "byte 18: the header: deflated"),
-        (assemble({"meta": {}, "tensors": []}, [b""]), "byte 42: header and sections make"),
+        (assemble({"meta": {}, "tensors": []}, [], version=2), "byte 22: the header: deflated"),
+        (assemble({"meta": {}, "tensors": []}, [b"\0"]), "byte 46: header and tensors make"),
         (struct.pack("<8sHII", container.MAGIC, 1, 100 << 20, 0), "header of 104,857,600 bytes"),
         (struct.pack("<8sHII", container.MAGIC, 1, 2**32 - 1, 0), "the limit is 4,194,304"),
         (struct.pack("<8sHII", container.MAGIC, 1, 5000, 0), "header of 5,000 bytes"),
@@ -285,7 +292,7 @@ def test_crafted_files(data, match):
     ],
 )
 def test_crafted_sections(spec, payload, match):
-    entry = {**spec, "name": "w", "length": len(payload) + 4}
+    entry = {**spec, "name": "w", "length": len(payload)}
     message = refused(assemble({"meta": {}, "tensors": [entry]}, [payload]))
     assert "section 'w' at byte" in message and re.search(match, message), message
 
@@ -300,7 +307,7 @@ def test_huge_shapes_reserve_no_memory(shape):
         {"coding": "sparse", "shape": shape, "values": {**vector, "shape": [1]}},
         {"coding": "sparse", "shape": [4], "values": vector},
     ):
-        entry = {**spec, "name": "w", "length": 104}
+        entry = {**spec, "name": "w", "length": 100}
         data = assemble({"meta": {}, "tensors": [entry]}, [bytes(100)])
         tracemalloc.start()
         refused(data)

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smh.coding import codebook, raw, sparse, uniform
+from smh.coding import codebook, planes, raw, sparse, uniform
 from smh.coding.codebook import Codebook
 from smh.coding.payload import Reader
+from smh.coding.planes import Planes
 from smh.coding.raw import Raw
 from smh.coding.sparse import Sparse
 from smh.coding.spec import MAX_RANK, Layout, check_shape, least_bytes
@@ -35,6 +36,7 @@ __all__ = [
     "Codebook",
     "Encoded",
     "Layout",
+    "Planes",
     "Raw",
     "Sparse",
     "Uniform",
@@ -43,7 +45,13 @@ __all__ = [
     "encode",
 ]
 
-_CODINGS = {"codebook": codebook, "raw": raw, "sparse": sparse, "uniform": uniform}
+_CODINGS = {
+    "codebook": codebook,
+    "planes": planes,
+    "raw": raw,
+    "sparse": sparse,
+    "uniform": uniform,
+}
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,13 @@ class Encoded:
     payload: bytes
 
 
-def encode(array: np.ndarray, coding: Raw | Uniform | Codebook | Sparse) -> Encoded:
+def encode(array: np.ndarray, coding: Raw | Planes | Uniform | Codebook | Sparse) -> Encoded:
     """Returns `array` as bytes.
 
     Args:
         array: any shape, also `()` and with dimensions of length 0.
-        coding: a `Raw`, `Uniform`, `Codebook` or `Sparse`; each says what it does to the numbers.
+        coding: a `Raw`, `Planes`, `Uniform`, `Codebook` or `Sparse`; each says what it does to the
+            numbers.
 
     Returns:
         An `Encoded`. The same array and coding give the same bytes on every machine.
@@ -74,9 +83,9 @@ def encode(array: np.ndarray, coding: Raw | Uniform | Codebook | Sparse) -> Enco
 
     Cost: 25 million 4-bit symbols take a few seconds, and some 2 bytes each.
     """
-    if not isinstance(coding, Raw | Uniform | Codebook | Sparse):
+    if not isinstance(coding, Raw | Planes | Uniform | Codebook | Sparse):
         raise ArgumentError(
-            "coding must be a Raw, Uniform, Codebook or Sparse, for example `Raw()`; "
+            "coding must be a Raw, Planes, Uniform, Codebook or Sparse, for example `Raw()`; "
             f"got {coding!r}."
         )
     array = np.asarray(array)

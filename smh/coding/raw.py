@@ -51,6 +51,11 @@ class Raw:
         return spec, stored.astype(stored.dtype.newbyteorder("<")).tobytes()
 
 
+def item_size(dtype: str) -> int:
+    """Bytes of one stored number."""
+    return _ITEM_SIZES[dtype]
+
+
 def layout(spec: Mapping) -> str:
     """Checks the spec; returns the name of the decoded dtype."""
     check_keys(spec, coding=str, dtype=tuple(sorted(_ITEM_SIZES)), shape=list)

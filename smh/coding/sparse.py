@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smh.coding import codebook, raw, symbols, uniform
+from smh.coding import codebook, planes, raw, symbols, uniform
 from smh.coding.floats import widen
 from smh.coding.payload import Reader, varint
 from smh.coding.spec import check_keys, check_shape
 from smh.errors import ArgumentError, ArtifactError
 
-VALUES = {"codebook": codebook, "raw": raw, "uniform": uniform}
+VALUES = {"codebook": codebook, "planes": planes, "raw": raw, "uniform": uniform}
 MASK, GAPS = range(2)
 # Gaps take 8 bytes each while they are decoded, so they are for arrays that are mostly zero.
 _LEAST_ZEROS = 4
@@ -33,16 +33,21 @@ class Sparse:
     The sign of a zero is lost: `mask * weight` leaves many negative zeros.
     """
 
-    values: raw.Raw | uniform.Uniform | codebook.Codebook = field(default_factory=raw.Raw)
+    values: raw.Raw | planes.Planes | uniform.Uniform | codebook.Codebook = field(
+        default_factory=raw.Raw
+    )
     indices: np.ndarray | None = None
     coder: str = "range"
 
     def encode(self, array: np.ndarray) -> tuple[dict, bytes]:
         """Returns spec and payload."""
         symbols.check_coder(self.coder)
-        if not isinstance(self.values, raw.Raw | uniform.Uniform | codebook.Codebook):
+        if not isinstance(
+            self.values, raw.Raw | planes.Planes | uniform.Uniform | codebook.Codebook
+        ):
             raise ArgumentError(
-                f"values must be Raw, Uniform or Codebook, got {type(self.values).__name__}."
+                "values must be Raw, Planes, Uniform or Codebook, got "
+                f"{type(self.values).__name__}."
             )
         flat = widen(array).reshape(-1)
         mask = flat != 0

@@ -1,0 +1,93 @@
+"""Fills models from an artifact: what `smh.load` and `smh.load_weights` do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from smh.artifact_layout import Factor, Model, Stored
+from smh.artifact_order import variables_in_order
+from smh.blueprint import describe, restore, sources
+from smh.errors import ArgumentError, ArtifactError, SmhError
+from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.rebuilding import from_dense_config
+
+
+def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
+    """Returns the dense model that a file describes."""
+    if entry.architecture is None:
+        raise ArgumentError(
+            f"{path} was saved without the architecture. Build the model by your own code and call "
+            "smh.load_weights(model, path)."
+        )
+    try:
+        return from_dense_config(entry.architecture, custom_objects, safe_mode)
+    except Exception as error:  # a file may hold anything, and so may Keras raise
+        raise ArtifactError(
+            f"{path}: the model '{entry.name:.100}' cannot be built: {error} A layer of your own "
+            "has to be imported and registered (@keras.saving.register_keras_serializable()), or "
+            "passed in custom_objects."
+        ) from error
+
+
+def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
+    """Compresses `model` as described and assigns all values; checks before it changes."""
+    compressed = bool(virtual_variables(model))
+    if not compressed:
+        keys = [_key(pool["factors"]) for pool in entry.pools]
+        try:
+            restore(model, entry.description, [pools.get(key) for key in keys])
+        except SmhError:
+            raise
+        except Exception as error:  # the description may hold anything, and so may Keras raise
+            raise ArtifactError(
+                f"{path}: the description of '{entry.name:.100}' cannot be followed: {error}"
+            ) from error
+        pools.update(zip(keys, sources(model), strict=True))
+    elif _structure(describe(model)) != _structure(entry.description):
+        raise ArgumentError(
+            f"'{model.name}' is compressed in another way than the model in {path}. Build it "
+            "without smh.compress, or with the arguments of the one that was saved."
+        )
+    variables = variables_in_order(model, describe(model))
+    expected = [tuple(v.shape) for v in variables]
+    found = [stored.shape(number) for number in entry.order]
+    if expected != found:
+        raise ArgumentError(
+            f"{path} has {len(found)} variables, '{model.name}' has {len(expected)}, or their "
+            f"shapes differ: {_first_difference(expected, found)}."
+        )
+    for variable, number in zip(variables, entry.order, strict=True):
+        variable.assign(stored.value(number))
+    for virtual in virtual_variables(model):
+        virtual.refresh_cache()
+
+
+def _key(factors: Sequence[int | Factor]) -> tuple:
+    """What pools of several models have in common if they are one: the stored variables."""
+    return tuple(tuple(sorted(f.parts.items())) if isinstance(f, Factor) else f for f in factors)
+
+
+def _structure(description: Mapping[str, Any]) -> Any:
+    """What has to be equal for one model's variables to be another's."""
+    weights = [
+        {k: w[k] for k in ("layers", "variable", "shape", "pool", "slot")}
+        | {
+            "parts": [
+                {k: p[k] for k in ("name", "shape", "dtype", "trainable")} for p in w["parts"]
+            ]
+        }
+        for w in description["weights"]
+    ]
+    pools = [pool["config"].get("product") for pool in description["pools"]]
+    inside = [_structure(p["inside"]) for p in description["pools"] if "inside" in p]
+    return weights, pools, inside
+
+
+def _first_difference(expected: list, found: list) -> str:
+    for i, (a, b) in enumerate(zip(expected, found, strict=False)):
+        if a != b:
+            return f"variable {i} is {a} in the model and {b} in the file"
+    return "one has more than the other"

@@ -1,0 +1,137 @@
+"""What an artifact says of a model that is saved; the tensors are `smh.artifact_tensors`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from smh.artifact_brief import brief_variables, brief_weights, kept
+from smh.artifact_order import factors, other_variables, virtuals_in_order
+from smh.artifact_pools import brief_pool
+from smh.artifact_tensors import Options, Table, encoder
+from smh.blueprint import describe, sources
+from smh.container import Tensor
+from smh.rounding import WHOLE
+from smh.virtual_variable import Source, own_layers, own_variables
+from smh.virtual_variable.rebuilding import dense_config
+from smh.virtual_variable.variable import VirtualVariable
+
+
+def encode_models(
+    models: Sequence[keras.Layer], options: Options, architecture: bool
+) -> tuple[dict[str, Any], list[Tensor]]:
+    """Returns the header's `meta` and the tensors of a file of these models."""
+    table = Table()
+    entries = [_Saving(model, table).entry(architecture) for model in models]
+    return {"models": entries}, table.encode(options)
+
+
+class _Saving:
+    """Notes the variables of one model in the order of `smh.artifact_order`."""
+
+    def __init__(self, model: keras.Layer, table: Table):
+        self._model = model
+        self._table = table
+        self._numbers: list[int] = []
+        self._known: list[keras.Variable] = []
+
+    def entry(self, architecture: bool) -> dict[str, Any]:
+        """Returns what the file says of the model."""
+        first = len(self._table)
+        description = describe(self._model)
+        weights = description["weights"]
+        ends = {w["pool"]: _end(w["slot"]) for w in weights if w["slot"] is not None}
+        pools = zip(sources(self._model), description["pools"], strict=True)
+        entry = {
+            "name": self._model.name,
+            "architecture": dense_config(self._model) if architecture else None,
+            "pools": [self._pool(*pool, ends.get(i, 0)) for i, pool in enumerate(pools)],
+            "weights": brief_weights(self._weights(self._model, description, of_a_pool=False)),
+            "variables": brief_variables(self._others()),
+            "numbers": self._numbers,
+        }
+        usual = list(range(first, len(self._table)))
+        nothing: dict[str, Any] = {
+            "architecture": None,
+            "pools": [],
+            "weights": [],
+            "variables": [],
+        }
+        return kept(entry, {**nothing, "numbers": usual})
+
+    def _pool(self, pool: Source, entry: Mapping[str, Any], position: int) -> dict:
+        _follow_the_rounded_factors(entry)
+        whole = dict(entry)
+        own = factors(pool)
+        for factor in own:
+            if not isinstance(factor, VirtualVariable):
+                self._note(factor, self._table.factor(factor))
+        inside: list[VirtualVariable] = []
+        if "inside" in entry:
+            inside = virtuals_in_order(pool, entry["inside"])
+            weights = self._weights(pool, entry["inside"], of_a_pool=True)
+            whole["inside"] = {**entry["inside"], "weights": weights}
+        places = {id(virtual): i for i, virtual in enumerate(inside)}
+        whole["factors"] = [places.get(id(factor)) for factor in own]
+        shapes = [[int(n) for n in factor.shape] for factor in own]
+        return brief_pool(whole, shapes, position)
+
+    def _weights(
+        self, layer: keras.Layer, description: Mapping[str, Any], *, of_a_pool: bool
+    ) -> list[dict]:
+        """The weights of a description, whose parts say which have a tensor of their own."""
+        weights = []
+        virtuals = virtuals_in_order(layer, description)
+        for weight, virtual in zip(description["weights"], virtuals, strict=True):
+            parts = []
+            for entry, part in zip(weight["parts"], virtual.parametrization.parts, strict=True):
+                self._note(part, self._table.part(part, virtual, of_a_pool=of_a_pool))
+                own = {} if encoder(part, virtual, of_a_pool) is None else {"tensor": 0}
+                parts.append({**entry, "path": part.path, **own})
+            if virtual._snapshot is not None:
+                self._note(virtual._snapshot, self._table.other(virtual._snapshot))
+            weights.append({**weight, "parts": parts})
+            _follow_the_rounded_weight(weights[-1])
+        return weights
+
+    def _others(self) -> list[dict]:
+        own = {id(v) for layer in own_layers(self._model) for v in own_variables(layer)}
+        variables = []
+        for variable in other_variables(self._model, self._known):
+            self._note(variable, self._table.other(variable))
+            variables.append(
+                {
+                    "path": variable.path,
+                    "shape": [int(n) for n in variable.shape],
+                    "dtype": variable.dtype,
+                    "hidden": id(variable) not in own,
+                }
+            )
+        return variables
+
+    def _note(self, variable: keras.Variable, number: int) -> None:
+        self._known.append(variable)
+        self._numbers.append(number)
+
+
+def _end(slot: Mapping[str, int]) -> int:
+    return slot["begin"] + slot["length"]
+
+
+def _follow_the_rounded_factors(pool: Mapping[str, Any]) -> None:
+    """Lets the grids of low-bit factors end at the largest number that is stored.
+
+    What is stored is rounded already, and cut off where its grid ended.
+    """
+    for inner in pool["config"].get("pools", ()):
+        _follow_the_rounded_factors(inner)
+    for wrapping in pool["config"].get("wrappings", ()):
+        if wrapping is not None and "ratio" in wrapping["config"]:
+            wrapping["config"]["ratio"] = WHOLE
+
+
+def _follow_the_rounded_weight(weight: Mapping[str, Any]) -> None:
+    if weight["parametrization"]["class"] == "smh>FakeQuantized":
+        weight["parametrization"]["config"]["ratio"] = WHOLE

@@ -1,0 +1,174 @@
+"""The tensors of an artifact: each stored variable once, in the coding that suits it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh import coding
+from smh.clustered import Clustered
+from smh.container import Tensor
+from smh.errors import ArgumentError
+from smh.masked import Masked
+from smh.quantization import Quantized, grid_of, quantized, rounded_once, rounded_weight
+from smh.rounding import FakeQuantized
+from smh.virtual_variable.variable import VirtualVariable
+
+
+@dataclass(frozen=True)
+class Options:
+    """How numbers are stored, see `smh.save`."""
+
+    bits: int | None
+    rest: str
+    coder: str
+
+    @property
+    def integers(self) -> int:
+        """The bits to which factors are rounded that are not yet; 0 where they stay floats."""
+        return 0 if self.bits is None or self.bits == 16 else self.bits
+
+
+Encode = Callable[[str, Options], Tensor]
+
+
+class Table:
+    """The variables to store, each once, by numbers, and the tensors that they are stored in."""
+
+    def __init__(self):
+        self._numbers: dict[int, int] = {}
+        self._variables: list[keras.Variable] = []
+        self._own: dict[int, Encode] = {}  # by the id of what a tensor is made from
+        self._flat: dict[str, list[keras.Variable]] = {}
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+    def factor(self, factor: keras.Variable) -> int:
+        """Returns the number of a pool's factor."""
+        return self._number(
+            factor, id(factor), lambda name, options: _encoded_factor(name, factor, options)
+        )
+
+    def part(self, part: keras.Variable, virtual: VirtualVariable, *, of_a_pool: bool) -> int:
+        """Returns the number of a part of a computed weight, or (`of_a_pool`) factor."""
+        encode = encoder(part, virtual, of_a_pool)
+        # A pruned weight and its mask are one tensor: what is not zero is not pruned.
+        return self._number(part, id(virtual), encode)
+
+    def other(self, variable: keras.Variable) -> int:
+        """Returns the number of a variable that lies in a flat tensor."""
+        return self._number(variable, id(variable), None)
+
+    def _number(self, variable: keras.Variable, key: int, encode: Encode | None) -> int:
+        if id(variable) not in self._numbers:
+            self._numbers[id(variable)] = len(self._variables)
+            self._variables.append(variable)
+            if encode is None:
+                self._flat.setdefault(variable.dtype, []).append(variable)
+            else:
+                self._own.setdefault(key, encode)
+        return self._numbers[id(variable)]
+
+    def encode(self, options: Options) -> list[Tensor]:
+        """Returns all tensors, in order: those of one variable, then the flat ones."""
+        tensors: list[Tensor] = []
+        for encode in self._own.values():
+            tensors.append(encode(str(len(tensors)), options))
+        for variables in self._flat.values():
+            array = np.concatenate([_value(variable).ravel() for variable in variables])
+            dtype = options.rest if array.dtype == np.float32 else None
+            how = _in_full(dtype, options)
+            tensors.append(_tensor(str(len(tensors)), array, how, variables[0].path))
+        return tensors
+
+
+def encoder(part: keras.Variable, virtual: VirtualVariable, of_a_pool: bool) -> Encode | None:
+    """Returns what makes a part's own tensor, or `None` if it lies in a flat one."""
+    parametrization = virtual.parametrization
+    if isinstance(parametrization, Masked):
+        return lambda name, options: _encoded_sparse(name, virtual, options, of_a_pool)
+    if isinstance(parametrization, FakeQuantized):
+        stored = parametrization
+        return lambda name, options: _integers(name, rounded_weight(stored), options, part.path)
+    if isinstance(parametrization, Clustered) and part is parametrization.index:
+        pruned = parametrization.pruned
+        return lambda name, options: _encoded_index(name, part, pruned, options)
+    return None
+
+
+def _value(variable: keras.Variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
+
+
+def _tensor(name: str, value: np.ndarray, hows: Sequence[Any], path: str) -> Tensor:
+    """Encodes an array in the one of several ways that takes the fewest bytes."""
+    try:
+        made = [coding.encode(value, how) for how in hows]
+    except ArgumentError as error:
+        raise ArgumentError(f"'{path}' cannot be stored: {error}") from error
+    best = min(made, key=lambda encoded: len(encoded.payload))
+    return Tensor(name, best.spec, best.payload)
+
+
+def _in_full(dtype: str | None, options: Options) -> list[coding.Raw | coding.Planes]:
+    """The ways to store floats without loss of bits, those that are simpler first."""
+    if options.coder == "packed":
+        return [coding.Raw(dtype)]
+    return [coding.Raw(dtype), coding.Planes(dtype, options.coder)]
+
+
+def _integers(name: str, stored: Quantized, options: Options, path: str) -> Tensor:
+    how = dataclasses.replace(stored.coding, coder=options.coder)
+    return _tensor(name, stored.integers, [how], path)
+
+
+def _encoded_factor(name: str, factor: keras.Variable, options: Options) -> Tensor:
+    if grid_of(factor) is not None:
+        return _integers(name, quantized(factor), options, factor.path)
+    value = _value(factor)
+    if options.integers:
+        rounded = rounded_once(value, options.integers, factor.path)
+        return _integers(name, rounded, options, factor.path)
+    how = _in_full("float16" if options.bits else None, options)
+    return _tensor(name, value, how, factor.path)
+
+
+def _encoded_sparse(
+    name: str, weight: VirtualVariable, options: Options, of_a_pool: bool
+) -> Tensor:
+    """A pruned weight, or a pruned factor in as few bits as other factors."""
+    if grid_of(weight) is not None:
+        return _integers(name, quantized(weight), options, weight.path)
+    value = _value(weight)
+    if of_a_pool and options.integers:
+        rounded = rounded_once(value, options.integers, weight.path)
+        return _integers(name, rounded, options, weight.path)
+    dtype = None
+    if value.dtype == np.float32:
+        dtype = "float16" if of_a_pool and options.bits else options.rest
+    hows = [coding.Sparse(how, coder=options.coder) for how in _in_full(dtype, options)]
+    return _tensor(name, value, hows, weight.path)
+
+
+def _encoded_index(name: str, index: keras.Variable, pruned: bool, options: Options) -> Tensor:
+    """Indices of shared values, as the codebook of themselves."""
+    value = _value(index)
+    largest = int(value.max(initial=0))
+    if pruned and value.any():
+        names = coding.Codebook(_small(1, largest), coder=options.coder)
+        kept = value.ravel()[value.ravel() != 0] - 1
+        how = coding.Sparse(names, kept, options.coder)
+        return _tensor(name, value.astype("float32"), [how], index.path)
+    every = coding.Codebook(_small(0, largest), coder=options.coder)
+    return _tensor(name, value, [every], index.path)
+
+
+def _small(first: int, last: int) -> np.ndarray:
+    """Whole numbers, in a type that holds them exactly."""
+    return np.arange(first, last + 1).astype("float16" if last <= 2048 else "float32")
