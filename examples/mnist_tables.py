@@ -36,11 +36,17 @@ class Run:
     shift: float = 0.0  # each training image is moved by up to so many pixels in x and in y
     rotate: float = 0.0  # and turned by up to so many degrees
     zoom: float = 0.0  # and scaled by up to this share
+    flip: int = 0  # 1: and mirrored, every second one
+    data: str = "mnist"  # a function of smh.datasets
+    precision: str = "float32"  # of the layers in training; files and errors are float32's
+    density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
 
     @property
     def name(self) -> str:
         """What its log and file are called: all settings that are not the default."""
-        parts = [self.network, self.method, f"m{self.replicas}", f"b{self.bits}"]
+        parts = [self.network, self.method]
+        parts += [f"m{self.replicas}"] if self.method == "smh" else []
+        parts += [f"b{self.bits}"] if self.method in ("smh", "shared") else []
         shown = {"network", "method", "seed", "replicas", "bits"}
         for field in fields(self):
             value = getattr(self, field.name)

@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 import mnist_curve  # noqa: E402
+import mnist_images  # noqa: E402
 import mnist_tables  # noqa: E402
+import mnist_training  # noqa: E402
 import plot_mnist_curve  # noqa: E402
 from mnist_tables import Measured, Run  # noqa: E402
 
@@ -39,32 +41,32 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def arguments(folder, tmp_path, monkeypatch):
     """A short run, whose results go to `tmp_path`."""
-    monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
+    monkeypatch.setattr(mnist_images, "VALIDATION", 257)
     monkeypatch.chdir(tmp_path)
     return ["--data-dir", f"{folder}", "--epochs", "4", "--batch", "50", "--replicas", "4"]
 
 
 def test_images_and_split(folder, monkeypatch):
-    monkeypatch.setattr(mnist_curve, "VALIDATION", 257)
-    data = mnist_curve.load(folder)[0]
+    monkeypatch.setattr(mnist_images, "VALIDATION", 257)
+    data = mnist_images.load(folder)[0]
     assert data.x.shape == (1257, 28, 28, 1) and data.x.min() == 0 and data.x.max() == 1
-    train, validation = mnist_curve.split(data)
+    train, validation = mnist_images.split(data)
     assert (len(train.y), len(validation.y)) == (1000, 257)
     of_all, of_both = (
         sorted(image.tobytes() for image in images)
         for images in (data.x, np.concatenate([train.x, validation.x]))
     )
     assert of_all == of_both  # each image is in one of the two, once
-    again = mnist_curve.split(data)[1]
+    again = mnist_images.split(data)[1]
     np.testing.assert_array_equal(again.x, validation.x)
 
 
 def test_the_batches_of_a_run_come_again_and_differ_between_stages(folder):
-    data = mnist_curve.load(folder)[0]
+    data = mnist_images.load(folder)[0]
     run = Run(batch=64, noise=0.1, shift=2, rotate=7)
 
     def first(run, stage):
-        x, y = next(iter(mnist_curve.batches(run, data, stage)))
+        x, y = next(iter(mnist_images.batches(run, data, stage)))
         return x.numpy(), y.numpy()
 
     x, y = first(run, 0)
@@ -82,18 +84,23 @@ def test_a_shift_moves_the_image_by_whole_pixels_where_it_is_whole(monkeypatch):
     image = np.zeros((1, 28, 28, 1), np.float32)
     image[0, 10, 12] = 1
     monkeypatch.setattr(
-        mnist_curve.tf.random, "stateless_uniform", lambda *_: np.float32([[0], [0], [1], [-0.5]])
+        mnist_images.tf.random, "stateless_uniform", lambda *_: np.float32([[0], [0], [1], [-0.5]])
     )
-    maps = mnist_curve.transforms(Run(shift=2), 1, None)
-    moved = mnist_curve.tf.raw_ops.ImageProjectiveTransformV3(
-        images=image,
-        transforms=maps,
-        output_shape=[28, 28],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    assert np.argwhere(moved.numpy() == 1).tolist() == [[0, 11, 10, 0]]
+    run = Run(shift=2, noise=0, batch=1)
+    x, _ = next(iter(mnist_images.batches(run, mnist_images.Images(image, np.int32([3])), 0)))
+    assert np.argwhere(x.numpy() == 1).tolist() == [[0, 11, 10, 0]]
+
+
+def test_every_second_image_is_mirrored_and_then_moved(monkeypatch):
+    image = np.zeros((1, 28, 28, 1), np.float32)
+    image[0, 10, 12] = 1
+    data = mnist_images.Images(np.repeat(image, 64, axis=0), np.zeros(64, np.int32))
+    run = Run(flip=1, noise=0, batch=64)
+    columns = [
+        np.argwhere(x == 1)[0].tolist() for x in next(iter(mnist_images.batches(run, data, 0)))[0]
+    ]
+    assert all(place in ([10, 12, 0], [10, 15, 0]) for place in columns)
+    assert 20 < columns.count([10, 15, 0]) < 44
 
 
 @pytest.mark.slow
@@ -114,7 +121,7 @@ def test_a_run_is_made_once_and_its_file_predicts_what_the_table_says(arguments,
     run, options = mnist_curve.parse(arguments)
     assert bare.name == f"{run.name}.smh" and bare.stat().st_size == int(row["file_bytes"])
     model = mnist_curve.load_into_fresh(run, bare)
-    test = mnist_curve.load(options.data_dir)[1]
+    test = mnist_images.load(options.data_dir)[1]
     wrong = np.argmax(keras.ops.convert_to_numpy(model(test.x)), -1) != test.y
     assert float(row["test_error"]) == round(100 * wrong.mean(), 4) < 60
     assert "epoch 4: loss" in Path(f"results/logs/{run.name}.log").read_text()
@@ -135,6 +142,30 @@ def test_convolutions_may_have_a_pool_of_their_own(arguments):
     assert 3 * 2 * 25_570**0.5 + 4 * 2 * 405_510**0.5 <= trained < 3 * 330 + 4 * 1_290
 
 
+@pytest.mark.slow
+def test_pruning_and_sharing_go_on_from_the_file_of_the_stage_before(arguments):
+    words = [*arguments, "--rate", "0.002", "--precision", "bfloat16", "--no-test"]
+    with pytest.raises(SystemExit, match="run that first"):
+        mnist_curve.main([*words, "--method", "pruned"])
+    for method in ("dense", "pruned", "shared"):
+        mnist_curve.main([*words, "--method", method])
+    dense, pruned, shared = mnist_tables.rows_of(Path("results/mnist_tried.csv"))
+    # Deep Compression keeps 0.08, 0.09 and 0.26 of the kernels; biases are not pruned.
+    left = round(0.08 * 235_200) + round(0.09 * 30_000) + round(0.26 * 1_000) + 410
+    assert float(dense["fraction"]) == 1
+    assert float(pruned["fraction"]) == float(shared["fraction"]) == round(left / 266_610, 6)
+    assert int(dense["file_bytes"]) > 4 * 266_610
+    assert 2 * left < int(pruned["file_bytes"]) < 4 * left
+    assert int(shared["file_bytes"]) < 0.6 * int(pruned["file_bytes"])
+
+
+def test_a_run_goes_on_from_the_run_of_the_same_training():
+    run = Run(method="shared", bits=4, density=0.5, seed=3, epochs=7)
+    pruned = mnist_training.before(run)
+    assert pruned == Run(method="pruned", density=0.5, seed=3, epochs=7)
+    assert mnist_training.before(pruned) == Run(method="dense", seed=3, epochs=7)
+
+
 def test_runs_of_a_file_are_made_in_order_and_not_again(arguments, monkeypatch):
     made = []
 
@@ -153,16 +184,25 @@ def test_runs_of_a_file_are_made_in_order_and_not_again(arguments, monkeypatch):
         assert [row["seed"] for row in csv.DictReader(file)] == ["1", "0"]
 
 
-def test_the_picture_and_the_table(tmp_path, capsys):
+def test_the_pictures_and_the_tables(tmp_path, capsys):
     table = tmp_path / "mnist.csv"
+
+    def add(run, fraction, error, size):
+        measured = Measured(fraction, 8_000, 2.1, error, size, size + 90, 50.0)
+        mnist_tables.append(table, run, measured, True)
+
     for seed, size, error in ((0, 3000, 2.0), (1, 3100, 2.4), (2, 3050, 2.2)):
-        measured = Measured(0.03, 8000, 2.1, error, size, size + 90, 50.0)
-        mnist_tables.append(table, Run(seed=seed), measured, True)
-    mnist_tables.append(
-        table, Run(method="dense"), Measured(1, 266_610, 1.5, 1.6, 1_066_440, 1_070_000, 9), True
-    )
+        add(Run(seed=seed), 0.03, error, size)
+    add(Run(epochs=90), 0.03, 1.0, 3050)
+    add(Run(method="dense"), 1, 1.6, 1_066_440)
+    add(Run(method="shared", bits=4, density=0.5, epochs=8), 0.05, 1.7, 20_000)
+    add(Run(data="fashion_mnist", replicas=2, conv_replicas=6), 0.01, 9.9, 2_500)
     plot_mnist_curve.main(["--results", str(tmp_path)])
-    line = "3 | 3,050 (3,000 to 3,100) | 3,140 | 2.10 % | 2.20 % | 2.40 % | 50 |"
-    assert f"| 8 | 3 | 60 epochs, noise 0.3 | {line}" in capsys.readouterr().out
-    assert (tmp_path / "lenet_300_100.png").read_bytes()[:4] == b"\x89PNG"
+    shown = capsys.readouterr().out
+    line = "3 % | 60 epochs, noise 0.3 | 3 | 3,050 (3,000 to 3,100) | 3,140"
+    assert f"| M=8, 3 bits | {line} | 2.10 % | 2.20 % | 2.40 % |" in shown
+    assert "| 20x pruned, 4 bits | 5 % | 8 + 4 + 2 epochs, noise 0.3 | 1 |" in shown
+    assert "| M=6 + 2, 3 bits | 1 % |" in shown.split("LeNet-300-100, Fashion-MNIST")[1]
+    for name in ("lenet_300_100", "fashion_mnist_lenet_300_100"):
+        assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert not (tmp_path / "lenet_5.png").exists()

@@ -1,0 +1,182 @@
+"""How the networks of `mnist_curve.py` are trained: dense, from pools, pruned, with shared values.
+
+Each method trains a model that is written with `smh.save`. `pruned` goes on from the file of the
+dense network of the same settings, and `shared` from that of the pruned one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+from mnist_images import Images, batches, error
+from mnist_tables import Run
+
+import smh
+from smh.modifiers import initial_std_log_scale_modifier
+from smh.pool_shape import choose_sides
+
+# Deep Compression's tables 2 and 3: the share of each layer's weights that is kept.
+DENSITIES = {
+    "lenet_300_100": {"fc1": 0.08, "fc2": 0.09, "logits": 0.26},
+    "lenet_5": {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "logits": 0.19},
+}
+
+
+def build(run: Run) -> keras.Model:
+    """The network, dense, in float32."""
+    shape = {} if run.network.startswith("lenet") else {"input_shape": (28, 28, 1)}
+    return getattr(smh.zoo, run.network)(**shape)
+
+
+@contextlib.contextmanager
+def training_precision(run: Run):
+    """Lets layers that are built inside compute in the run's precision; variables are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if run.precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def one_cycle(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up over a fifth of the steps, then a cosine to zero."""
+    warm_up = max(1, steps // 5)
+    return keras.optimizers.schedules.CosineDecay(
+        peak / 100, max(1, steps - warm_up), warmup_target=peak, warmup_steps=warm_up
+    )
+
+
+class Log(keras.callbacks.Callback):
+    """Writes a line per epoch, with the validation error of every fifth."""
+
+    def __init__(self, write, validation: Images):
+        super().__init__()
+        self.write, self.validation, self.begin = write, validation, time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = f"epoch {epoch + 1}: loss {logs['loss']:.4f}"
+        if (epoch + 1) % 5 == 0:
+            line += f", validation error {error(self.model, self.validation):.2f} %"
+        self.write(f"{line}, {time.perf_counter() - self.begin:.0f} s")
+
+
+def fit(model: keras.Model, run: Run, train: Images, callbacks: list, switch=None) -> None:
+    """Trains; at `float_share` of the epochs `switch(model)` changes how the model is stored."""
+    steps = len(train.y) // run.batch
+    model.compile(
+        keras.optimizers.Adam(one_cycle(run.rate, steps * run.epochs)),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        # `PruningSchedule` counts what Keras tells it of: one call for each execution.
+        steps_per_execution=1 if run.method == "pruned" else steps,
+    )
+    begin = round(run.float_share * run.epochs) if switch else run.epochs
+    cuts = [begin + (run.epochs - begin) * i // (run.refits + 1) for i in range(run.refits + 2)]
+    for stage, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
+        if stage and switch:
+            switch(model)
+        if first < last:
+            model.fit(
+                batches(run, train, stage),
+                steps_per_epoch=steps,
+                initial_epoch=first,
+                epochs=last,
+                shuffle=False,  # `batches` does
+                verbose=0,
+                callbacks=callbacks,
+            )
+
+
+def train_dense(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
+    """The network as it is, for comparison."""
+    with training_precision(run):
+        model = build(run)
+    fit(model, run, train, [callback])
+    return model, 1.0
+
+
+def compress(model: keras.Model, run: Run, path: str, replicas: int, seed: int) -> float:
+    """Puts the weights whose path matches into one pool; returns the numbers in its factors."""
+    everything = run.biases == "hashed"
+
+    def chosen(variable):
+        return bool(re.search(path, variable.path)) and (everything or len(variable.shape) > 1)
+
+    shapes = [v.shape for v in model.trainable_variables if chosen(v)]
+    numbers = sum(math.prod(shape) for shape in shapes)
+    size = choose_sides(shapes, 0).replica_size  # numbers of one replica
+    modifier = {"modifier": initial_std_log_scale_modifier} if run.scale == "log" else {}
+    fraction = (replicas + 0.5) * size / numbers
+    smh.compress(model, fraction, apply_to=chosen, seed=seed, **modifier)
+    return replicas * size
+
+
+def train_smh(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
+    """All weights from pools; the factors are rounded from `float_share` of the epochs on."""
+    with training_precision(run):
+        model = build(run)
+    numbers = sum(math.prod(v.shape) for v in model.trainable_variables)
+    if run.conv_replicas:
+        trained = compress(model, run, "/conv", run.conv_replicas, run.seed + 1_000)
+        trained += compress(model, run, "/(fc|logits)[^/]*/[a-z]+$", run.replicas, run.seed)
+    else:
+        trained = compress(model, run, "", run.replicas, run.seed)
+    switch = (lambda m: smh.quantize_factors(m, run.bits)) if run.bits else None
+    fit(model, run, train, [callback], switch)
+    return model, round(trained / numbers, 6)
+
+
+def file_of(run: Run, out: Path) -> Path:
+    """Where the file of a run lies: without the architecture."""
+    return out / f"{run.name}.smh"
+
+
+def before(run: Run) -> Run:
+    """The run from whose file this one goes on."""
+    if run.method == "shared":
+        return replace(run, method="pruned", bits=Run.bits)
+    return replace(run, method="dense", density=Run.density)
+
+
+def load_before(run: Run, out: Path) -> keras.Model:
+    """The network of the file from which this run goes on, in the precision of its training."""
+    path = file_of(before(run), out)
+    if not path.exists():
+        raise SystemExit(f"{run.name} goes on from {path}, which is not there: run that first.")
+    with training_precision(run):
+        return smh.load_weights(build(run), path)
+
+
+def kept(model: keras.Model, run: Run) -> float:
+    """The share of the network's numbers that is not pruned."""
+    return round(sum(row.kept for row in smh.report(model).rows) / build(run).count_params(), 6)
+
+
+def train_pruned(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
+    """The dense network, trained half as long again: pruned step by step, then as it is."""
+    model = load_before(run, out)
+    run = replace(run, epochs=max(1, run.epochs // 2))
+    levels = {f".*{k}/kernel": 1 - run.density * d for k, d in DENSITIES[run.network].items()}
+    end = len(train.y) // run.batch * run.epochs // 2
+    schedule = smh.PruningSchedule(levels, end=end, every=max(1, end // 20), seed=run.seed)
+    fit(model, run, train, [schedule, callback])
+    return model, kept(model, run)
+
+
+def train_shared(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
+    """The pruned network with `2 ** bits` values for each layer, which are trained a quarter."""
+    model = load_before(run, out)
+    smh.cluster(model, run.bits)
+    short = replace(run, epochs=max(1, run.epochs // 4), rate=run.rate / 20)
+    fit(model, short, train, [callback])
+    return model, kept(model, run)
+
+
+METHODS = {"smh": train_smh, "dense": train_dense, "pruned": train_pruned, "shared": train_shared}
