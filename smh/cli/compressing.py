@@ -92,7 +92,10 @@ def add_commands(commands: Any) -> None:
 def _compress(args: argparse.Namespace) -> None:
     searching = args.target_size is not None or args.max_drop is not None
     _check_flags(args, searching)
-    check_output(args.out, args.force, *([(".smh",)] if searching else []))
+    if searching:
+        check_output(args.out, args.force, (".smh",))
+    else:
+        check_output(args.out, args.force)
     if args.max_drop is not None:
         _search_drop(args)
     elif args.target_size is not None:
