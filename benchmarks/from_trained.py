@@ -8,6 +8,7 @@ Each side is trained twice from its start, by one cycle of one epoch and by one 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import statistics
@@ -19,7 +20,6 @@ import numpy as np
 import smh
 from smh.virtual_variable import virtual_variables
 
-BATCH = 128
 SIDES = ("fit", "fit, distilled", "random")
 
 
@@ -29,12 +29,36 @@ def error(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
     return round(100 * float(np.mean(np.argmax(logits, -1) != y)), 2)
 
 
-def train(model, data, epochs: int, rate: float, teacher=None):
+def train(model, data, batch: int, epochs: int, rate: float, teacher=None):
     """Trains by one cycle, with the soft targets of a teacher if there is one."""
     trained = model if teacher is None else smh.distill(model, teacher)
-    steps = epochs * math.ceil(len(data.x_train) / BATCH)
+    steps = epochs * math.ceil(len(data.x_train) / batch)
     smh.recipes.compile_for_training(trained, steps, peak_rate=rate)
-    trained.fit(data.x_train, data.y_train, BATCH, epochs=epochs, verbose=0)
+    trained.fit(data.x_train, data.y_train, batch, epochs=epochs, verbose=0)
+
+
+def resnet_8(shape: tuple[int, ...], classes: int) -> keras.Model:
+    """The thin ResNet of the zoo with one block a stage: 3 x 2 + 2 layers."""
+    layers = keras.layers
+
+    def conv(x, filters, stride=1, size=3):
+        x = layers.Conv2D(filters, size, stride, "same", use_bias=False)(x)
+        return layers.BatchNormalization(momentum=0.9)(x)
+
+    x = layers.ReLU()(conv(inputs := keras.Input(shape), 16))
+    for filters in (16, 32, 64):
+        stride = 1 if filters == 16 else 2
+        y = conv(layers.ReLU()(conv(x, filters, stride)), filters)
+        short = x if stride == 1 else conv(x, filters, stride, size=1)
+        x = layers.ReLU()(layers.Add()([short, y]))
+    logits = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(inputs, logits, name="resnet_8")
+
+
+def build(name: str, shape: tuple[int, ...], classes: int) -> keras.Model:
+    """Builds a model of the zoo, or `resnet_8`, which is small enough to train on a CPU."""
+    maker = resnet_8 if name == "resnet_8" else functools.partial(smh.zoo.build, name)
+    return maker(shape, classes)
 
 
 def compressed(dense: keras.Model, fraction: float, init: str, seed: int) -> keras.Model:
@@ -55,7 +79,7 @@ def measure_side(dense, data, side: str, fraction: float, options, seed: int) ->
             kept = virtual_variables(model)[0].parametrization.source.energy_kept
             found["kept"] = kept and round(kept, 3)
         teacher = dense if side == "fit, distilled" else None
-        train(model, data, epochs, rate, teacher)
+        train(model, data, options.batch, epochs, rate, teacher)
         found[str(epochs)] = error(model, data.x_test, data.y_test)
     return found
 
@@ -64,8 +88,8 @@ def measure(options, data, seed: int) -> dict:
     """Trains one dense model and all that begins with it."""
     keras.utils.set_random_seed(seed)
     shape = tuple(int(n) for n in data.x_train.shape[1:])
-    dense = smh.zoo.build(options.model, shape, 10)
-    train(dense, data, options.dense_epochs, options.dense_rate)
+    dense = build(options.model, shape, 10)
+    train(dense, data, options.batch, options.dense_epochs, options.dense_rate)
     result = {"seed": seed, "dense": error(dense, data.x_test, data.y_test), "sides": {}}
     for fraction in options.fractions:
         result["sides"][fraction] = {}
@@ -104,16 +128,17 @@ def _spread(values: list[float]) -> str:
 def main(arguments=None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="lenet_5", help="of the zoo")
+    parser.add_argument("--model", default="lenet_5", help="of the zoo, or resnet_8")
     parser.add_argument("--data", default="mnist", help="mnist, fashion_mnist, digits, ...")
     parser.add_argument("--data-dir", help="folder to look for the data in first")
     parser.add_argument("--images", type=int, help="train on the first of them only")
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 0.05])
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=1e-2, help="Adam's highest, random start")
-    parser.add_argument("--fit-rate", type=float, default=3e-3, help="the same, from a fit")
+    parser.add_argument("--rate", type=float, default=2e-2, help="Adam's highest, random start")
+    parser.add_argument("--fit-rate", type=float, default=2e-2, help="the same, from a fit")
     parser.add_argument("--dense-epochs", type=int, default=5)
     parser.add_argument("--dense-rate", type=float, default=2e-3)
     parser.add_argument("--json", action="store_true")

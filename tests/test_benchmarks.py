@@ -104,3 +104,17 @@ def test_building_in_a_scope_never_holds_the_dense_weights():
         peaks[side] = row["build_peak_mb"]
     assert peaks["dense"] > 160, "the measurement must see the dense weights"
     assert peaks["in scope"] < 80
+
+
+@pytest.mark.slow
+def test_from_trained(run):
+    toy = "--model lenet_300_100 --data digits --images 256 --dense-epochs 4 --epochs 2 --seeds 0"
+    result = run("from_trained", [*toy.split(), "--fractions", "0.2"])
+    (found,) = result["results"]
+    sides = found["sides"]["0.2"]
+    assert list(sides) == ["fit", "fit, distilled", "random"]
+    for side in sides.values():
+        assert all(0 <= side[epochs] <= 100 for epochs in ("0", "1", "2"))
+    assert 0 < sides["fit"]["kept"] < 1 and sides["random"]["kept"] is None
+    # Before any training only the fit knows something of what the dense model had learned.
+    assert found["dense"] < sides["fit"]["0"] < sides["random"]["0"]

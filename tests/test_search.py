@@ -6,7 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from models import mlp, numpy_of
+from models import mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
@@ -60,6 +60,20 @@ def test_the_bits_that_keep_most_of_the_weights_are_chosen():
     total = sum(a.size for a in kernels(dense))
     kept = 1 - sum(a / b for a, b in zip(lost, own, strict=True)) / total
     np.testing.assert_allclose(kept, result.best.energy_kept, atol=1e-4)
+
+
+def branches():
+    """Its first layer to be built is the last one by depth."""
+    x = keras.Input((20,))
+    late, early = keras.layers.Dense(20), keras.layers.Dense(20, kernel_initializer="he_normal")
+    y = late(x)
+    return keras.Model(x, keras.layers.Dense(20)(early(x)) + y)
+
+
+def test_each_weight_is_held_against_its_own():
+    result = smh.search_size(branches(), 10**6, bits=32)
+    (pool,) = pools_of(result.model)
+    np.testing.assert_allclose(result.best.energy_kept, pool.energy_kept, atol=1e-5)
 
 
 def test_a_large_budget_gives_a_fraction_of_nearly_one_and_float_factors_may_be_asked_for():

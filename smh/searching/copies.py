@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from smh.pool_fit import kept_energy
 from smh.pool_shape import PoolShape, choose_sides
 from smh.quantization import quantize_factors
 from smh.typing import Selector
-from smh.virtual_variable import virtual_variables
+from smh.virtual_variable import VirtualVariable, own_layers, own_variables
 
 FLOAT = 32  # bits of factors that are not rounded
 
@@ -32,7 +32,7 @@ class Copies:
 
     Attributes:
         model: the dense model; it is never changed.
-        weights: its selected weights, in the order of their slots.
+        weights: its selected weights, in the order of its layers.
         apply_to, exclude, seed: as for `smh.compress`.
     """
 
@@ -46,8 +46,9 @@ class Copies:
     def of(cls, model: Any, apply_to: Any, exclude: Any, seed: int | None) -> Copies:
         """Checks that the model can be compressed and copied."""
         check_is_built(model)
-        selected = select(model, apply_to, exclude)
-        return cls(model, tuple(item.variable for item in selected), apply_to, exclude, seed)
+        chosen = {id(item.variable) for item in select(model, apply_to, exclude)}
+        weights = _in_layer_order(model, lambda variable: id(variable) in chosen)
+        return cls(model, weights, apply_to, exclude, seed)
 
     @property
     def total(self) -> int:
@@ -75,7 +76,16 @@ class Copies:
         )
         if bits != FLOAT:
             quantize_factors(copy, bits)
-        return copy, kept_energy(self.weights, [v.value for v in virtual_variables(copy)])
+        # By the order of layers, as `materialize` does: a copy may be built in another.
+        found = _in_layer_order(copy, lambda variable: isinstance(variable, VirtualVariable))
+        return copy, kept_energy(self.weights, [virtual.value for virtual in found])
+
+
+def _in_layer_order(
+    model: keras.Model, wanted: Callable[[keras.Variable], bool]
+) -> tuple[keras.Variable, ...]:
+    every = (v for layer in own_layers(model) for v in own_variables(layer))
+    return tuple({id(v): v for v in every if wanted(v)}.values())
 
 
 def file_size(model: keras.Model, rest: str) -> int:
