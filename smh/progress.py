@@ -35,8 +35,8 @@ def track(items: Collection[T], doing: str) -> Iterable[T]:
 
     Example:
         >>> from smh.progress import track
-        >>> for weight in track(weights, "pruning"):
-        ...     prune_one(weight)
+        >>> [2 * number for number in track([1, 2], "doubling")]
+        [2, 4]
     """
     return items if _listener.get() is None else _tracked(items, doing)
 

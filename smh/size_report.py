@@ -178,7 +178,8 @@ def report(model: keras.Model) -> SizeReport:
         model: a built model, compressed or not. It is not changed, and nothing is computed.
 
     Returns:
-        A `SizeReport`: `print(report)`, `report.rows`, `report.to_csv(path)`.
+        A `SizeReport`: `print(report)`, `report.rows`, `report.to_csv(path)`; as a page for a
+        browser by `smh.report_page.write_page(path, report)`.
 
     Raises:
         ArgumentError: `model` is no Keras 3 model or layer.

@@ -185,6 +185,18 @@ def test_a_full_disk_leaves_nothing_behind_and_names_the_file(model_file, tmp_pa
     assert "File too large" in smh_file and page.endswith("full.html: File too large")
 
 
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smh.training.session._fit", interrupted)
+    assert run("train --model lenet_300_100 --data digits --image-size 8 --out r") == 130
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["smh train: interrupted; `smh train --resume --out r` goes on"]
+
+
 def test_a_backend_that_is_missing_is_named_with_the_way_to_get_it(model_file, tmp_path):
     (tmp_path / "fake").mkdir()
     (tmp_path / "fake" / "tensorflow.py").write_text(

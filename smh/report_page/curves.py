@@ -58,12 +58,8 @@ def scan_section(scan: ScanFile) -> Markup | None:
         "section",
         tag("h2", f"Scan of {scan.kind}: {scan.name}"),
         tag("p", text),
-        tag(
-            "div",
-            chart(label, lines, axis, label, marks),
-            tag("div", _drops(scan, worst), class_="wide"),
-            class_="charts",
-        ),
+        tag("div", chart(label, lines, axis, label, marks), class_="charts"),
+        tag("div", _drops(scan, worst), class_="wide"),
     )
 
 

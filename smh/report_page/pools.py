@@ -27,9 +27,13 @@ def pool_section(pool: PoolMap) -> Markup:
         for path, segments in pool.slots
     ]
     shapes = " and ".join("×".join(map(str, shape)) for shape in pool.factors)
+    if handed_out <= pool.entries:
+        taken = f"take {handed_out:,} of the {pool.entries:,} entries of this pool"
+    else:
+        taken = f"of {handed_out:,} numbers share the {pool.entries:,} entries of this pool"
     text = (
-        f"{len(pool.slots)} weights take {handed_out:,} of the {pool.entries:,} entries of this "
-        f"pool. They are computed from {numbers:,} numbers, the factors: {shapes}."
+        f"{len(pool.slots)} weights {taken}. They are computed from the {numbers:,} numbers of its "
+        f"factors, {shapes}."
     )
     return tag(
         "section",
@@ -50,14 +54,19 @@ def _caption(pool: PoolMap) -> str:
             "M = L R, row by row, with L at its left and R above, to scale; only L and R are "
             "stored. Blank entries belong to no weight of this model."
         )
-    return "Its entries, row by row. Blank ones belong to no weight of this model."
+    return (
+        "Its entries, row by row. Blank ones belong to no weight of this model; where several "
+        "weights take the same entries, the last one is drawn."
+    )
 
 
 def _ranges(segments, entries: int) -> str:
-    spans = ", ".join(f"{start:,} to {stop - 1:,}" for start, stop in segments if stop > start)
+    spans = [f"{start:,} to {stop - 1:,}" for start, stop in segments if stop > start]
+    if len(spans) > 3:  # several times round a pool
+        spans = [spans[0], "…", spans[-1]]
     share = sum(stop - start for start, stop in segments) / max(1, entries)
     percent = f"{share:.1%}" if share >= 0.001 or not share else "below 0.1%"
-    return f"{spans or 'nothing'} · {percent}"
+    return f"{', '.join(spans) or 'nothing'} · {percent}"
 
 
 def _picture(pool: PoolMap) -> Markup:

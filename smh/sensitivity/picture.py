@@ -188,8 +188,9 @@ def _shortened(names: Sequence[str]) -> list[str]:
     """The names without the folders that all share, and the long ones without their middle."""
     shared = len(os.path.commonprefix([name.rpartition("/")[0] + "/" for name in names]))
     begin = names[0].rfind("/", 0, shared) + 1 if len(names) > 1 else 0
-    return [_without_middle(name[begin:]) for name in names]
+    return [without_middle(name[begin:]) for name in names]
 
 
-def _without_middle(name: str, most: int = 40) -> str:
+def without_middle(name: str, most: int = 40) -> str:
+    """Returns at most so many characters of a name: its begin and, twice as much, its end."""
     return name if len(name) <= most else f"{name[: most // 3]}…{name[-(most - most // 3 - 1) :]}"

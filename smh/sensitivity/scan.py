@@ -19,6 +19,7 @@ from smh.progress import listening
 from smh.sensitivity.candidates import Candidate, find_candidates
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.metrics import as_measure, choose_metric
+from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.typing import Selector
 
@@ -249,7 +250,7 @@ def _measure_all(plan: _Plan, measure, show, add) -> None:
             stored = [stack.enter_context(candidate.kept()) for candidate in group]
             numel, bits = sum(c.numel for c in group), group[0].bits
             for level in plan.levels:
-                show(f"{path} {plan.kind} {level:g}", None)
+                show(f"{without_middle(path, 24)} {level:g}", None)
                 for candidate, own in zip(group, stored, strict=True):
                     number = plan.candidates.index(candidate)
                     candidate.variable.assign(plan.change(candidate, own, level, number))

@@ -66,15 +66,17 @@ def train(
             return run.result()
     else:
         run.check_is_free(replace)
-    data = load_data(
-        config.data,
-        config.data_dir,
-        image_size=config.image_size,
-        validation=config.validation,
-    )
+    with task(f"reading {config.data}"):
+        data = load_data(
+            config.data,
+            config.data_dir,
+            image_size=config.image_size,
+            validation=config.validation,
+        )
     found = last_checkpoint(run.checkpoints) if resume else None
     if found is None:
-        model = _new_model(config, data)
+        with task(f"building {config.model}"):
+            model = _new_model(config, data)
         run.begin(config)
         # Each run begins from a file, so that one that goes on from a file has the same names.
         found = save_checkpoint(model, run.checkpoints, 0), 0
