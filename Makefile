@@ -68,9 +68,9 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# -W: a link that leads nowhere is an error. Nothing is downloaded.
+# -W: a link that leads nowhere is an error. -E: docstrings are read anew. Nothing is downloaded.
 docs: setup
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs out/site
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs out/site
 	@echo "open out/site/index.html"
 
 figures: demo

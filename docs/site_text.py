@@ -15,13 +15,16 @@ from pathlib import Path
 from docutils import nodes
 from sphinx import addnodes
 
-from smh import errors
+import smh
+from smh import errors, index_store, pool_base, virtual_variable, weight_spec
 
 _CODE = re.compile(r"(?<![`:\w])`([^`]+)`(?!`)")
 _ERROR = re.compile(r"    ( |[\w, ]+: )")  # an error, or the next line about it
 _NAME = re.compile(r"smh(\.\w+)+(\(\))?")
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)\s]+)\)")
 
+# Where the reference has the classes that signatures name.
+_ROOMS = (errors, smh, virtual_variable, pool_base, weight_spec, index_store)
 _RETURNS = re.compile(r"(?<=^Returns:\n)(?:    .*\n|\n(?=    ))+", flags=re.M)
 _COLON = "\ue000"  # in place of one that Napoleon must not see
 
@@ -58,7 +61,9 @@ def signature_of_init(app, what, name, obj, options, signature, returns):
     if what != "class" or signature != "(*args, **kwargs)":
         return signature, returns
     parameters = list(inspect.signature(obj.__init__).parameters.values())[1:]
-    return str(inspect.Signature(parameters)), returns
+    shown = str(inspect.Signature(parameters))
+    shown = re.sub(r"<class '[\w.]*?(\w+)'>", r"\1", shown)
+    return re.sub(r"<(\w+\.\w+): '\w+'>", r"\1", shown), returns
 
 
 def _said_of_all_errors(lines: list[str]) -> list[str]:
@@ -132,16 +137,23 @@ def relative_links(app, path: Path, parent: str, content: list[str]) -> None:
 
 
 def names_of_others(app, doctree: nodes.document) -> None:
-    """Leaves types of other projects as text.
+    """Leaves types of other projects as text, and completes the names of smh's own.
 
-    Sphinx would take `bytes` in a signature for any attribute of that name.
+    Sphinx would take `bytes` in a signature for any attribute of that name, and Keras' `Tensor`
+    for that of `smh.container`.
     """
     del app
     for reference in list(doctree.findall(addnodes.pending_xref)):
         target = reference["reftarget"]
         if reference["refdomain"] != "py" or target.startswith("smh"):
             continue
-        if hasattr(errors, target):
-            reference["reftarget"] = f"smh.errors.{target}"
-        else:
+        room = next((room for room in _ROOMS if _is_class_of_smh(room, target)), None)
+        if room is None:
             reference.replace_self(reference.children)
+        else:
+            reference["reftarget"] = f"{room.__name__}.{target}"
+
+
+def _is_class_of_smh(room, name: str) -> bool:
+    found = getattr(room, name, None)
+    return inspect.isclass(found) and found.__module__.startswith("smh")
