@@ -39,6 +39,7 @@ class Run:
     flip: int = 0  # 1: and mirrored, every second one
     data: str = "mnist"  # a function of smh.datasets
     precision: str = "float32"  # of the layers in training; files and errors are float32's
+    granularity: str = "auto"  # of the rounding, see smh.quantize_factors
     density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
 
     @property
