@@ -108,10 +108,10 @@ def append(table: Path, run: Run, measured: Measured, tested: bool) -> None:
     """Adds one row."""
     row = asdict(run) | asdict(measured)
     row |= {"command": command(run, tested), "versions": versions()}
-    new = not table.exists()
+    there = rows_of(table)
     with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
+        writer = csv.DictWriter(file, list(there[0] if there else row), lineterminator="\n")
+        if not there:
             writer.writeheader()
         writer.writerow(row)
 
