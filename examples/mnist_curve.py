@@ -146,6 +146,7 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     parser.add_argument("--no-test", action="store_true", help="leave the test images alone")
     choices = {"method": list(METHODS), "biases": ["hashed", "dense"], "scale": ["linear", "log"]}
     choices |= {"network": NETWORKS, "precision": ["float32", "bfloat16"], "flip": [0, 1]}
+    choices["granularity"] = ["auto", "tensor", "row", "column"]
     choices["data"] = ["mnist", "fashion_mnist"]
     for field in fields(Run):
         assert field.default is not MISSING

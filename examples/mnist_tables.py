@@ -39,6 +39,7 @@ class Run:
     flip: int = 0  # 1: and mirrored, every second one
     data: str = "mnist"  # a function of smh.datasets
     precision: str = "float32"  # of the layers in training; files and errors are float32's
+    granularity: str = "auto"  # of the rounding, see smh.quantize_factors
     density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
 
     @property
@@ -107,10 +108,10 @@ def append(table: Path, run: Run, measured: Measured, tested: bool) -> None:
     """Adds one row."""
     row = asdict(run) | asdict(measured)
     row |= {"command": command(run, tested), "versions": versions()}
-    new = not table.exists()
+    there = rows_of(table)
     with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
+        writer = csv.DictWriter(file, list(there[0] if there else row), lineterminator="\n")
+        if not there:
             writer.writeheader()
         writer.writerow(row)
 

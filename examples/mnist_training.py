@@ -128,8 +128,11 @@ def train_smh(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.
         trained += compress(model, run, "/(fc|logits)[^/]*/[a-z]+$", run.replicas, run.seed)
     else:
         trained = compress(model, run, "", run.replicas, run.seed)
-    switch = (lambda m: smh.quantize_factors(m, run.bits)) if run.bits else None
-    fit(model, run, train, [callback], switch)
+
+    def switch(m):
+        return smh.quantize_factors(m, run.bits, granularity=run.granularity)
+
+    fit(model, run, train, [callback], switch if run.bits else None)
     return model, round(trained / numbers, 6)
 
 

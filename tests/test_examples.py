@@ -187,8 +187,11 @@ def test_the_examples_folder_holds_what_is_tested_here():
         "deep_compression",
         "demo",
         "distributed",
-        "mnist_curve",  # tests/test_mnist_curve.py, as the two that read its results
+        "mnist_curve",  # tests/test_mnist_curve.py, as its parts and what draws its results
+        "mnist_images",
+        "mnist_points",
         "mnist_tables",
+        "mnist_training",
         "plot_mnist_curve",
         "numpy_lenet",
         "profile_step",
