@@ -40,7 +40,8 @@ def as_text(renderable: Any) -> str:
     """Returns what `rich` prints of `renderable`, without colours and spaces at the ends."""
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=width(), record=True)
+    # A notebook would show it beside the text that is asked for.
+    console = Console(file=io.StringIO(), width=width(), record=True, force_jupyter=False)
     console.print(renderable)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
 
