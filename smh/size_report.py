@@ -55,7 +55,8 @@ class Row:
         packed: bytes at that width, with the scales of a rounded factor, the codebook of shared
             values, and one bit for each number that may be pruned; not entropy-coded.
         kind: `stored` in a word: `dense`, `pool`, `pruned`, `shared` (values), `rounded`, `factor`
-            (of a pool, whatever is done to it), or `computed` in another way.
+            (of a pool, whatever is done to it), `copy` (of what is computed, where a layer is
+            frozen or the model deployed), or `computed` in another way.
     """
 
     path: str
@@ -220,6 +221,8 @@ def _map(pool: VariablePool, users: Sequence[VirtualVariable]) -> PoolMap:
 
 
 def _kind(variable: VirtualVariable) -> str:
+    if variable._snapshot is not None or variable._cached is not None:
+        return "copy"
     parametrization = variable.parametrization
     if parametrization.source is not None:
         return "pool"

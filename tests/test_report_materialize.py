@@ -100,6 +100,26 @@ def test_report_rows_add_up():
     assert sum(row.trained for row in report.rows if row.stored == "factor") == pool.core_size
 
 
+def test_report_says_how_each_weight_is_stored_and_where_it_lies():
+    model = smh.compress(mlp(), 0.5)
+    model.layers[0].trainable = False
+    report = smh.report(model)
+    assert [row.kind for row in report.rows] == ["copy", "dense", "pool", "dense", *["factor"] * 2]
+    (pool,) = pools_of(model)
+    (drawn,) = report.pools
+    assert (drawn.entries, drawn.columns) == (pool.pool_size, pool.factors()[1].shape[1])
+    assert drawn.slots == (
+        (report.rows[0].path, ((0, 288),)),
+        (report.rows[2].path, ((288, 360),)),
+    )
+    dense = smh.prune(mlp(), 0.5)
+    assert [row.kind for row in smh.report(dense).rows] == ["pruned", "dense"] * 2
+    smh.cluster(dense, bits=2)
+    assert [row.kind for row in smh.report(dense).rows] == ["shared", "dense"] * 2
+    rounded = smh.quantize_weights(mlp(), bits=4)
+    assert [row.kind for row in smh.report(rounded).rows] == ["rounded", "dense"] * 2
+
+
 def test_report_counts_shared_things_once():
     case = by_name["shared layer"]
     model = smh.compress(case.build(), case.fraction)

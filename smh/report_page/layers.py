@@ -13,6 +13,7 @@ from smh.size_report import Row
 # What a bar shows, from what costs most on: class, and words for the legend.
 _SEGMENTS = {
     "dense": "dense: stored one by one",
+    "copy": "a dense copy: frozen, or deployed",
     "rounded": "few bits each",
     "shared": "shared values: an index each",
     "computed": "computed by a parametrization of your own",

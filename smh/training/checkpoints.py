@@ -35,7 +35,11 @@ def save_checkpoint(model: keras.Model, folder: Path, epoch: int) -> Path:
     for left in (partial, final):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save(partial / _MODEL)
+    try:
+        model.save(partial / _MODEL)
+    except OSError as error:  # a full disk; it names no file
+        error.filename = error.filename or str(partial / _MODEL)
+        raise
     # Keras does not save the generators of a model that is not compressed.
     (partial / _RANDOM).write_text(json.dumps(random_state(model)))
     for file in partial.iterdir():
