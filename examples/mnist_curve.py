@@ -113,20 +113,22 @@ def once(run: Run, options, tested: bool) -> None:
 def save_again(table: Path, options) -> None:
     """Writes the files of all runs of a table again, for a smh that writes smaller ones.
 
-    A run whose file is not there keeps its row.
+    A run whose file is not there keeps its row. Runs may be added to the table meanwhile.
     """
-    rows, out = rows_of(table), options.out
-    for row in rows:
-        words = shlex.split(row["command"])
+    for name in [row["command"] for row in rows_of(table)]:
+        words = shlex.split(name)
         run, _ = parse(words[words.index("examples/mnist_curve.py") + 1 :])
-        bare = file_of(run, out)
+        bare = file_of(run, options.out)
         if not bare.exists():
             print(f"{run.name}: no file, its row stays", flush=True)
             continue
-        _, validation = split(load(folder_of(run, options), run.data)[0])
         keras.utils.clear_session()
-        sizes = write_both(load_into_fresh(run, bare), run, out)
-        if error(load_into_fresh(run, bare), validation) != float(row["validation_error"]):
+        sizes = write_both(load_into_fresh(run, bare), run, options.out)
+        _, validation = split(load(folder_of(run, options), run.data)[0])
+        found = error(load_into_fresh(run, bare), validation)
+        rows = rows_of(table)
+        (row,) = (row for row in rows if row["command"] == name)
+        if found != float(row["validation_error"]):
             raise SystemExit(f"{bare} does not predict what {table} says.")
         print(f"{run.name}: {row['file_bytes']} bytes, now {sizes[0]}", flush=True)
         row["file_bytes"], row["bytes_with_architecture"] = map(str, sizes)

@@ -17,10 +17,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from mnist_points import METHODS, Point, chosen, points_of, table
 from mnist_tables import rows_of
 
-# (name, colour, line, where its labels stand)
+# (name, colour, line, on which side of its points labels stand)
 LINES = {
-    "smh": ("smh", "#1b4f72", "-", (5, 5)),
-    "shared": ("smh.prune + smh.cluster", "#a04000", ":", (5, 5)),
+    "smh": ("smh", "#1b4f72", "-", "left"),
+    "shared": ("smh.prune + smh.cluster", "#a04000", ":", "right"),
 }
 QUIET = "#555555"
 TITLES = {
@@ -47,7 +47,7 @@ def draw_method(axes: Any, points: list[Point], method: str) -> None:
     """Seeds as dots, means as a line."""
     if not points:
         return
-    name, color, style, place = LINES[method]
+    name, color, style, side = LINES[method]
     axes.plot(
         [p.mean_bytes for p in points],
         [p.mean_error for p in points],
@@ -60,11 +60,14 @@ def draw_method(axes: Any, points: list[Point], method: str) -> None:
     )
     for p in points:
         axes.plot(p.bytes, p.errors, "o", color=color, markersize=4, alpha=0.8, zorder=3)
+        # Below and to the left of a falling curve is room, and above and to the right of it.
+        left = side == "left"
         axes.annotate(
             p.label,
-            (max(p.bytes), max(p.errors)),
-            xytext=place,
+            (min(p.bytes), min(p.errors)) if left else (max(p.bytes), max(p.errors)),
+            xytext=(-5, -10) if left else (5, 5),
             textcoords="offset points",
+            horizontalalignment="right" if left else "left",
             color=color,
             fontsize=7.5,
         )
