@@ -17,9 +17,9 @@ from smh.built import check_is_built
 from smh.compressible import Selected, numbers_in, select
 from smh.errors import ArgumentError
 from smh.multiply_adds import Cost, count_multiply_adds
-from smh.pool_shape import PoolShape, choose_sides, rounded_up, too_small
+from smh.pool_shape import choose_sides, rounded_up, too_small
 from smh.replacing import replacing
-from smh.typing import Selector
+from smh.typing import Selector, Shape
 from smh.virtual_variable import own_layers, own_variables
 from smh.weight_spec import itemsize
 
@@ -162,53 +162,72 @@ def plan(
         0.02 4181 16724 3144
     """
     check_is_built(model)
-    selected = select(model, apply_to, exclude)
-    total, given = numbers_in(selected), FRACTIONS if fractions is None else fractions
-    smallest = choose_sides(_shapes(selected), 0).replica_size / total
-    checked = [_checked(fraction, smallest) for fraction in given] if fractions is not None else []
-    chosen = checked or [fraction for fraction in given if fraction >= smallest]
+    dense = _Dense.of(model, select(model, apply_to, exclude))
+    chosen = _chosen(fractions, dense.smallest)
     cost, remark = _cost(model, input_shape)
     own = None if cost is None else cost.multiply_adds
-    variables = {id(v): v for layer in own_layers(model) for v in own_variables(layer)}.values()
-    sizes = _Sizes(
-        trained=sum(math.prod(v.shape) for v in model.trainable_variables),
-        bytes=sum(math.prod(v.shape) * itemsize(v.dtype) for v in variables),
-        selected=total,
-        selected_bytes=sum(math.prod(i.spec.shape) * itemsize(i.spec.dtype) for i in selected),
-        scales=len(selected),
+    return Plan(
+        model.name,
+        tuple(dense.row(fraction, own) for fraction in chosen),
+        dense.smallest,
+        dense.selected,
+        dense.trained,
+        dense.bytes,
+        own,
+        remark,
     )
-    shapes = [choose_sides(_shapes(selected), math.floor(f * total + 1e-9)) for f in chosen]
-    rows = [sizes.row(f, shape, own) for f, shape in zip(chosen, shapes, strict=True)]
-    return Plan(model.name, tuple(rows), smallest, total, sizes.trained, sizes.bytes, own, remark)
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    """Of the dense model."""
+class _Dense:
+    """The dense model: shapes of the selected weights, and numbers and bytes as in a `Plan`."""
 
-    trained: int
-    bytes: int
+    shapes: tuple[Shape, ...]
     selected: int
     selected_bytes: int
-    scales: int
+    trained: int
+    bytes: int
 
-    def row(self, fraction: float, shape: PoolShape, own: int | None) -> PlanRow:
-        rest = self.bytes - self.selected_bytes + 4 * self.scales
-        product = shape.size * shape.replicas
+    @classmethod
+    def of(cls, model: keras.Layer, selected: Sequence[Selected]) -> _Dense:
+        variables = {id(v): v for layer in own_layers(model) for v in own_variables(layer)}
+        return cls(
+            tuple(item.spec.shape for item in selected),
+            numbers_in(selected),
+            sum(_bytes(item.variable) for item in selected),
+            sum(math.prod(v.shape) for v in model.trainable_variables),
+            sum(_bytes(variable) for variable in variables.values()),
+        )
+
+    @property
+    def smallest(self) -> float:
+        return choose_sides(self.shapes, 0).replica_size / self.selected
+
+    def row(self, fraction: float, own: int | None) -> PlanRow:
+        pool = choose_sides(self.shapes, math.floor(fraction * self.selected + 1e-9))
+        scales = len(self.shapes)
+        rest = self.bytes - self.selected_bytes + 4 * scales
+        product = pool.size * pool.replicas
         return PlanRow(
-            float(fraction),
-            shape.replicas,
-            self.trained - self.selected + self.scales + shape.core_size,
-            rest + 4 * shape.core_size,
-            rest + shape.core_size,
-            rest + sum(-(-side * shape.replicas // 2) for side in (shape.rows, shape.cols)),
+            fraction,
+            pool.replicas,
+            self.trained - self.selected + scales + pool.core_size,
+            rest + 4 * pool.core_size,
+            rest + pool.core_size,
+            rest + sum(-(-side * pool.replicas // 2) for side in (pool.rows, pool.cols)),
             product,
             product / own if own else None,
         )
 
 
-def _shapes(selected: Sequence[Selected]) -> list[tuple[int, ...]]:
-    return [item.spec.shape for item in selected]
+def _bytes(variable: keras.Variable) -> int:
+    return math.prod(variable._shape) * itemsize(variable._dtype)
+
+
+def _chosen(fractions: Sequence[float] | None, smallest: float) -> list[float]:
+    if fractions is None:
+        return [fraction for fraction in FRACTIONS if fraction >= smallest]
+    return [_checked(fraction, smallest) for fraction in fractions]
 
 
 def _checked(fraction: Any, smallest: float) -> float:

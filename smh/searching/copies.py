@@ -61,8 +61,8 @@ class Copies:
         return choose_sides([tuple(w.shape) for w in self.weights], self.total)
 
     def fraction(self, replicas: int) -> float:
-        """The fraction that gives a pool so many replicas."""
-        return replicas * self.largest.replica_size / self.total
+        """A fraction that gives a pool so many replicas, and half a number, against rounding."""
+        return min(1.0, (replicas * self.largest.replica_size + 0.5) / self.total)
 
     def make(self, replicas: int, bits: int) -> tuple[keras.Model, float]:
         """Returns a copy, compressed from a fit and rounded, and the energy that it kept."""
