@@ -7,6 +7,8 @@ writes the predictions to `DIR/loaded.npz`.
 import copy
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import keras
@@ -23,6 +25,7 @@ import smh
 from smh import cli, container, container_header, runtime
 from smh.artifact_reading import read_layout
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
+from smh.training.models import open_model_file
 from smh.virtual_variable import own_layers, own_variables
 
 pytestmark = pytest.mark.backend_agnostic
@@ -124,7 +127,7 @@ def test_the_runtime_needs_neither_keras_nor_tensorflow(tmp_path):
     smh.save(smh.compress(mlp(), 0.5), tmp_path / "m.smh")
     code = (
         "import sys, smh; w = smh.runtime.load(sys.argv[1]); n = sum(w[p].size for p in w); "
-        "print(n, len([p for p in smh.inspect(sys.argv[1]).parts if 'Pool/' in p.holds])); "
+        "print(n, len([p for p in smh.inspect(sys.argv[1]).parts if 'pool 0/' in p.holds])); "
         "print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -364,6 +367,47 @@ def read_with_numpy(path):
 
 def read_into_keras(path):
     return weights_of(smh.load_weights(mlp(), path))
+
+
+def keras_file_with(path, member, change):
+    """Changes one member of a .keras file; the zip archive itself stays sound."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[member] = change(members[member])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    "member, change, message",
+    [
+        ("config.json", lambda data: data + b" " * 50_000_000, "this file of"),
+        ("model.weights.h5", lambda data: data + bytes(50_000_000), "this file of"),
+        ("config.json", lambda data: b"[" * 60_000 + data, "Keras mod"),
+        ("config.json", lambda data: b"", "Keras mod"),
+        ("model.weights.h5", lambda data: data[: len(data) // 2], "Keras mod"),
+    ],
+    ids=["bomb in the config", "bomb in the weights", "nested", "empty", "half"],
+)
+def test_a_keras_file_that_is_damaged_or_a_bomb_is_refused(member, change, message, tmp_path):
+    path = str(tmp_path / "m.keras")
+    smh.compress(mlp(), 0.5).save(path)
+    open_model_file(path)
+    keras_file_with(path, member, change)
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match=message):
+        open_model_file(path)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_file_of_keras_is_told_apart(tmp_path):
+    model = smh.compress(mlp(), 0.5)
+    for name in ("m.keras", "m.weights.h5"):
+        (model.save if name == "m.keras" else model.save_weights)(tmp_path / name)
+        with pytest.raises(ArtifactError, match="byte 0: not a file of smh .*load_model"):
+            smh.load(tmp_path / name)
 
 
 def test_a_lambda_needs_the_word_of_the_caller(tmp_path):
