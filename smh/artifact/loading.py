@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from smh.artifact_layout import Factor, Model, Stored
-from smh.artifact_order import variables_in_order
+from smh.artifact.order import variables_in_order
+from smh.artifact_layout.records import Factor, Model, Stored
 from smh.blueprint import describe, restore, sources
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
