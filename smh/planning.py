@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import numbers
 import os
@@ -19,6 +18,7 @@ from smh.errors import ArgumentError
 from smh.multiply_adds import Cost, count_multiply_adds
 from smh.pool_shape import choose_sides, rounded_up, too_small
 from smh.replacing import replacing
+from smh.tables import as_text, new_table
 from smh.typing import Selector, Shape
 from smh.virtual_variable import own_layers, own_variables
 from smh.weight_spec import itemsize
@@ -87,9 +87,7 @@ class Plan:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
-
-        table = Table(title=f"smh plan: {self.name}", title_justify="left")
+        table = new_table(f"smh plan: {self.name}")
         for title in ("fraction", "trained", "float32", "8 bits", "4 bits", "product", "examples"):
             table.add_column(title, justify="right", no_wrap=True)
         for row in self.rows:
@@ -113,16 +111,12 @@ class Plan:
         lines = [
             f"The smallest fraction is {rounded_up(self.smallest)}, of {self.selected:,} numbers.",
             "product: multiply-adds of a call, forward, whatever the batch;",
-            "examples: the same over what the dense model takes for one example.",
+            "examples: that, over what the dense model takes for one.",
         ]
         return "\n".join([*lines, *([self.remark] if self.remark else [])])
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=80, record=True)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+        return as_text(self)
 
 
 def plan(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
+
+from smh.tables import as_text, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,9 +53,7 @@ class SearchResult:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
-
-        table = Table()
+        table = new_table("smh search")
         for title in columns(self.baseline is not None):
             table.add_column(title, justify="right", no_wrap=True)
         for one in self.tries:
@@ -63,11 +62,7 @@ class SearchResult:
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=80, record=True)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+        return as_text(self)
 
 
 def columns(with_score: bool) -> list[str]:
