@@ -1,7 +1,8 @@
 """Is it worth starting from the weights of a trained model? Error after the same number of steps.
 
 A dense model is trained and compressed: its factors start at `init="fit"`, or at random; then they
-are trained by a plain `fit`, or by `smh.distill` with the dense model as the teacher. Each side is trained twice from its start, by one cycle of one epoch and by one of `--epochs`.
+are trained by a plain `fit`, or by `smh.distill` with the dense model as the teacher. Each side is
+trained twice from its start, by one cycle of one epoch and by one of `--epochs`.
 """
 
 from __future__ import annotations
