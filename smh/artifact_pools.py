@@ -80,16 +80,11 @@ def factors_of(brief: Any) -> list[int | None]:
     """
     check(brief, "a pool")
     if "factors" not in brief:
-        return [None] * _count(brief)
+        return [None] * len(factor_names(brief))
     check(brief, "a pool", factors=list)
     if any(n is not None and (type(n) is not int or n < 0) for n in brief["factors"]):
         raise ArtifactError(f"factors are null or a number, got {brief['factors']!r:.100}")
     return brief["factors"]
-
-
-def name_of(brief: Any) -> str:
-    """What a pool is called in the paths of its factors."""
-    return str(brief.get("class", _CLASS)).split(">")[-1]
 
 
 def usual_factors(pool: Mapping[str, Any]) -> bool:
@@ -99,16 +94,19 @@ def usual_factors(pool: Mapping[str, Any]) -> bool:
     return pool["class"] in _OF_A_PRODUCT
 
 
-def _count(brief: Any) -> int:
+def factor_names(brief: Any) -> list[str]:
+    """What the factors are called; by their numbers, in a pool of a class of the user's own."""
     check(brief, "a pool")
+    if "factors" in brief and brief.get("class", _CLASS) not in (*_OF_A_PRODUCT, _OF_POOLS):
+        return [str(i) for i in range(len(factors_of(brief)))]
     config = brief.get("config", {})
     check(config, "the config of a pool")
     if brief.get("class") == _OF_POOLS:
         check(config, "a pool", pools=list)
-        return sum(_count(inner) for inner in config["pools"])
+        return [name for inner in config["pools"] for name in factor_names(inner)]
     product = config.get("product", {})
     check(product, "the product of a pool")
-    return len(_names(product.get("kind", "matrix")))
+    return _names(product.get("kind", "matrix"))
 
 
 def _brief(pool: Mapping[str, Any], shapes: Iterator, position: int) -> dict:

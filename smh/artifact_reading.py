@@ -17,7 +17,7 @@ import numpy as np
 
 from smh.artifact_brief import check, numbers_of, whole_variables, whole_weights
 from smh.artifact_layout import Factor, Model, Stored, Variable, Weight
-from smh.artifact_pools import factors_of, name_of, weights_inside, whole_pool
+from smh.artifact_pools import factor_names, factors_of, weights_inside, whole_pool
 from smh.container import Container
 from smh.errors import ArtifactError
 
@@ -50,6 +50,7 @@ class _Reading:
         self._flat: dict[str, list[Variable]] = {}
         self._numbers: Iterator[Any] = iter(())
         self._order: list[int] = []
+        self._pools = 0
 
     def model(self, entry: Any) -> Model:
         """Reads one model."""
@@ -126,18 +127,24 @@ class _Reading:
             raise ArtifactError(f"there is no tensor for {what}")
         return name
 
+    def _next_factor(self) -> str:
+        return self._next_tensor("a factor")
+
     def _check_size(self, tensor: str, size: int, what: str) -> None:
         found = math.prod(self._sections[tensor].shape)
         if found != size:
             raise ArtifactError(f"{what} of {size:,} numbers lie in a tensor of {found:,}")
 
     def _pool(self, brief: Any, position: int) -> tuple[Mapping[str, Any], list[int | Factor]]:
-        given = factors_of(brief)
+        given, names = factors_of(brief), factor_names(brief)
+        if len(given) != len(names):
+            raise ArtifactError(f"a pool has {len(given)} factors, expected {names}")
         numbers = {
-            i: self._take(f"{name_of(brief)}/{i}", None, "float32", lambda: self._next_tensor("it"))
-            for i, computed in enumerate(given)
+            i: self._take(f"pool {self._pools}/{name}", None, "float32", self._next_factor)
+            for i, (name, computed) in enumerate(zip(names, given, strict=True))
             if computed is None
         }
+        self._pools += 1
         inside = [self._weight(weight, 0) for weight in weights_inside(brief)]
         factors: list[int | Factor] = []
         for i, computed in enumerate(given):

@@ -54,6 +54,7 @@ from smh.replacing import replacing
 __all__ = ["Container", "Section", "Tensor", "read", "write"]
 
 MAGIC = b"\x89SMH\r\n\x1a\n"
+_OF_KERAS = (b"PK", b"\x89HDF")  # a .keras archive, or weights
 PLAIN, DEFLATED = 1, 2  # versions: how the header is stored
 _START = struct.Struct("<8sHI")
 _CHECKSUM = struct.Struct("<I")
@@ -227,7 +228,14 @@ def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes, int]
     """Returns version, stored header and the checksum of the payloads."""
     start = file.read(_START.size)
     if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
-        raise ArtifactError(f"{name}: byte 0: not a file of smh (it begins with {start[:8]!r})")
+        advice = ""
+        if start.startswith(_OF_KERAS):
+            advice = (
+                ". keras.saving.load_model(path) or model.load_weights(path) read Keras' own files"
+            )
+        raise ArtifactError(
+            f"{name}: byte 0: not a file of smh (it begins with {start[:8]!r}){advice}"
+        )
     start += _read(file, name, len(start), _START.size - len(start))
     _, version, length = _START.unpack(start)
     if version not in (PLAIN, DEFLATED):

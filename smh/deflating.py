@@ -16,7 +16,7 @@ from smh.errors import ArtifactError
 _RAW = -15  # window bits; negative: no header and no checksum, the file has its own
 # Deflate may blow up a thousandfold. An honest text stays far below; one that does not is stored
 # as it is.
-MOST_PER_BYTE = 64
+MOST_PER_BYTE = 128
 
 _ZEROS = '{"class_name":"Zeros","config":{},"module":"keras.initializers","registered_name":null}'
 _FLOAT = (
@@ -134,7 +134,7 @@ def inflate(data: bytes, limit: int) -> bytes:
 
     Args:
         data: what `deflate` returned.
-        limit: the most bytes that the text may have; never more than 64 for each byte of `data`.
+        limit: the most bytes that the text may have; never more than 128 for each byte of `data`.
 
     Cost: memory of the text, which is never larger than the limit.
     """

@@ -7,19 +7,25 @@ writes the predictions to `DIR/loaded.npz`.
 import copy
 import subprocess
 import sys
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
+import plain_models
 import pytest
+from artifact_files import assemble
+from artifact_files import load as from_bytes
 from keras import layers
 from models import CASES, by_name, mlp, numpy_of, pools_of
-from parametrizations import PARAMETRIZATIONS, inputs, network
+from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, network
 
 import smh
-from smh import cli, container
+from smh import cli, container, container_header, runtime
 from smh.artifact_reading import read_layout
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
+from smh.training.models import open_model_file
 from smh.virtual_variable import own_layers, own_variables
 
 pytestmark = pytest.mark.backend_agnostic
@@ -75,11 +81,53 @@ def test_every_parametrization_comes_back_in_a_new_process_and_in_numpy(tmp_path
         np.testing.assert_allclose(loaded[name], expected[name], rtol=1e-6, atol=few, err_msg=name)
 
 
+def small():
+    x = keras.Input((6, 6, 1))
+    y = layers.Flatten()(layers.Conv2D(3, 3, name="conv")(x))
+    return keras.Model(x, layers.Dense(4, name="b")(layers.Dense(9, name="a")(y)))
+
+
+def check_with_plain_python(models, path):
+    smh.save(models, path, coder="packed")
+    read = plain_models.weights(path.read_bytes())
+    for number, (found, model) in enumerate(zip(read, models, strict=True)):
+        played, live = smh.runtime.load(path, model=number), weights_of(model)
+        assert set(found) == set(played) == set(live)
+        for name, (shape, flat) in found.items():
+            assert tuple(shape) == played[name].shape
+            for expected in (played[name], live[name]):
+                np.testing.assert_allclose(
+                    flat, expected.ravel(), rtol=1e-5, atol=1e-6, err_msg=name
+                )
+
+
+@pytest.mark.parametrize("name", SOME_PARAMETRIZATIONS)
+def test_a_reader_written_from_the_specification_agrees(name, tmp_path):
+    if name in NAMED and name not in ("published", "learned fanout", "random hash"):
+        check_with_plain_python([PARAMETRIZATIONS[name](small(), 1)], tmp_path / "m.smh")
+
+
+def test_it_agrees_about_models_that_share_pools_and_layers(tmp_path):
+    pool = smh.ProductVariablePool(True, 1500, 0.5, seed=0)
+    whole = smh.compress(small(), pool=pool)
+    part = keras.Model(whole.input, whole.layers[-2].output)
+    other = smh.compress(small(), pool=pool)
+    other.layers[1].trainable = False  # it keeps a snapshot
+    check_with_plain_python([whole, part, other], tmp_path / "m.smh")
+    smh.save([whole, other], tmp_path / "two.smh")
+    smh.save([whole, part, other], tmp_path / "three.smh")
+    sizes = [(tmp_path / f"{name}.smh").stat().st_size for name in ("two", "three")]
+    assert sizes[1] - sizes[0] < 150
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 1)).astype("float32")
+    for model, again in zip([whole, part, other], smh.load(tmp_path / "three.smh"), strict=True):
+        np.testing.assert_array_equal(numpy_of(again(x)), numpy_of(model(x)))
+
+
 def test_the_runtime_needs_neither_keras_nor_tensorflow(tmp_path):
     smh.save(smh.compress(mlp(), 0.5), tmp_path / "m.smh")
     code = (
         "import sys, smh; w = smh.runtime.load(sys.argv[1]); n = sum(w[p].size for p in w); "
-        "print(n, len([p for p in smh.inspect(sys.argv[1]).parts if 'Pool/' in p.holds])); "
+        "print(n, len([p for p in smh.inspect(sys.argv[1]).parts if 'pool 0/' in p.holds])); "
         "print([m for m in ('keras', 'tensorflow', 'jax', 'torch') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -240,10 +288,10 @@ def places(value, path=()):
             yield from places(inner, (*path, key))
 
 
-def rewritten(content, old, path):
-    """Writes the file again with another `meta`."""
+def rewritten(meta, old):
+    """Returns the bytes of the file with another `meta`; no `container.write`, which is slow."""
     tensors = [container.Tensor(n, old.spec(n), bytes(old._payloads[n])) for n in old.names]
-    container.write(path, content, tensors)
+    return assemble(container_header.encode(meta, tensors), [t.payload for t in tensors])
 
 
 @pytest.mark.parametrize(
@@ -262,7 +310,7 @@ def test_a_file_that_lies_about_its_models_is_an_artifact_error(poison, tmp_path
         for key in place[:-1]:
             inner = inner[key]
         inner[place[-1]] = poison
-        rewritten(lie, old, tmp_path / "lie.smh")
+        (tmp_path / "lie.smh").write_bytes(rewritten(lie, old))
         for read in (read_with_numpy, read_into_keras):
             try:
                 found = read(tmp_path / "lie.smh")
@@ -274,6 +322,44 @@ def test_a_file_that_lies_about_its_models_is_an_artifact_error(poison, tmp_path
                     np.testing.assert_allclose(value, expected[path], atol=1e-6, err_msg=str(place))
 
 
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    """Pruned factors, shared values, two models with one pool, a frozen weight, hidden state."""
+    path = tmp_path_factory.mktemp("everything") / "m.smh"
+    x = keras.Input((12,))
+    y = layers.Dropout(0.5, seed=1)(layers.Dense(7, name="a")(x))
+    models = [smh.compress(keras.Model(x, layers.Dense(5, name="b")(y)), 0.6, seed=0)]
+    models.append(smh.cluster(smh.prune(mlp(), 0.6, seed=0), 2))
+    models.append(smh.compress(small(), pool=smh.MetaVariablePool(True, 1.0, 900, 0.5, seed=0)))
+    models.append(smh.compress(mlp(), pool=smh.ProductVariablePool(True, 1100, 0.5, seed=0)))
+    models.append(smh.compress(mlp(), pool=pools_of(models[-1])[0]))
+    models[-1].layers[0].trainable = False
+    smh.prune(models[0], 0.5, seed=0)
+    smh.save(models, path, bits=4, architecture=False)
+    return container.read(path)
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [-1, "x", *(pytest.param(p, marks=pytest.mark.slow) for p in (None, 0, 2**62, 0.5, [[1]], {}))],
+)
+def test_every_key_of_a_file_with_everything_may_lie(poison, everything):
+    old, refused = everything, 0
+    for place in places(old.meta):
+        lie = copy.deepcopy(old.meta)
+        inner = lie
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = poison
+        try:
+            stored = read_layout(from_bytes(rewritten(lie, old)))
+            for weights in (runtime.Weights(stored, i) for i in range(len(stored.models))):
+                assert all(weights[path].size < 10_000 for path in weights)
+        except (ArtifactError, ArgumentError):
+            refused += 1
+    assert refused > 100
+
+
 def read_with_numpy(path):
     weights = smh.runtime.load(path)
     return {name: weights[name] for name in weights}
@@ -281,6 +367,47 @@ def read_with_numpy(path):
 
 def read_into_keras(path):
     return weights_of(smh.load_weights(mlp(), path))
+
+
+def keras_file_with(path, member, change):
+    """Changes one member of a .keras file; the zip archive itself stays sound."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members[member] = change(members[member])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+@pytest.mark.parametrize(
+    "member, change, message",
+    [
+        ("config.json", lambda data: data + b" " * 50_000_000, "this file of"),
+        ("model.weights.h5", lambda data: data + bytes(50_000_000), "this file of"),
+        ("config.json", lambda data: b"[" * 60_000 + data, "Keras mod"),
+        ("config.json", lambda data: b"", "Keras mod"),
+        ("model.weights.h5", lambda data: data[: len(data) // 2], "Keras mod"),
+    ],
+    ids=["bomb in the config", "bomb in the weights", "nested", "empty", "half"],
+)
+def test_a_keras_file_that_is_damaged_or_a_bomb_is_refused(member, change, message, tmp_path):
+    path = str(tmp_path / "m.keras")
+    smh.compress(mlp(), 0.5).save(path)
+    open_model_file(path)
+    keras_file_with(path, member, change)
+    tracemalloc.start()
+    with pytest.raises(ArtifactError, match=message):
+        open_model_file(path)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_file_of_keras_is_told_apart(tmp_path):
+    model = smh.compress(mlp(), 0.5)
+    for name in ("m.keras", "m.weights.h5"):
+        (model.save if name == "m.keras" else model.save_weights)(tmp_path / name)
+        with pytest.raises(ArtifactError, match="byte 0: not a file of smh .*load_model"):
+            smh.load(tmp_path / name)
 
 
 def test_a_lambda_needs_the_word_of_the_caller(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 import keras
@@ -10,11 +11,12 @@ from smh import zoo
 from smh.artifact import load as load_artifact
 from smh.compression import compress
 from smh.datasets import Dataset
-from smh.errors import ArgumentError, ArtifactError
+from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.training.config import TrainingConfig
 from smh.training.data import check_fits, count_classes
 
 _SUFFIXES = (".keras", ".smh")
+_ZIPPED_BY_HAND = 1 << 20  # what a small .keras file may shrink by, if its user packs it again
 
 
 def build_model(config: TrainingConfig, data: Dataset) -> keras.Model:
@@ -68,7 +70,26 @@ def open_model_file(path: str) -> keras.Model:
     if not zipfile.is_zipfile(path):
         raise ArtifactError(f"'{path}' is damaged: a .keras file is a zip archive.")
     try:
+        _check_unpacked_size(path)
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except SmhError:
+        raise
+    except Exception as error:  # the file may hold anything, and so may Keras raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ArtifactError(f"'{path}' cannot be loaded as a Keras model: {first}") from error
+
+
+def _check_unpacked_size(path: str) -> None:
+    """Raises if the members of a zip file would take much more memory than the file itself.
+
+    Keras stores them as they are; it would unpack any, however large. A member that is larger than
+    the directory says fails its checksum.
+    """
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    size = os.path.getsize(path)
+    if unpacked > 2 * size + _ZIPPED_BY_HAND:
+        raise ArtifactError(
+            f"'{path}': byte {size - 1:,}: by the directory at its end {unpacked:,} bytes are in "
+            f"this file of {size:,}. Keras writes no such file."
+        )
