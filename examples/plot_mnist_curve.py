@@ -115,7 +115,7 @@ def finish(axes: Any, title: str) -> None:
     axes.set_xlabel("size of the file (log scale)")
     axes.set_ylabel("test error (%)")
     axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
-    axes.margins(x=0.12)
+    axes.margins(x=0.15)
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
