@@ -6,7 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from models import mlp, numpy_of, pools_of
+from models import TwoLayers, mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
@@ -28,23 +28,33 @@ def kernels(model):
 def test_the_largest_fraction_whose_file_fits(tmp_path):
     dense, shown = model(), []
     before = [numpy_of(v) for v in dense.variables]
-    result = smh.search_size(dense, 8_000, bits=6, show=shown.append)
+    result = smh.search_size(dense, 6_000, bits=6, show=shown.append)
 
     assert result.best.bits == 6 and result.best.fits and list(result.tries) == shown
     path = tmp_path / "model.smh"
     smh.save(result.model, path)
-    assert os.path.getsize(path) == result.best.bytes <= 8_000
+    assert os.path.getsize(path) == result.best.bytes <= 6_000
     x = np.random.default_rng(0).normal(size=(4, 60)).astype("float32")
     loaded = smh.load(path).predict(x, verbose=0)
     np.testing.assert_allclose(loaded, result.model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
     # One replica more was tried, and did not fit.
     above = [one for one in result.tries if one.fraction > result.best.fraction]
     nearest = min(above, key=lambda one: one.fraction)
-    assert not nearest.fits and nearest.bytes > 8_000
+    assert not nearest.fits and nearest.bytes > 6_000
     np.testing.assert_allclose(nearest.fraction - result.best.fraction, smallest(dense))
     assert len(result.tries) <= 7
     for old, variable in zip(before, dense.variables, strict=True):
         np.testing.assert_array_equal(old, numpy_of(variable))
+
+
+def test_a_subclassed_model_keeps_the_names_of_its_layers():
+    dense = TwoLayers()
+    dense(np.zeros((1, 60), "float32"))
+    result = smh.search_size(dense, 1_000, bits=4, rest="float16")
+    assert result.best.bytes <= 1_000
+    paths = [row.path for row in smh.report(result.model).rows if row.stored.startswith("pool")]
+    assert [path.split("/")[-2] for path in paths] == [layer.name for layer in dense.layers]
+    assert "bytes" in str(result.best) and max(map(len, str(result).splitlines())) <= 80
 
 
 def test_the_bits_that_keep_most_of_the_weights_are_chosen():
@@ -84,8 +94,8 @@ def test_a_large_budget_gives_a_fraction_of_nearly_one_and_float_factors_may_be_
 
 def test_a_budget_that_is_too_small_says_what_is_the_least():
     dense = model()
-    with pytest.raises(ArgumentError, match=r"as small as 500 bytes: the smallest has") as caught:
-        smh.search_size(dense, 500, bits=[4, 8])
+    with pytest.raises(ArgumentError, match=r"as small as 300 bytes: the smallest has") as caught:
+        smh.search_size(dense, 300, bits=[4, 8])
     least = int(re.search(r"smallest has ([\d,]+), at", str(caught.value))[1].replace(",", ""))
     assert smh.search_size(dense, least, bits=4).best.bytes == least
 

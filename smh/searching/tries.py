@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
+
+from smh.tables import as_text, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +34,15 @@ class Try:
     score: float | None
     fits: bool
 
+    def __str__(self) -> str:
+        """One line, for `show=print`."""
+        bits = "float" if self.bits == 32 else f"{self.bits} bits"
+        score = "" if self.score is None else f", score {self.score:.4f}"
+        return (
+            f"fraction {self.fraction:.4f}, {bits}: {self.bytes:,} bytes, "
+            f"{self.energy_kept:.1%} of the energy{score}, {'fits' if self.fits else 'no'}"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
@@ -52,9 +62,7 @@ class SearchResult:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
-
-        table = Table()
+        table = new_table("smh search")
         for title in columns(self.baseline is not None):
             table.add_column(title, justify="right", no_wrap=True)
         for one in self.tries:
@@ -63,11 +71,7 @@ class SearchResult:
         return table
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=80, record=True)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+        return as_text(self)
 
 
 def columns(with_score: bool) -> list[str]:
