@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 import numbers
 import os
@@ -19,6 +18,7 @@ from smh.errors import ArgumentError
 from smh.multiply_adds import Cost, count_multiply_adds
 from smh.pool_shape import choose_sides, rounded_up, too_small
 from smh.replacing import replacing
+from smh.tables import as_text, new_table
 from smh.typing import Selector, Shape
 from smh.virtual_variable import own_layers, own_variables
 from smh.weight_spec import itemsize
@@ -41,7 +41,8 @@ class PlanRow:
         bytes_8_bits: the same with factors of 8 bits; neither entropy-coded nor with a header.
         bytes_4_bits: with factors of 4 bits.
         product: multiply-adds that each call adds, whatever the batch; backward twice as many.
-        product_in_examples: these over what the dense model takes for one example, if known.
+        product_in_examples: these over what the dense model takes for one example; `None` unless
+            that is known of all layers.
     """
 
     fraction: float
@@ -87,9 +88,7 @@ class Plan:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from rich.table import Table
-
-        table = Table(title=f"smh plan: {self.name}", title_justify="left")
+        table = new_table(f"smh plan: {self.name}")
         for title in ("fraction", "trained", "float32", "8 bits", "4 bits", "product", "examples"):
             table.add_column(title, justify="right", no_wrap=True)
         for row in self.rows:
@@ -118,11 +117,7 @@ class Plan:
         return "\n".join([*lines, *([self.remark] if self.remark else [])])
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        console = Console(file=io.StringIO(), width=80, record=True)
-        console.print(self)
-        return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
+        return as_text(self)
 
 
 def plan(
@@ -166,9 +161,10 @@ def plan(
     chosen = _chosen(fractions, dense.smallest)
     cost, remark = _cost(model, input_shape)
     own = None if cost is None else cost.multiply_adds
+    whole = None if cost is None or cost.not_counted else own
     return Plan(
         model.name,
-        tuple(dense.row(fraction, own) for fraction in chosen),
+        tuple(dense.row(fraction, whole) for fraction in chosen),
         dense.smallest,
         dense.selected,
         dense.trained,
@@ -252,7 +248,8 @@ def _cost(model: keras.Layer, input_shape: Any) -> tuple[Cost | None, str]:
     if not cost.not_counted:
         return cost, ""
     names, more = ", ".join(cost.not_counted[:5]), len(cost.not_counted) - 5
-    return cost, f"Not counted in it: {names}{f' and {more} more' if more > 0 else ''}."
+    names += f" and {more} more" if more > 0 else ""
+    return cost, f"Not counted in it: {names}."
 
 
 def _short(number: float, unit: str = "") -> str:
