@@ -41,7 +41,8 @@ class PlanRow:
         bytes_8_bits: the same with factors of 8 bits; neither entropy-coded nor with a header.
         bytes_4_bits: with factors of 4 bits.
         product: multiply-adds that each call adds, whatever the batch; backward twice as many.
-        product_in_examples: these over what the dense model takes for one example, if known.
+        product_in_examples: these over what the dense model takes for one example; `None` unless
+            that is known of all layers.
     """
 
     fraction: float
@@ -160,9 +161,10 @@ def plan(
     chosen = _chosen(fractions, dense.smallest)
     cost, remark = _cost(model, input_shape)
     own = None if cost is None else cost.multiply_adds
+    whole = None if cost is None or cost.not_counted else own
     return Plan(
         model.name,
-        tuple(dense.row(fraction, own) for fraction in chosen),
+        tuple(dense.row(fraction, whole) for fraction in chosen),
         dense.smallest,
         dense.selected,
         dense.trained,
@@ -246,7 +248,8 @@ def _cost(model: keras.Layer, input_shape: Any) -> tuple[Cost | None, str]:
     if not cost.not_counted:
         return cost, ""
     names, more = ", ".join(cost.not_counted[:5]), len(cost.not_counted) - 5
-    return cost, f"Not counted in it: {names}{f' and {more} more' if more > 0 else ''}."
+    names += f" and {more} more" if more > 0 else ""
+    return cost, f"Not counted in it: {names}."
 
 
 def _short(number: float, unit: str = "") -> str:

@@ -7,6 +7,7 @@ For a device or a language binding that runs the network by itself. Addresses co
 from __future__ import annotations
 
 import contextlib
+import difflib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,9 +74,20 @@ class Weights(Mapping):
         yield from self._computed
         yield from self._plain
 
+    def __repr__(self) -> str:
+        """The first paths; no value is computed."""
+        first, more = list(self)[:8], len(self) - 8
+        return f"Weights({', '.join(first)}{f' and {more} more' if more > 0 else ''})"
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._plain or path in self._computed
+
     def __getitem__(self, path: str) -> np.ndarray:
         if path in self._plain:
             return self._stored.value(self._plain[path])
+        if path not in self._computed:
+            close = difflib.get_close_matches(str(path), self, n=3, cutoff=0.0)
+            raise KeyError(f"no weight {path!r} among {len(self)}; like it: {', '.join(close)}")
         weight = self._computed[path]
         if weight.frozen is not None:
             return self._stored.value(weight.frozen)

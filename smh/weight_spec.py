@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class WeightSpec:
     name: str
     shape: Shape
     dtype: str
-    initial_std: Callable[[], float]
+    initial_std: Callable[[], float] = field(repr=False)
 
 
 _CHUNK = 2**20  # numbers

@@ -22,7 +22,7 @@ from smh.modifiers import (
     variable_log_scale_modifier,
     variable_scale_modifier,
 )
-from smh.virtual_variable import Parametrization, attach, own_layers, stored_variable, wrap_calls
+from smh.virtual_variable import Parametrization, parametrize, stored_variable
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -78,12 +78,8 @@ def with_pool(make, modifier=initial_std_modifier):
 
 
 def gated(model, seed):
-    for layer in list(own_layers(model)):
-        for variable in list(layer._trainable_variables):
-            if variable.name == "kernel":
-                attach([layer], variable, Gated.of(variable))
-    wrap_calls(model)
-    return model
+    kernels = [variable for variable in model.trainable_variables if variable.name == "kernel"]
+    return parametrize(model, [(variable, Gated.of(variable)) for variable in kernels])
 
 
 def product(seed, **kwargs):

@@ -47,6 +47,7 @@ INSIDE_VIRTUAL_VARIABLE = [
     {"holder"},
     {"attachment"},
     {"building", "deploying", "rebuilding", "random_state", "training_state"},
+    {"parametrizing"},
 ]
 INSIDE_CODING = [
     {"payload"},

@@ -46,6 +46,39 @@ def test_a_chain_of_commands_on_files(model_file, capsys):
         assert (a == b).all()
 
 
+_OWN = """
+import keras
+
+@keras.saving.register_keras_serializable("test_cli")
+class Doubled(keras.layers.Dense):
+    def call(self, x):
+        return 2 * super().call(x)
+"""
+
+
+def test_a_file_with_layers_of_ones_own(model_file, capsys, monkeypatch):
+    Path("doubled_layer.py").write_text(_OWN)
+    monkeypatch.syspath_prepend(os.getcwd())
+    import doubled_layer
+
+    keras.Sequential([keras.Input((8,)), doubled_layer.Doubled(4)]).save("own.keras")
+    line = "plan own.keras --fractions 0.9"
+    code = f"import sys\nfrom smh import cli\nsys.exit(cli.main({line!r}.split()))"
+    for flags, status in (([], 1), (["--import", "doubled_layer"], 0)):
+        called = code.replace("cli.main(", f"cli.main({flags} + ")
+        done = subprocess.run([sys.executable, "-c", called], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert (status == 0) == ("smh plan: " in done.stdout)
+    for module, said in (("own.py", "takes a module, 'own'"), ("no_module", "No module named")):
+        assert run(f"--import {module} {line}") == 1
+        assert said in capsys.readouterr().err
+
+
+def test_a_plan_of_a_model_of_the_zoo(capsys):
+    assert run("plan LeNet-300-100 --fractions 0.1") == 0
+    assert "smh plan: lenet_300_100" in capsys.readouterr().out
+
+
 def test_a_scan_suggests_a_command_that_runs(model_file, capsys):
     scan = "sensitivity model.keras --data digits --image-size 8 --sparsities 0.5,0.9 --budget 0.6"
     assert run(f"{scan} --csv s.csv") == 0
@@ -125,6 +158,10 @@ MISTAKES = {
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number, got 'x'",
     "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
+    "report odd.keras ": "smh --import MODULE COMMAND",
+    "plan lenet_6": "No model is called 'lenet_6'. Close to it: lenet_5",
+    "plan lenet.h5": "is no .keras file, no .smh file and no run directory",
+    "inspect .": "is no run directory",
     "report unbuilt.keras": "is not built, so it has no weights yet",
     "report model.keras --csv sizes.txt": "--csv must end in .csv, got 'sizes.txt'",
     "report model.keras --html folder.html --force": "is a folder; --html names a file",

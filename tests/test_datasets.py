@@ -23,6 +23,12 @@ def test_shapes_types_and_range():
         assert y.dtype == np.int64 and set(y) == set(range(10))
 
 
+def test_it_is_printed_without_its_images():
+    assert repr(digits(8, validation=57)) == (
+        "Dataset(digits: 1,200 training, 57 validation, 540 test images 8x8x1, float32)"
+    )
+
+
 def test_split_is_stratified():
     data = digits(8)
     train, test = (np.bincount(y) / len(y) for y in (data.y_train, data.y_test))

@@ -43,6 +43,7 @@ MODULES = [
     "size_report",
     "tables",
     "training.config",
+    "virtual_variable.parametrizing",
     "variable_factory",
     "zoo.alexnets",
     "zoo.building",

@@ -134,6 +134,7 @@ def test_a_compressed_model_takes_what_the_dense_one_does():
 def test_what_is_not_counted_is_named():
     planned = smh.plan(by_name["custom layer"].build())
     assert planned.multiply_adds == 16 * 3
+    assert planned.rows[0].product_in_examples is None  # a share of a part says nothing
     assert planned.remark == "Not counted in it: own_weights."
     assert "Not counted in it: own_weights." in str(planned)
 

@@ -6,7 +6,7 @@ import re
 import keras
 import numpy as np
 import pytest
-from models import mlp, numpy_of, pools_of
+from models import TwoLayers, mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
@@ -45,6 +45,16 @@ def test_the_largest_fraction_whose_file_fits(tmp_path):
     assert len(result.tries) <= 7
     for old, variable in zip(before, dense.variables, strict=True):
         np.testing.assert_array_equal(old, numpy_of(variable))
+
+
+def test_a_subclassed_model_keeps_the_names_of_its_layers():
+    dense = TwoLayers()
+    dense(np.zeros((1, 60), "float32"))
+    result = smh.search_size(dense, 1_000, bits=4, rest="float16")
+    assert result.best.bytes <= 1_000
+    paths = [row.path for row in smh.report(result.model).rows if row.stored.startswith("pool")]
+    assert [path.split("/")[-2] for path in paths] == [layer.name for layer in dense.layers]
+    assert "bytes" in str(result.best) and max(map(len, str(result).splitlines())) <= 80
 
 
 def test_the_bits_that_keep_most_of_the_weights_are_chosen():

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import smh
 from smh import progress
 from smh.cli import changing, compressing, planning, running, scanning, showing
+from smh.cli.files import import_own
 from smh.errors import SmhError, SmhWarning
 
 _DESCRIPTION = """\
@@ -31,6 +32,9 @@ MODEL is a .keras file, a .smh file, or a run directory of `smh train`.
 exit codes: 0 all went well, 1 an error, 2 a wrong call, 130 interrupted."""
 
 
+_IMPORT = " The command imports your module: `smh --import MODULE COMMAND ...`."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -43,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda text, *_: _say(args, f"warning: {text}")
         try:
             with _progress():
+                import_own(args.imports)
                 args.run(args)
         except BrokenPipeError:  # of `smh report MODEL | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,6 +69,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"smh {smh.__version__}")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module of yours, with registered layers or modifiers that a file needs",
+    )
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands"
     )
@@ -91,4 +104,6 @@ def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error) or type(error).__name__)
-    return " ".join(part.strip() for part in plain.split("\n\n")[:2])
+    text = " ".join(part.strip() for part in plain.split("\n\n")[:2])
+    # Keras' messages and smh's name the decorator wherever a class is not known.
+    return text + _IMPORT if "register_keras_serializable" in text else text

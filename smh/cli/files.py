@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +79,23 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+def import_own(modules: Sequence[str]) -> None:
+    """Imports a user's modules, from the current folder too, as `python -m` finds them.
+
+    Raises:
+        ArgumentError: a file was named, not a module.
+        ImportError: by Python.
+    """
+    for module in modules:
+        if module.endswith(".py"):
+            raise ArgumentError(f"--import takes a module, {module[:-3]!r}, not the file.")
+    if modules:
+        start_keras()
+        sys.path.insert(0, os.getcwd())
+    for module in modules:
+        importlib.import_module(module)
+
+
 def model_file(path: str) -> str:
     """Returns the file of a model: `path` itself, or that of the run directory.
 
@@ -85,17 +104,30 @@ def model_file(path: str) -> str:
         FileNotFoundError: nothing is there.
     """
     if os.path.isdir(path):
-        run = RunDirectory(path)
-        run.config()
-        if not run.is_complete:
-            raise ArgumentError(
-                f"the run in '{path}' is not complete. `smh train --resume --out {path}` goes on."
-            )
-        return str(run.model_file)
+        return str(_complete_run(path).model_file)
     if not path.endswith(_SUFFIXES):
         raise ArgumentError(f"'{path}' is no .keras file, no .smh file and no run directory.")
     os.stat(path)
     return path
+
+
+def artifact_file(path: str) -> str:
+    """Returns `path` itself, or the `.smh` file of the run directory.
+
+    Raises:
+        ArgumentError: a folder that is no run directory, or a run that is not complete.
+    """
+    return str(_complete_run(path).artifact_file) if os.path.isdir(path) else path
+
+
+def _complete_run(path: str) -> RunDirectory:
+    run = RunDirectory(path)
+    run.config()
+    if not run.is_complete:
+        raise ArgumentError(
+            f"the run in '{path}' is not complete. `smh train --resume --out {path}` goes on."
+        )
+    return run
 
 
 def open_model(path: str) -> keras.Model:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import add_command, add_model, add_selection, numbers
-from smh.cli.files import check_output, open_model
+from smh.cli.files import check_output, open_model, start_keras
+
+if TYPE_CHECKING:
+    import keras
 
 _PLAN = """\
 Lists what `smh compress` would make of a model, for several fractions: numbers
 trained, bytes, and what the product costs beside the model itself. Nothing is
 trained, computed or written. The bytes are of memory; a .smh file is smaller,
-because it is entropy-coded."""
+because it is entropy-coded. MODEL may also be a name such as lenet_5 or
+resnet32, for the model as it was published."""
 _PLAN_EXAMPLE = """\
+  smh plan lenet_5
   smh plan model.keras
   smh plan model.keras --fractions 0.2,0.1,0.05 --csv plan.csv"""
 
@@ -43,7 +49,7 @@ def _plan(args: argparse.Namespace) -> None:
     shape, fractions = args.input_shape, args.fractions
     shape = None if shape is None else numbers(shape, "--input-shape", int)
     fractions = None if fractions is None else numbers(fractions, "--fractions", float)
-    model = open_model(args.model)
+    model = _open(args.model)
     import smh
 
     planned = smh.plan(
@@ -52,3 +58,14 @@ def _plan(args: argparse.Namespace) -> None:
     print(planned)
     if args.csv is not None:
         planned.to_csv(args.csv)
+
+
+def _open(model: str) -> keras.Model:
+    """The model of a file or a run directory, or of the zoo where a bare name is no file."""
+    if os.path.exists(model) or not model.replace("_", "").replace("-", "").isalnum():
+        return open_model(model)
+    start_keras()
+    from smh import zoo
+    from smh.training.models import find_name
+
+    return zoo.build(find_name(model))

@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--out",
         metavar="RUN",
-        help="run directory (default: runs/MODEL-DATA-FRACTION)",
+        help="run directory (default: runs/MODEL-DATA-FRACTION, and -4bit with --bits 4)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with a run that was stopped, or begin it"

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from smh.cli.arguments import add_command, add_model, add_output
-from smh.cli.files import check_output, open_model
+from smh.cli.files import artifact_file, check_output, open_model
 from smh.progress import task
 
 _SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
@@ -62,9 +62,9 @@ def add_commands(commands: Any) -> None:
         _inspect,
         "what is inside a .smh file, byte by byte",
         "Lists what a .smh file holds, and checks it: a damaged one is an error.",
-        "  smh inspect small.smh",
+        "  smh inspect small.smh\n  smh inspect runs/lenet_5-digits-0.1",
     )
-    parser.add_argument("file", metavar="FILE", help="a .smh file")
+    parser.add_argument("file", metavar="FILE", help="a .smh file, or a run directory")
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -103,4 +103,4 @@ def _bytes(path: str) -> int:
 def _inspect(args: argparse.Namespace) -> None:
     from smh.inspection import inspect
 
-    print(inspect(args.file))
+    print(inspect(artifact_file(args.file)))

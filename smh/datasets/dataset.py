@@ -41,6 +41,13 @@ class Dataset:
     classes: tuple[str, ...] = ()
     source: str = ""
 
+    def __repr__(self) -> str:
+        """How many images there are, of which form; not the images."""
+        parts = {"training": self.x_train, "validation": self.x_validation, "test": self.x_test}
+        counts = ", ".join(f"{len(x):,} {part}" for part, x in parts.items() if x is not None)
+        form = "x".join(map(str, self.x_train.shape[1:]))
+        return f"Dataset({self.name}: {counts} images {form}, {self.x_train.dtype})"
+
 
 @dataclass(frozen=True)
 class Split:

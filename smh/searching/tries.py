@@ -34,6 +34,15 @@ class Try:
     score: float | None
     fits: bool
 
+    def __str__(self) -> str:
+        """One line, for `show=print`."""
+        bits = "float" if self.bits == 32 else f"{self.bits} bits"
+        score = "" if self.score is None else f", score {self.score:.4f}"
+        return (
+            f"fraction {self.fraction:.4f}, {bits}: {self.bytes:,} bytes, "
+            f"{self.energy_kept:.1%} of the energy{score}, {'fits' if self.fits else 'no'}"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:

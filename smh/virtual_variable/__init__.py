@@ -1,7 +1,8 @@
 """The mechanism: a variable of a layer that is computed instead of stored.
 
 `parametrization` says what computes a weight, `variable` is what the layer sees, `once` computes
-all of them once per outermost call, `holder` and `attachment` put them into live layers.
+all of them once per outermost call, `holder` and `attachment` put them into live layers, and
+`parametrize` does so for a model, checked, with parametrizations of a user's own.
 """
 
 from smh.virtual_variable.attachment import (
@@ -18,6 +19,7 @@ from smh.virtual_variable.attachment import (
 )
 from smh.virtual_variable.holder import VirtualWeights, resume
 from smh.virtual_variable.parametrization import Parametrization, Source, Tally
+from smh.virtual_variable.parametrizing import parametrize
 from smh.virtual_variable.replicas import creation_scope
 from smh.virtual_variable.variable import (
     VirtualVariable,
@@ -41,6 +43,7 @@ __all__ = [
     "in_creation_order",
     "own_layers",
     "own_variables",
+    "parametrize",
     "put_holder",
     "resume",
     "seen",

@@ -18,7 +18,8 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     """Returns an equal model with fresh weights, built as `model` was.
 
     Relies on: `get_build_config` returns the shapes that the model was built with; a `Lambda`
-    is only deserialised outside of safe mode, which is right here: it comes from this process.
+    is only deserialised outside of safe mode, which is right here: it comes from this process;
+    `Model.build` of a subclassed model builds its layers and leaves `built` to who calls it.
     """
     from keras.src.saving.serialization_lib import SafeModeScope
 
@@ -32,9 +33,23 @@ def rebuild(model: keras.Layer) -> keras.Layer:
             f"{error} A subclassed model needs get_config() (and from_config() if an argument is "
             "itself an object)."
         ) from error
-    if not fresh.built:
-        fresh.build_from_config(type(model).get_build_config(model))
+    build_config = type(model).get_build_config(model)
+    if not fresh.built and build_config:
+        _name_alike(model, fresh)
+        fresh.build_from_config(build_config)
+        fresh.built = True  # as Keras does when it loads a model
     return fresh
+
+
+def _name_alike(model: keras.Layer, fresh: keras.Layer) -> None:
+    """Calls the layers as in `model`; Keras would count on, and give other paths each time.
+
+    Relies on: a layer's name is an attribute, and gives its variables their paths when it is built.
+    """
+    old, new = list(own_layers(model)), list(own_layers(fresh))
+    if len(old) == len(new):  # else some are made by `build`
+        for before, after in zip(old, new, strict=True):
+            after.name = before.name
 
 
 def dense_config(model: keras.Layer) -> dict[str, Any]:
