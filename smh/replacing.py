@@ -44,9 +44,12 @@ def replacing(path: str | os.PathLike) -> Iterator[str]:
 def _name_file(error: BaseException | None, temporary: str, path: str) -> None:
     """Lets an error of the file system name the file that was to be written.
 
-    A full disk names none, and the temporary one is none of the user's.
+    A full disk names none, and the temporary one is none of the user's. An error without a number
+    is somebody's own, with a text that a name would hide.
     """
-    if isinstance(error, OSError) and error.filename in (None, temporary):
+    if not isinstance(error, OSError) or error.errno is None:
+        return
+    if error.filename in (None, temporary):
         error.filename = path
 
 

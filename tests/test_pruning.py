@@ -406,17 +406,26 @@ def test_wrong_schedules_and_pruners():
             smh.LevelPruner(options)
 
 
+def entropy_bytes(symbols):
+    """What an ideal coder needs for symbols of these shares."""
+    shares = np.unique(symbols, return_counts=True)[1] / symbols.size
+    return -(shares * np.log2(shares)).sum() * symbols.size / 8
+
+
 def test_the_file_holds_what_is_left(tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((300,)), layers.Dense(500)])
     smh.save(model, tmp_path / "dense.smh")
     smh.prune(model, 0.95)
     smh.save(model, tmp_path / "pruned.smh")
-    numbers = 150_000
-    entropy = -(0.05 * np.log2(0.05) + 0.95 * np.log2(0.95)) * numbers / 8
+    kernel = numpy_of(model.layers[0].kernel.value).ravel()
+    planes = kernel[kernel != 0].view("uint8").reshape(-1, 4).T  # floats go byte by byte
+    content = sum(map(entropy_bytes, [kernel == 0, *planes]))
+    parts = smh.inspect(tmp_path / "pruned.smh").parts
+    (weight,) = [part for part in parts if part.numbers == kernel.size]
+    assert 0.99 * content < weight.bytes < 1.03 * content + 64 * 5
     size = (tmp_path / "pruned.smh").stat().st_size
-    content = 0.05 * numbers * 4 + entropy + 500 * 4
-    assert content - 200 < size < 1.03 * content + 64 + 1500  # names and architecture
+    assert weight.bytes < size < weight.bytes + 1500  # biases, names and architecture
     again = smh.load(tmp_path / "pruned.smh")
     assert isinstance(again.layers[0].kernel, VirtualVariable)
     np.testing.assert_array_equal(
