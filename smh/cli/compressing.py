@@ -207,7 +207,7 @@ def _recovery(data: Dataset, epochs: int, seed: int) -> Callable[[keras.Model], 
         keras.utils.set_random_seed(seed)
         compile_for_training(model, epochs * math.ceil(len(data.y_train) / _BATCH))
         images = batches(data.x_train, data.y_train, _BATCH, seed=seed)
-        model.fit(images, epochs=epochs, verbose=0)
+        model.fit(images, epochs=epochs, verbose=0, shuffle=False)  # the batches are
 
     return recover
 
