@@ -36,9 +36,9 @@ def batches(
     seeds and not on the number of cores. An epoch is one pass: each new iterator is the next. (The
     first `fit` after `compile` looks at a batch beforehand, which is a pass too.)
 
-    Call `fit(batches, shuffle=False)`: the batches are shuffled already. With its own default, which
-    is True, Keras warns of every `tf.data.Dataset` that it will not shuffle it; the warning is
-    Keras', and about any other dataset of yours it may be worth reading, so it is not silenced.
+    Call `fit(batches, shuffle=False)`: the batches are shuffled already. By default Keras says of
+    every `tf.data.Dataset` that it will not be shuffled. That is Keras' warning, and worth reading
+    where it is about another dataset of yours, so it is not silenced here.
 
     Args:
         x: images `[n, h, w, c]`, float in [0, 1] or uint8, which become float32 in [0, 1] here.
