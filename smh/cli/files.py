@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,8 @@ _BACKENDS = ("tensorflow", "jax", "torch")  # the names of packages, of extras, 
 def start_keras(repeatable: bool = False) -> None:
     """Imports Keras without the lines that TensorFlow prints when it starts.
 
-    `TF_CPP_MIN_LOG_LEVEL=0` shows them. What Python raises is raised.
+    Nor does it warn that functions are traced often: a search tries many models, each once.
+    `TF_CPP_MIN_LOG_LEVEL=0` shows all of it. What Python raises is raised.
 
     Args:
         repeatable: whether a GPU gives the same numbers each time. Its sums depend on chance
@@ -41,6 +43,8 @@ def start_keras(repeatable: bool = False) -> None:
     shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0"
     with task("starting Keras"), contextlib.nullcontext() if shown else _quiet():
         keras = _import_keras()
+        if not shown:
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
         # Not on a CPU, where it costs the parallel input pipeline and changes nothing.
         if repeatable and keras.distribution.list_devices("gpu"):

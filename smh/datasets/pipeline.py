@@ -36,6 +36,10 @@ def batches(
     seeds and not on the number of cores. An epoch is one pass: each new iterator is the next. (The
     first `fit` after `compile` looks at a batch beforehand, which is a pass too.)
 
+    Call `fit(batches, shuffle=False)`: the batches are shuffled already. By default Keras says of
+    every `tf.data.Dataset` that it will not be shuffled. That is Keras' warning, and worth reading
+    where it is about another dataset of yours, so it is not silenced here.
+
     Args:
         x: images `[n, h, w, c]`, float in [0, 1] or uint8, which become float32 in [0, 1] here.
         y: labels `[n, ...]`.
@@ -60,7 +64,7 @@ def batches(
         >>> from smh.datasets import Augmentation, batches, digits
         >>> data = digits()
         >>> train = batches(data.x_train, data.y_train, 64, augmentation=Augmentation(shift=2))
-        >>> len(train)
+        >>> len(train)  # then model.fit(train, epochs=5, shuffle=False)
         20
     """
     order = _Order(len(x), batch_size, shuffle, drop_remainder, seed, first_epoch)

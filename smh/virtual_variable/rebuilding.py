@@ -84,6 +84,7 @@ def _own_objects(model: keras.Layer) -> dict[str, Any]:
     for layer in own_layers(model):
         for value in (layer, *vars(layer).values()):
             item = value if isinstance(value, types.FunctionType) else type(value)
-            if item.__module__.split(".")[0] not in ("keras", "builtins", "smh"):
+            # A function that was made by `exec` has no module.
+            if (item.__module__ or "").split(".")[0] not in ("keras", "builtins", "smh"):
                 objects[item.__name__] = item
     return objects
