@@ -19,7 +19,6 @@ help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
 	@echo "make demo      trains LeNet-5 dense and compressed; writes out/demo/"
 	@echo "make test      the tests, without the slow ones"
-	@echo "make test-browser  the tests that need Chromium"
 	@echo "make test-all  all tests, test-jax and test-torch"
 	@echo "make test-jax  the backend-agnostic tests, on JAX"
 	@echo "make test-torch  the same on PyTorch, which it installs first"
@@ -42,12 +41,7 @@ demo: setup
 	$(BIN)/python examples/demo.py $(DEMO_ARGS)
 
 test: setup
-	$(PYTEST) -m "not slow and not browser" $(PYTEST_ARGS)
-
-# Fails where there is no Chromium, and says how to get it.
-.PHONY: test-browser
-test-browser: setup
-	$(BIN)/python -m pytest -m browser $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
 test-all: setup test-jax test-torch
 	$(PYTEST) $(PYTEST_ARGS)

@@ -1,8 +1,8 @@
 """Is it worth starting from the weights of a trained model? Error after the same number of steps.
 
-A dense model is trained, and compressed from there in two ways: `init="fit"` and a plain `fit`, or
-`smh.distill` with the dense model as its teacher. Against both stands a pool that starts at random.
-Each side is trained twice from its start, by one cycle of one epoch and by one of `--epochs`.
+A dense model is trained and compressed: its factors start at `init="fit"`, or at random; then they
+are trained by a plain `fit`, or by `smh.distill` with the dense model as the teacher. Each side is
+trained twice from its start, by one cycle of one epoch and by one of `--epochs`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import smh
 from smh.virtual_variable import virtual_variables
 
-SIDES = ("fit", "fit, distilled", "random")
+SIDES = ("fit", "fit, distilled", "random", "random, distilled")
 
 
 def error(model: keras.Model, x: np.ndarray, y: np.ndarray) -> float:
@@ -68,7 +68,7 @@ def compressed(dense: keras.Model, fraction: float, init: str, seed: int) -> ker
 
 def measure_side(dense, data, side: str, fraction: float, options, seed: int) -> dict:
     """Errors after 0, 1 and `epochs` epochs; and what the fit kept."""
-    init = "random" if side == "random" else "fit"
+    init, _, distilled = side.partition(", ")
     rate = options.rate if init == "random" else options.fit_rate
     found: dict = {}
     for epochs in (1, options.epochs):
@@ -78,7 +78,7 @@ def measure_side(dense, data, side: str, fraction: float, options, seed: int) ->
             found["0"] = error(model, data.x_test, data.y_test)
             kept = virtual_variables(model)[0].parametrization.source.energy_kept
             found["kept"] = kept and round(kept, 3)
-        teacher = dense if side == "fit, distilled" else None
+        teacher = dense if distilled else None
         train(model, data, options.batch, epochs, rate, teacher)
         found[str(epochs)] = error(model, data.x_test, data.y_test)
     return found

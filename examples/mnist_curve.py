@@ -13,6 +13,7 @@ is in the table is not run again; `--runs FILE` makes the runs of a file, one co
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
@@ -53,6 +54,13 @@ def write_both(model: keras.Model, run: Run, out: Path) -> tuple[int, int]:
     return bare.stat().st_size, whole.stat().st_size
 
 
+def trained_numbers(model: keras.Model, run: Run, fraction: float) -> int:
+    """How many numbers training changes; of a pruned network those that are kept."""
+    if run.method == "pruned":
+        return round(fraction * build(run).count_params())
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
 def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     """Trains, writes both files, and measures the one without the architecture on validation."""
     train, validation = split(load(folder, run.data)[0])
@@ -67,7 +75,9 @@ def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     if error(smh.load(whole), validation) != found:
         raise SystemExit(f"{whole} and {bare} predict differently.")
     write(str(smh.inspect(bare)))
-    return Measured(fraction, model.count_params(), found, None, *sizes, round(seconds, 1))
+    return Measured(
+        fraction, trained_numbers(model, run, fraction), found, None, *sizes, round(seconds, 1)
+    )
 
 
 def folder_of(run: Run, options) -> Path | None:

@@ -70,6 +70,7 @@ def draw_method(axes: Any, points: list[Point], method: str) -> None:
             horizontalalignment="right" if left else "left",
             color=color,
             fontsize=7.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )
 
 
@@ -115,11 +116,11 @@ def finish(axes: Any, title: str) -> None:
     axes.set_xlabel("size of the file (log scale)")
     axes.set_ylabel("test error (%)")
     axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
-    axes.margins(x=0.12)
+    axes.margins(x=0.22)
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="lower left", fontsize=8)
+    axes.legend(frameon=False, loc="upper right", fontsize=8)
 
 
 def main(arguments=None) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from smh import container
-from smh.artifact_layout import Stored
-from smh.artifact_reading import read_layout
+from smh.artifact_layout.reading import read_layout
+from smh.artifact_layout.records import Stored
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -91,6 +91,7 @@ class PruningSchedule(keras.callbacks.Callback):
         )
         self._scope, self._selection = scope, (apply_to, exclude)
         self._step, self._reached = 0, 0.0
+        self._before_epoch = 0
         self._last = _UNKNOWN
         self._levels: dict[int, float] = {}
 
@@ -116,9 +117,11 @@ class PruningSchedule(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Begins to count."""
         self._step, self._reached, self._last = 0, 0.0, _UNKNOWN
+        self._before_epoch = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Decides on the last step, in the first epoch; may prune at once."""
+        self._before_epoch = self._step
         if self._last != _UNKNOWN:
             return
         if self.end is None and self.sparsity is not None and self.shape != "constant":
@@ -135,8 +138,12 @@ class PruningSchedule(keras.callbacks.Callback):
         self._advance()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Prunes where the schedule says so."""
-        self._step += 1
+        """Prunes where the schedule says so.
+
+        Relies on: `batch` is the number, in its epoch, of the last step that was made; with
+        `steps_per_execution` there are several between two calls.
+        """
+        self._step = self._before_epoch + batch + 1
         self._advance()
 
     def on_epoch_end(self, epoch, logs=None):

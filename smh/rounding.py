@@ -214,9 +214,15 @@ def fit_grid(weight: np.ndarray, bits: int, granularity: str, path: str = "facto
         )
     if weight.ndim < 2:
         granularity = "tensor"  # a vector has no rows
-    choices = PER if granularity == "auto" else (granularity,)
+    choices = _worth_trying(weight.shape) if granularity == "auto" else (granularity,)
     fitted = [_fit_ratio(weight, bits, per) for per in choices]
     return min(fitted, key=lambda pair: pair[0])[1]
+
+
+def _worth_trying(shape: Shape) -> list[str]:
+    """All but a scale for each number: nothing would be rounded, and nothing smaller."""
+    counts = {per: Grid(8, per, WHOLE).scale_count(shape) for per in PER}
+    return [per for per in PER if per == "tensor" or counts[per] < math.prod(shape)]
 
 
 def _fit_ratio(weight: np.ndarray, bits: int, per: str) -> tuple[float, Grid]:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from smh import container
-from smh.artifact_layout import Factor, Stored, Weight
-from smh.artifact_reading import read_layout
+from smh.artifact_layout.reading import read_layout
+from smh.artifact_layout.records import Factor, Stored, Weight
 from smh.errors import ArgumentError, ArtifactError
 from smh.hashing import hashed_indices
 from smh.index_store import PADDING_VALUE, Slot, make_index_store

@@ -1,8 +1,18 @@
 import os
 
+import browser
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def pytest_collection_modifyitems(items):
+    """Skips, and says so, what needs a browser where there is none."""
+    reason = "needs Chromium (Debian, Ubuntu: apt-get install chromium)"
+    missing = pytest.mark.skipif(browser.executable() is None, reason=reason)
+    for item in items:
+        if item.get_closest_marker("browser"):
+            item.add_marker(missing)
 
 
 @pytest.fixture(autouse=True)

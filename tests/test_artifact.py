@@ -23,7 +23,7 @@ from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, ne
 
 import smh
 from smh import cli, container, container_header, runtime
-from smh.artifact_reading import read_layout
+from smh.artifact_layout.reading import read_layout
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
 from smh.training.models import open_model_file
 from smh.virtual_variable import own_layers, own_variables

@@ -112,7 +112,7 @@ def test_from_trained(run):
     result = run("from_trained", [*toy.split(), "--fractions", "0.2"])
     (found,) = result["results"]
     sides = found["sides"]["0.2"]
-    assert list(sides) == ["fit", "fit, distilled", "random"]
+    assert list(sides) == ["fit", "fit, distilled", "random", "random, distilled"]
     for side in sides.values():
         assert all(0 <= side[epochs] <= 100 for epochs in ("0", "1", "2"))
     assert 0 < sides["fit"]["kept"] < 1 and sides["random"]["kept"] is None

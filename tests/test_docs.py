@@ -19,6 +19,7 @@ PAGES = sorted(
 # Together more than `make test` can afford; what they use is tested elsewhere as well.
 SLOW = {
     "first_hour.md",
+    "how_to/budget.md",
     "how_to/command_line.md",
     "how_to/export.md",
     "how_to/share_weights.md",

@@ -285,6 +285,15 @@ def test_schedules_in_fit(shape):
     assert history["sparsity"] == sorted(history["sparsity"])
 
 
+@pytest.mark.parametrize("steps", [1, 3])  # data(): 4 steps an epoch, of which 3 is no divisor
+def test_a_schedule_counts_steps_not_calls(steps):
+    model = mlp()
+    model.compile("adam", "mse", steps_per_execution=steps)
+    schedule = smh.PruningSchedule(0.8, begin=2, end=11, every=1)
+    model.fit(*data(), batch_size=16, epochs=3, verbose=0, callbacks=[schedule])
+    assert sparsity_of(model)["sparsity"] == pytest.approx(0.8, abs=0.01)
+
+
 def test_a_second_fit_gives_nothing_back_and_still_reaches_the_end():
     model = mlp()
     model.compile("adam", "mse")

@@ -265,6 +265,9 @@ def test_auto_takes_finer_scales_only_where_they_pay():
     assert fit_grid(weight * np.logspace(-2, 2, 64)[:, None], 4, "auto").per == "row"
     assert fit_grid(weight * np.logspace(-2, 2, 64)[None], 4, "auto").per == "column"
     assert fit_grid(weight[:, :2], 4, "auto").per != "row"  # 16 bits of scale for each number
+    # One replica: a scale for each number would be exact, and no smaller than the numbers.
+    assert fit_grid(weight[:, :1], 4, "auto").per != "row"
+    assert fit_grid(weight[:1], 4, "auto").per != "column"
 
 
 def test_files_hold_the_grid_and_fit_before_and_after(tmp_path):

@@ -196,12 +196,25 @@ def test_a_recipe_trains_and_goes_on_from_a_file_in_a_new_process(tmp_path):
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     kind, rate, before, after = done.stdout.strip().splitlines()[-4:]
-    assert kind == "RatedAdam {'scale$': 0.1} 0.1"
+    assert kind == "RatedAdam {'(log_)?scale$': 0.1} 0.1"
     assert rate.split()[1] == "10"
     assert float(rate.split()[0]) == pytest.approx(float(model.optimizer.learning_rate))
     assert float(before) == pytest.approx(model.evaluate(x, y, verbose=0)[0], rel=1e-4)
     model.fit(x, y, verbose=0, shuffle=False)
     assert float(after) == pytest.approx(model.evaluate(x, y, verbose=0)[0], rel=1e-3)
+
+
+def test_a_recipe_knows_logarithmic_scales():
+    model = smh.compress(mlp(), 0.5, modifier=smh.modifiers.initial_std_log_scale_modifier, seed=0)
+    recipes.compile_for_training(model, 4, scale_rate=0.0)
+    x, y = data(64)
+    scales = [v for v in model.trainable_variables if v.name == "log_scale"]
+    factors = [v for v in model.trainable_variables if v.name.startswith("variable_")]
+    before = [[keras.ops.convert_to_numpy(v) for v in group] for group in (scales, factors)]
+    model.fit(x, y, epochs=2, verbose=0)
+    for was, now in zip(before[0], scales, strict=True):
+        np.testing.assert_array_equal(was, keras.ops.convert_to_numpy(now))
+    assert scales and not np.array_equal(before[1][0], keras.ops.convert_to_numpy(factors[0]))
 
 
 def test_a_recipe_for_scales_needs_scales():

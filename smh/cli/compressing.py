@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 import os
 import re
@@ -173,6 +174,8 @@ def _search_drop(args: argparse.Namespace) -> None:
     if x is None or y is None:
         warnings.warn("There are no validation images; test images it is.", SmhWarning, 2)
         x, y = data.x_test, data.y_test
+    # TensorFlow warns of functions that are traced again and again: here each is another model's.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     baseline = measure(model, x, y)["accuracy"]
     print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} images")
     result = smh.search_drop(
@@ -207,7 +210,7 @@ def _recovery(data: Dataset, epochs: int, seed: int) -> Callable[[keras.Model], 
         keras.utils.set_random_seed(seed)
         compile_for_training(model, epochs * math.ceil(len(data.y_train) / _BATCH))
         images = batches(data.x_train, data.y_train, _BATCH, seed=seed)
-        model.fit(images, epochs=epochs, verbose=0, shuffle=False)  # the batches are
+        model.fit(images, epochs=epochs, shuffle=False, verbose=0)  # the batches are shuffled
 
     return recover
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from typing import Any
 
 import keras
@@ -13,6 +14,9 @@ from smh.recipes.losses import SmoothedCrossentropy
 from smh.recipes.penalty import penalise_weights
 from smh.recipes.rates import with_rates
 from smh.virtual_variable import virtual_variables
+
+# Names of the modifiers' trained scales: `ScaleModifier`, `LogScaleModifier`.
+_SCALES = "(log_)?scale$"
 
 
 def one_cycle(
@@ -107,7 +111,7 @@ def compile_for_training(
                 "smh.compress makes them unless it is told another modifier; or leave scale_rate "
                 "out."
             )
-        optimizer = with_rates(optimizer, {"scale$": scale_rate})
+        optimizer = with_rates(optimizer, {_SCALES: scale_rate})
     if l2:
         penalise_weights(model, l2)
     model.compile(optimizer, loss, metrics=list(metrics), **options)
@@ -116,4 +120,4 @@ def compile_for_training(
 
 def _has_scales(model: keras.Model) -> bool:
     parts = [part for v in virtual_variables(model) for part in v.parametrization.parts]
-    return any(part.name == "scale" for part in parts)
+    return any(re.match(_SCALES, part.name) for part in parts)

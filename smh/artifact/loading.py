@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 
-from smh.artifact_layout import Factor, Model, Stored
-from smh.artifact_order import variables_in_order
+from smh.artifact.order import variables_in_order
+from smh.artifact_layout.records import Factor, Model, Stored
 from smh.blueprint import describe, restore, sources
 from smh.errors import ArgumentError, ArtifactError, SmhError
+from smh.progress import track
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.rebuilding import from_dense_config
 
@@ -59,7 +60,7 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
             f"{path} has {len(found)} variables, '{model.name}' has {len(expected)}, or their "
             f"shapes differ: {_first_difference(expected, found)}."
         )
-    for variable, number in zip(variables, entry.order, strict=True):
+    for variable, number in track(list(zip(variables, entry.order, strict=True)), "decoding"):
         variable.assign(stored.value(number))
     for virtual in virtual_variables(model):
         virtual.refresh_cache()

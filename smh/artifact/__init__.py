@@ -13,10 +13,10 @@ from typing import Any
 import keras
 
 from smh import container
-from smh.artifact_loading import build, fill
-from smh.artifact_reading import read_layout
-from smh.artifact_saving import encode_models
-from smh.artifact_tensors import Options
+from smh.artifact.loading import build, fill
+from smh.artifact.saving import encode_models
+from smh.artifact.tensors import Options
+from smh.artifact_layout.reading import read_layout
 from smh.errors import ArgumentError, UnbuiltModelError
 from smh.virtual_variable import Source
 

@@ -1,10 +1,10 @@
 """Reads what a file says about its models, and checks it. NumPy only.
 
 The header's `meta` is `{"models": [...]}`; `docs/format.md` says what a model is, and
-`smh.artifact_brief` what is left out of it. Variables are numbered in the order in which they are
-come across: of each model first the factors of each pool, then the parts of each weight, then all
-others. A factor, and a part with `tensor`, has a tensor for itself; all others of one dtype lie one
-behind the other in one flat tensor, behind those.
+`smh.artifact_layout.brief` what is left out of it. Variables are numbered in the order in which
+they are come across: of each model first the factors of each pool, then the parts of each weight,
+then all others. A factor, and a part with `tensor`, has a tensor for itself; all others of one
+dtype lie one behind the other in one flat tensor, behind those.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from smh.artifact_brief import check, numbers_of, whole_variables, whole_weights
-from smh.artifact_layout import Factor, Model, Stored, Variable, Weight
-from smh.artifact_pools import factor_names, factors_of, weights_inside, whole_pool
+from smh.artifact_layout.brief import check, numbers_of, whole_variables, whole_weights
+from smh.artifact_layout.pools import factor_names, factors_of, weights_inside, whole_pool
+from smh.artifact_layout.records import Factor, Model, Stored, Variable, Weight
 from smh.container import Container
 from smh.errors import ArtifactError
 

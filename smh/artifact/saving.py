@@ -1,4 +1,4 @@
-"""What an artifact says of a model that is saved; the tensors are `smh.artifact_tensors`."""
+"""What an artifact says of a model that is saved; the tensors are `smh.artifact.tensors`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from smh.artifact_brief import brief_variables, brief_weights, kept
-from smh.artifact_order import factors, other_variables, virtuals_in_order
-from smh.artifact_pools import brief_pool
-from smh.artifact_tensors import Options, Table, encoder
+from smh.artifact.order import factors, other_variables, virtuals_in_order
+from smh.artifact.tensors import Options, Table, encoder
+from smh.artifact_layout.brief import brief_variables, brief_weights, kept
+from smh.artifact_layout.pools import brief_pool
 from smh.blueprint import describe, sources
 from smh.container import Tensor
 from smh.rounding import WHOLE
@@ -29,7 +29,7 @@ def encode_models(
 
 
 class _Saving:
-    """Notes the variables of one model in the order of `smh.artifact_order`."""
+    """Notes the variables of one model in the order of `smh.artifact.order`."""
 
     def __init__(self, model: keras.Layer, table: Table):
         self._model = model

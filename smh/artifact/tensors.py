@@ -15,6 +15,7 @@ from smh.clustered import Clustered
 from smh.container import Tensor
 from smh.errors import ArgumentError
 from smh.masked import Masked
+from smh.progress import track
 from smh.quantization import Quantized, grid_of, quantized, rounded_once, rounded_weight
 from smh.rounding import FakeQuantized
 from smh.virtual_variable.variable import VirtualVariable
@@ -78,7 +79,7 @@ class Table:
     def encode(self, options: Options) -> list[Tensor]:
         """Returns all tensors, in order: those of one variable, then the flat ones."""
         tensors: list[Tensor] = []
-        for encode in self._own.values():
+        for encode in track(self._own.values(), "encoding"):
             tensors.append(encode(str(len(tensors)), options))
         for variables in self._flat.values():
             array = np.concatenate([_value(variable).ravel() for variable in variables])

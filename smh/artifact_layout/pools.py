@@ -1,4 +1,4 @@
-"""What a file leaves out of the description of a pool, see `smh.artifact_brief`.
+"""What a file leaves out of the description of a pool, see `smh.artifact_layout.brief`.
 
 The sides of a pool are the shapes of its factors, which the file's tensors have anyway; how its
 factors were initialised matters no more, now that they have values.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from smh.artifact_brief import brief_weights, check, kept, whole_weights
+from smh.artifact_layout.brief import brief_weights, check, kept, whole_weights
 from smh.errors import ArtifactError
 
 _CLASS = "smh>ProductVariablePool"
