@@ -112,7 +112,7 @@ class Plan:
         lines = [
             f"The smallest fraction is {rounded_up(self.smallest)}, of {self.selected:,} numbers.",
             "product: multiply-adds of a call, forward, whatever the batch;",
-            "examples: the same, in examples through the dense model.",
+            "examples: that, over what the dense model takes for one.",
         ]
         return "\n".join([*lines, *([self.remark] if self.remark else [])])
 

@@ -87,6 +87,17 @@ def small():
     return keras.Model(x, layers.Dense(4, name="b")(layers.Dense(9, name="a")(y)))
 
 
+def test_played_weights_say_their_paths(tmp_path):
+    model = smh.compress(small(), 0.5, seed=0)
+    smh.save(model, tmp_path / "small.smh")
+    played = smh.runtime.load(tmp_path / "small.smh")
+    assert repr(played) == f"Weights({', '.join(played)})"
+    path = next(path for path in played if path.endswith("conv/kernel"))
+    assert path in played and "kernal" not in played
+    with pytest.raises(KeyError, match=f"no weight 'conv/kernal' among 6; like it: .*{path}"):
+        played["conv/kernal"]
+
+
 def check_with_plain_python(models, path):
     smh.save(models, path, coder="packed")
     read = plain_models.weights(path.read_bytes())
