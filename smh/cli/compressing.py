@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import os
 import re
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import add_command, add_data, add_model, add_output, add_selection, numbers
-from smh.cli.files import check_output, model_file, open_data, open_model, write_model
-from smh.errors import ArgumentError, SmhWarning
+from smh.cli.files import check_output, open_model, open_with_images, write_model
+from smh.errors import ArgumentError
 from smh.progress import task
 
 if TYPE_CHECKING:
@@ -162,20 +160,11 @@ def _search_size(args: argparse.Namespace) -> None:
 
 
 def _search_drop(args: argparse.Namespace) -> None:
-    model_file(args.model)
     bits = _bits(args)
-    data = open_data(args)
-    model = open_model(args.model)
+    model, data, x, y = open_with_images(args)
     import smh
-    from smh.training.data import check_fits, measure
+    from smh.training.data import measure
 
-    check_fits(model, data)
-    x, y = data.x_validation, data.y_validation
-    if x is None or y is None:
-        warnings.warn("There are no validation images; test images it is.", SmhWarning, 2)
-        x, y = data.x_test, data.y_test
-    # TensorFlow warns of functions that are traced again and again: here each is another model's.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     baseline = measure(model, x, y)["accuracy"]
     print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} images")
     result = smh.search_drop(

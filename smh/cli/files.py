@@ -8,11 +8,12 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from smh.errors import ArgumentError, MissingPackageError
+from smh.errors import ArgumentError, MissingPackageError, SmhWarning
 from smh.progress import task
 from smh.replacing import replacing
 from smh.training import RunDirectory
@@ -142,6 +143,23 @@ def open_model(path: str) -> keras.Model:
 
     with task(f"reading {file}"):
         return open_model_file(file)
+
+
+def open_with_images(args: argparse.Namespace) -> tuple[keras.Model, Dataset, Any, Any]:
+    """Returns the model of `args.model`, its data, and the images and labels to judge it by.
+
+    These are the validation images; where there are none, the test images, with a warning.
+    """
+    model_file(args.model)
+    data = open_data(args)
+    model = open_model(args.model)
+    from smh.training.data import check_fits
+
+    check_fits(model, data)
+    if data.x_validation is not None and data.y_validation is not None:
+        return model, data, data.x_validation, data.y_validation
+    warnings.warn("There are no validation images; test images it is.", SmhWarning, stacklevel=2)
+    return model, data, data.x_test, data.y_test
 
 
 def check_output(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 from smh.cli.arguments import add_command, add_data, add_model, add_selection, numbers
-from smh.cli.files import check_output, model_file, open_data, open_model
-from smh.errors import ArgumentError, SmhWarning
+from smh.cli.files import check_output, open_with_images
+from smh.errors import ArgumentError
 
 _SENSITIVITY = """\
 Prunes one weight after the other at several sparsities, and measures the
@@ -78,20 +77,13 @@ def _bits(args: argparse.Namespace) -> None:
 
 
 def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
-    model_file(args.model)
     for path, suffix in ((args.csv, ".csv"), (args.png, ".png")):
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
-    data = open_data(args)
-    model = open_model(args.model)
+    model, _, x, y = open_with_images(args)
     import smh
-    from smh.training.data import check_fits, measure
+    from smh.training.data import measure
 
-    check_fits(model, data)
-    x, y = data.x_validation, data.y_validation
-    if x is None or y is None:
-        warnings.warn("There are no validation images; test images it is.", SmhWarning, 2)
-        x, y = data.x_test, data.y_test
     result = getattr(smh, name)(
         model,
         lambda model: measure(model, x, y),
