@@ -144,12 +144,13 @@ class SizeReport:
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
         table = new_table(f"smh report: {self.name}")
+        rounded = self.packed != self.bytes
         table.add_column("variable", overflow="fold")
         table.add_column("shape", no_wrap=True)
-        table.add_column("stored as", overflow="fold")
+        # Two columns more below: this one folds at its spaces, so that names need not be cut.
+        table.add_column("stored as", overflow="fold", max_width=13 if rounded else None)
         table.add_column("trained", justify="right", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
-        rounded = self.packed != self.bytes
         if rounded:
             table.add_column("bits", justify="right", no_wrap=True)
             table.add_column("packed", justify="right", no_wrap=True)
