@@ -18,7 +18,7 @@ from smh.products import MatrixProduct
 from smh.quantization import grid_of
 from smh.replacing import replacing
 from smh.rounding import FakeQuantized
-from smh.tables import PathCell, as_text, new_table
+from smh.tables import PathCell, as_text, new_table, width
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import (
     Source,
@@ -148,7 +148,8 @@ class SizeReport:
         table.add_column("variable", overflow="fold")
         table.add_column("shape", no_wrap=True)
         # Two columns more below: this one folds at its spaces, so that names need not be cut.
-        table.add_column("stored as", overflow="fold", max_width=13 if rounded else None)
+        narrow = rounded and width() < 100
+        table.add_column("stored as", overflow="fold", max_width=13 if narrow else None)
         table.add_column("trained", justify="right", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
         if rounded:
