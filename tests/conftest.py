@@ -1,3 +1,4 @@
+import gc
 import os
 
 import browser
@@ -22,8 +23,17 @@ def repeatable():
     # behind the closing line.
     import keras
 
-    keras.utils.clear_session()
+    # Collecting garbage after each test took more than half of the suite's time: TensorFlow keeps
+    # millions of objects. Python's own collections, and one for each file, keep memory in bounds.
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(7)
     keras.config.set_dtype_policy("float32")
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected():
+    """Frees the models of one file of tests before the next."""
+    yield
+    gc.collect()
