@@ -18,7 +18,7 @@ from smh.products import MatrixProduct
 from smh.quantization import grid_of
 from smh.replacing import replacing
 from smh.rounding import FakeQuantized
-from smh.tables import PathCell, as_text, new_table, width
+from smh.tables import PathCell, as_text, longest_name, new_table, width
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import (
     Source,
@@ -144,31 +144,47 @@ class SizeReport:
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
         table = new_table(f"smh report: {self.name}")
-        rounded = self.packed != self.bytes
+        titles = ["shape", "trained", "bytes"]
+        if self.packed != self.bytes:
+            titles += ["bits", "packed"]
+        lines = [self._numbers(row, titles) for row in self.rows]
+        totals = {"trained": f"{self.trained_params:,}", "bytes": f"{self.bytes:,}"}
+        totals["packed"] = f"{self.packed:,}"
+        dense = dict(zip(("trained", "bytes"), self._dense_totals(), strict=True))
+        whole = [[sums.get(title, "") for title in titles] for sums in (totals, dense)]
+
+        widths = [max(map(len, column)) for column in zip(titles, *lines, *whole, strict=True)]
         table.add_column("variable", overflow="fold")
         table.add_column("shape", no_wrap=True)
-        # Two columns more below: this one folds at its spaces, so that names need not be cut.
-        narrow = rounded and width() < 100
-        table.add_column("stored as", overflow="fold", max_width=13 if narrow else None)
-        table.add_column("trained", justify="right", no_wrap=True)
-        table.add_column("bytes", justify="right", no_wrap=True)
-        if rounded:
-            table.add_column("bits", justify="right", no_wrap=True)
-            table.add_column("packed", justify="right", no_wrap=True)
-        for row in self.rows:
-            shape = "x".join(map(str, row.shape)) or "scalar"
-            sizes = [f"{row.bytes:,}", *([str(row.bits), f"{row.packed:,}"] if rounded else [])]
-            table.add_row(PathCell(row.path), shape, row.stored, f"{row.trained:,}", *sizes)
+        table.add_column("stored as", overflow="fold", max_width=self._stored_width(widths))
+        for title in titles[1:]:
+            table.add_column(title, justify="right", no_wrap=True)
+        for row, (shape, *sizes) in zip(self.rows, lines, strict=True):
+            table.add_row(PathCell(row.path), shape, row.stored, *sizes)
         table.add_section()
-        totals = [f"{self.trained_params:,}", f"{self.bytes:,}"]
-        totals += ["", f"{self.packed:,}"] if rounded else []
-        table.add_row("total", "", "", *totals, style="bold")
-        table.add_row("as a dense model", "", "", *self._dense_totals())
+        table.add_row("total", "", "", *whole[0][1:], style="bold")
+        table.add_row("as a dense model", "", "", *whole[1][1:])
         table.caption = (
             f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
         )
         table.caption_justify = "left"
         return table
+
+    def _numbers(self, row: Row, titles: list[str]) -> list[str]:
+        shape = "x".join(map(str, row.shape)) or "scalar"
+        sizes = [f"{row.trained:,}", f"{row.bytes:,}", str(row.bits), f"{row.packed:,}"]
+        return [shape, *sizes][: len(titles)]
+
+    def _stored_width(self, others: list[int]) -> int:
+        """Columns for how weights are stored, which folds at spaces so that names need not be cut.
+
+        Args:
+            others: widths of all columns but this and the paths'; between two are two blanks.
+        """
+        words = [len(word) for row in self.rows for word in row.stored.split()]
+        names = [longest_name(row.path) for row in self.rows]
+        room = width() - sum(others) - 2 * (len(others) + 1)
+        return max(room - max(names, default=0), *words, 1)
 
     def __str__(self) -> str:
         return as_text(self)

@@ -66,8 +66,7 @@ class PathCell:
         """From the longest name between slashes to the whole path."""
         from rich.measure import Measurement
 
-        longest = max(map(len, _pieces(self.path)))
-        return Measurement(longest, len(self.path)).with_maximum(options.max_width)
+        return Measurement(longest_name(self.path), len(self.path)).with_maximum(options.max_width)
 
 
 def fold(path: str, most: int) -> list[str]:
@@ -88,6 +87,11 @@ def fold(path: str, most: int) -> list[str]:
         while len(lines[-1].rstrip()) > most:
             lines[-1:] = [lines[-1][:most], lines[-1][most:]]
     return [line.rstrip() for line in lines]
+
+
+def longest_name(path: str) -> int:
+    """How wide a column has to be that cuts none of the names in a path."""
+    return max(map(len, _pieces(path)))
 
 
 def _pieces(path: str) -> list[str]:

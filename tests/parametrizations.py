@@ -179,9 +179,9 @@ SOME_PARAMETRIZATIONS = [
 if __name__ == "__main__":
     folder = sys.argv[1]
     loaded = {}
-    for name, parametrize in PARAMETRIZATIONS.items():
+    for name, change in PARAMETRIZATIONS.items():
         keras.utils.clear_session()
-        model = parametrize(network(), seed=99)
+        model = change(network(), seed=99)
         model.load_weights(f"{folder}/{name}.weights.h5")
         loaded[name] = model.predict(inputs(), verbose=0)
     np.savez(f"{folder}/loaded.npz", **loaded)

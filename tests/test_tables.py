@@ -63,7 +63,19 @@ def test_what_is_printed_fits(columns, monkeypatch, tmp_path):
 def test_long_names_fold_at_their_slashes_and_numbers_never():
     text = str(large_report())
     assert "37,748,800" in text and "6,606,092" in text
-    assert "\nkernel" in text and "attention_projection" in text.replace("\n", "")
+    assert "attention_projection" in "".join(line.split(" ")[0] for line in text.splitlines())
+
+
+def test_names_that_fit_are_never_cut():
+    model = smh.quantize_factors(smh.compress(smh.zoo.lenet_5(), 0.1, seed=0), bits=4)
+    lines = str(smh.report(model)).splitlines()
+    assert max(map(len, lines)) <= 80
+    names = [line.split("  ")[0] for line in lines[3 : lines.index("")]]
+    cut = [a + b for a, b in zip(names, names[1:], strict=False) if a.endswith("/")]
+    assert "ProductVariablePool/variable_left" in cut
+    paths = {row.path for row in smh.report(model).rows}
+    whole = {name for name in names if not name.endswith("/") and name.count("/") == 2}
+    assert set(cut) <= paths and whole <= paths
 
 
 def test_sections_are_ruled_off():
