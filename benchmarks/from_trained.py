@@ -8,7 +8,6 @@ trained twice from its start, by one cycle of one epoch and by one of `--epochs`
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import math
 import statistics
@@ -35,30 +34,6 @@ def train(model, data, batch: int, epochs: int, rate: float, teacher=None):
     steps = epochs * math.ceil(len(data.x_train) / batch)
     smh.recipes.compile_for_training(trained, steps, peak_rate=rate)
     trained.fit(data.x_train, data.y_train, batch, epochs=epochs, verbose=0)
-
-
-def resnet_8(shape: tuple[int, ...], classes: int) -> keras.Model:
-    """The thin ResNet of the zoo with one block a stage: 3 x 2 + 2 layers."""
-    layers = keras.layers
-
-    def conv(x, filters, stride=1, size=3):
-        x = layers.Conv2D(filters, size, stride, "same", use_bias=False)(x)
-        return layers.BatchNormalization(momentum=0.9)(x)
-
-    x = layers.ReLU()(conv(inputs := keras.Input(shape), 16))
-    for filters in (16, 32, 64):
-        stride = 1 if filters == 16 else 2
-        y = conv(layers.ReLU()(conv(x, filters, stride)), filters)
-        short = x if stride == 1 else conv(x, filters, stride, size=1)
-        x = layers.ReLU()(layers.Add()([short, y]))
-    logits = layers.Dense(classes)(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(inputs, logits, name="resnet_8")
-
-
-def build(name: str, shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Builds a model of the zoo, or `resnet_8`, which is small enough to train on a CPU."""
-    maker = resnet_8 if name == "resnet_8" else functools.partial(smh.zoo.build, name)
-    return maker(shape, classes)
 
 
 def compressed(dense: keras.Model, fraction: float, init: str, seed: int) -> keras.Model:
@@ -88,7 +63,7 @@ def measure(options, data, seed: int) -> dict:
     """Trains one dense model and all that begins with it."""
     keras.utils.set_random_seed(seed)
     shape = tuple(int(n) for n in data.x_train.shape[1:])
-    dense = build(options.model, shape, 10)
+    dense = smh.zoo.build(options.model, shape, 10)
     train(dense, data, options.batch, options.dense_epochs, options.dense_rate)
     result = {"seed": seed, "dense": error(dense, data.x_test, data.y_test), "sides": {}}
     for fraction in options.fractions:
@@ -128,7 +103,7 @@ def _spread(values: list[float]) -> str:
 def main(arguments=None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="lenet_5", help="of the zoo, or resnet_8")
+    parser.add_argument("--model", default="lenet_5", help="of the zoo")
     parser.add_argument("--data", default="mnist", help="mnist, fashion_mnist, digits, ...")
     parser.add_argument("--data-dir", help="folder to look for the data in first")
     parser.add_argument("--images", type=int, help="train on the first of them only")

@@ -37,7 +37,7 @@ from mnist_training import METHODS, Log, build, file_of
 
 import smh
 
-NETWORKS = ["lenet_300_100", "lenet_5", "resnet_20"]
+NETWORKS = ["lenet_300_100", "lenet_5", "resnet_8", "resnet_20"]
 
 
 def load_into_fresh(run: Run, path: Path) -> keras.Model:

@@ -22,10 +22,13 @@ import smh
 from smh.modifiers import initial_std_log_scale_modifier
 from smh.pool_shape import choose_sides
 
-# Deep Compression's tables 2 and 3: the share of each layer's weights that is kept.
+# The share of each layer's weights that is kept. LeNets: Deep Compression's tables 2 and 3.
+# Residual networks: the same for all layers but the first and the last.
 DENSITIES = {
     "lenet_300_100": {"fc1": 0.08, "fc2": 0.09, "logits": 0.26},
     "lenet_5": {"conv1": 0.66, "conv2": 0.12, "fc1": 0.08, "logits": 0.19},
+    "resnet_8": {"_conv[12]": 0.2},
+    "resnet_20": {"_conv[12]": 0.2},
 }
 
 

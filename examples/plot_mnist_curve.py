@@ -26,6 +26,7 @@ QUIET = "#555555"
 TITLES = {
     "lenet_300_100": "LeNet-300-100",
     "lenet_5": "LeNet-5 (20-50-500-10)",
+    "resnet_8": "ResNet-8",
     "resnet_20": "ResNet-20",
 }
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}

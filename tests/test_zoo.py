@@ -57,6 +57,7 @@ COUNTS = (
     LENETS
     + SMALL
     + [
+        (zoo.resnet_8, 75_290, _thin_kernels(8)),
         (zoo.resnet_20, 269_722, _thin_kernels(20)),
         (zoo.resnet_32, 464_154, _thin_kernels(32)),
         (zoo.resnet_56, 853_018, _thin_kernels(56)),

@@ -18,7 +18,15 @@ from smh.zoo.mobile import (
     mobilenet_v3_large,
     mobilenet_v3_small,
 )
-from smh.zoo.resnet import resnet_18, resnet_20, resnet_32, resnet_34, resnet_50, resnet_56
+from smh.zoo.resnet import (
+    resnet_8,
+    resnet_18,
+    resnet_20,
+    resnet_32,
+    resnet_34,
+    resnet_50,
+    resnet_56,
+)
 from smh.zoo.vgg import vgg_11, vgg_11_small, vgg_16, vgg_16_small
 
 __all__ = [
@@ -44,6 +52,7 @@ __all__ = [
     "resnet_34",
     "resnet_50",
     "resnet_56",
+    "resnet_8",
     "vgg_11",
     "vgg_11_small",
     "vgg_16",

@@ -1,7 +1,7 @@
 """Residual networks for small images.
 
-Two families: the thin ones of the CIFAR experiments (ResNet-20, 32, 56), and the ImageNet ones
-(ResNet-18, 34, 50) with a 3 x 3 stem and no pooling in front, as small images need.
+Two families: the thin ones of the CIFAR experiments (ResNet-20, 32, 56, and a ResNet-8), and the
+ImageNet ones (ResNet-18, 34, 50) with a 3 x 3 stem and no pooling in front, as small images need.
 
 Reference: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR
 2016: section 4.2 and table 6 for the thin ones, table 1 for the others.
@@ -13,6 +13,15 @@ import keras
 from keras import layers, ops
 
 from smh.typing import Shape
+
+
+def resnet_8(input_shape: Shape = (32, 32, 3), classes: int = 10) -> keras.Model:
+    """Builds ResNet-8, one block a stage: 75,290 trained numbers. See `resnet_32`.
+
+    It is in no table of the paper, whose thin networks begin with 20 layers. One epoch over 60,000
+    small images takes under a minute on one CPU core, so it is the one to try things on.
+    """
+    return _thin(8, input_shape, classes)
 
 
 def resnet_20(input_shape: Shape = (32, 32, 3), classes: int = 10) -> keras.Model:
