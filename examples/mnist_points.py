@@ -65,6 +65,8 @@ class Point:
             words.append(f"shift {float(self.settings['shift']):g}")
         if self.settings["flip"] == "1":
             words.append("flip")
+        if self.settings["teacher"]:
+            words.append("distilled")
         return ", ".join(words)
 
 

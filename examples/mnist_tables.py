@@ -41,6 +41,7 @@ class Run:
     precision: str = "float32"  # of the layers in training; files and errors are float32's
     granularity: str = "auto"  # of the rounding, see smh.quantize_factors
     density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
+    teacher: str = ""  # name of the run whose network gives soft targets, see smh.distill
 
     @property
     def name(self) -> str:
@@ -48,11 +49,12 @@ class Run:
         parts = [self.network, self.method]
         parts += [f"m{self.replicas}"] if self.method == "smh" else []
         parts += [f"b{self.bits}"] if self.method in ("smh", "shared") else []
-        shown = {"network", "method", "seed", "replicas", "bits"}
+        shown = {"network", "method", "seed", "replicas", "bits", "teacher"}
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in shown and value != field.default:
                 parts.append(f"{field.name}{value:g}" if field.type != "str" else value)
+        parts += ["distilled"] if self.teacher else []
         return "-".join([*parts, f"s{self.seed}"])
 
 

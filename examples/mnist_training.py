@@ -67,12 +67,24 @@ class Log(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         line = f"epoch {epoch + 1}: loss {logs['loss']:.4f}"
         if (epoch + 1) % 5 == 0:
-            line += f", validation error {error(self.model, self.validation):.2f} %"
+            student = getattr(self.model, "student", self.model)
+            line += f", validation error {error(student, self.validation):.2f} %"
         self.write(f"{line}, {time.perf_counter() - self.begin:.0f} s")
 
 
+def with_teacher(model: keras.Model, run: Run, out: Path) -> keras.Model:
+    """The model, or what trains it with the soft targets of the run's teacher."""
+    if not run.teacher:
+        return model
+    path = out / f"{run.teacher}.smh"
+    if not path.exists():
+        raise SystemExit(f"{run.name} learns from {path}, which is not there: run that first.")
+    with training_precision(run):
+        return smh.distill(model, smh.load_weights(build(run), path))
+
+
 def fit(model: keras.Model, run: Run, train: Images, callbacks: list, switch=None) -> None:
-    """Trains; at `float_share` of the epochs `switch(model)` changes how the model is stored."""
+    """Trains; at `float_share` of the epochs `switch()` changes how the model is stored."""
     steps = len(train.y) // run.batch
     model.compile(
         keras.optimizers.Adam(one_cycle(run.rate, steps * run.epochs)),
@@ -84,7 +96,8 @@ def fit(model: keras.Model, run: Run, train: Images, callbacks: list, switch=Non
     cuts = [begin + (run.epochs - begin) * i // (run.refits + 1) for i in range(run.refits + 2)]
     for stage, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
         if stage and switch:
-            switch(model)
+            switch()
+            model.make_train_function(force=True)  # a distiller does not see what its student is
         if first < last:
             model.fit(
                 batches(run, train, stage),
@@ -132,10 +145,10 @@ def train_smh(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.
     else:
         trained = compress(model, run, "", run.replicas, run.seed)
 
-    def switch(m):
-        return smh.quantize_factors(m, run.bits, granularity=run.granularity)
+    def switch():
+        return smh.quantize_factors(model, run.bits, granularity=run.granularity)
 
-    fit(model, run, train, [callback], switch if run.bits else None)
+    fit(with_teacher(model, run, out), run, train, [callback], switch if run.bits else None)
     return model, round(trained / numbers, 6)
 
 
