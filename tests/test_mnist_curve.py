@@ -154,7 +154,7 @@ def test_pruning_and_sharing_go_on_from_the_file_of_the_stage_before(arguments):
     left = round(0.08 * 235_200) + round(0.09 * 30_000) + round(0.26 * 1_000) + 410
     assert float(dense["fraction"]) == 1
     assert float(pruned["fraction"]) == float(shared["fraction"]) == round(left / 266_610, 6)
-    assert 3 * 266_610 < int(dense["file_bytes"]) < 4 * 266_610  # float32, signs and exponents coded
+    assert 3 * 266_610 < int(dense["file_bytes"]) < 4 * 266_610  # float32 in planes
     assert 2 * left < int(pruned["file_bytes"]) < 4 * left
     assert int(shared["file_bytes"]) < 0.6 * int(pruned["file_bytes"])
 
