@@ -409,7 +409,8 @@ def test_a_keras_file_that_is_damaged_or_a_bomb_is_refused(member, change, messa
     tracemalloc.start()
     with pytest.raises(ArtifactError, match=message):
         open_model_file(path)
-    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    # Building the model on PyTorch takes 6 MB by itself; the bombs are 50.
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
     tracemalloc.stop()
 
 

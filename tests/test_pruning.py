@@ -287,6 +287,8 @@ def test_schedules_in_fit(shape):
 
 @pytest.mark.parametrize("steps", [1, 3])  # data(): 4 steps an epoch, of which 3 is no divisor
 def test_a_schedule_counts_steps_not_calls(steps):
+    if steps > 1 and keras.backend.backend() == "torch":
+        pytest.skip("Keras allows one step an execution on PyTorch")
     model = mlp()
     model.compile("adam", "mse", steps_per_execution=steps)
     schedule = smh.PruningSchedule(0.8, begin=2, end=11, every=1)
