@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 METHODS = ("smh", "shared", "pruned", "dense")
+CODED = ("smh", "shared")  # their numbers have few bits
 NOT_A_SETTING = {
     *("seed", "command", "versions", "fraction", "trained", "seconds"),
     *("validation_error", "test_error", "file_bytes", "bytes_with_architecture"),
@@ -36,16 +37,26 @@ class Point:
         return mean(self.errors)
 
     @property
-    def label(self) -> str:
-        """What the model is, in a few words."""
-        own, bits = self.settings["conv_replicas"], self.settings["bits"]
-        replicas = self.settings["replicas"]
+    def size(self) -> str:
+        """Replicas of the pools, or how far it is pruned."""
+        own, replicas = self.settings["conv_replicas"], self.settings["replicas"]
+        pruned = f"{self.times:.0f}x pruned"
         return {
-            "smh": f"M={replicas if own == '0' else f'{own} + {replicas}'}, {bits} bits",
-            "shared": f"{self.times:.0f}x pruned, {bits} bits",
-            "pruned": f"{self.times:.0f}x pruned",
+            "smh": f"M={replicas if own == '0' else f'{own} + {replicas}'}",
+            "shared": pruned,
+            "pruned": pruned,
             "dense": "dense",
         }[self.settings["method"]]
+
+    @property
+    def bits(self) -> str:
+        """Of its numbers, if they are not floats."""
+        return f"{self.settings['bits']} bits" if self.settings["method"] in CODED else ""
+
+    @property
+    def label(self) -> str:
+        """What the model is, in a few words."""
+        return ", ".join(filter(None, (self.size, self.bits)))
 
     @property
     def times(self) -> float:

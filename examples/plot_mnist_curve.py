@@ -49,6 +49,9 @@ def draw_method(axes: Any, points: list[Point], method: str) -> None:
     if not points:
         return
     name, color, style, side = LINES[method]
+    alike = len({p.bits for p in points}) == 1
+    if alike:
+        name = f"{name}, {points[0].bits}"
     axes.plot(
         [p.mean_bytes for p in points],
         [p.mean_error for p in points],
@@ -56,15 +59,17 @@ def draw_method(axes: Any, points: list[Point], method: str) -> None:
         marker="_",
         color=color,
         linewidth=1.8,
-        label=f"{name}, mean of seeds (dots)",
+        label=f"{name}: mean of seeds (dots)",
         zorder=2,
     )
+    before = float("inf")
     for p in points:
         axes.plot(p.bytes, p.errors, "o", color=color, markersize=4, alpha=0.8, zorder=3)
         # Below and to the left of a falling curve is room, and above and to the right of it.
-        left = side == "left"
+        left = side == "left" and p.mean_error < before
+        before = p.mean_error
         axes.annotate(
-            p.label,
+            p.size if alike else p.label,
             (min(p.bytes), min(p.errors)) if left else (max(p.bytes), max(p.errors)),
             xytext=(-5, -10) if left else (5, 5),
             textcoords="offset points",
