@@ -126,7 +126,7 @@ def finish(axes: Any, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=11)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right", fontsize=8)
+    axes.legend(frameon=False, loc="best", fontsize=8)
 
 
 def main(arguments=None) -> None:
