@@ -18,8 +18,8 @@ from smh.typing import Shape
 def resnet_8(input_shape: Shape = (32, 32, 3), classes: int = 10) -> keras.Model:
     """Builds ResNet-8, one block a stage: 75,290 trained numbers. See `resnet_32`.
 
-    It is in no table of the paper, whose thin networks begin with 20 layers. One epoch over 60,000
-    small images takes under a minute on one CPU core, so it is the one to try things on.
+    It is in no table of the paper, whose thin networks begin with 20 layers. It is the one to try
+    things on: training on 4,096 images of 28 x 28 took 4 s of one CPU core with AMX in bfloat16.
     """
     return _thin(8, input_shape, classes)
 
