@@ -92,6 +92,7 @@ class Chain:
             ),
             initial_epoch=first,
             epochs=last,
+            shuffle=False,  # `batches` does
             verbose=0,
             callbacks=list(callbacks),
         )

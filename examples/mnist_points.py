@@ -39,10 +39,9 @@ class Point:
     @property
     def size(self) -> str:
         """Replicas of the pools, or how far it is pruned."""
-        own, replicas = self.settings["conv_replicas"], self.settings["replicas"]
         pruned = f"{self.times:.0f}x pruned"
         return {
-            "smh": f"M={replicas if own == '0' else f'{own} + {replicas}'}",
+            "smh": f"M={replicas_of(self.settings)}",
             "shared": pruned,
             "pruned": pruned,
             "dense": "dense",
@@ -81,6 +80,16 @@ class Point:
         return ", ".join(words)
 
 
+def replicas_of(settings: dict[str, str]) -> str:
+    """Of each pool, and for pools that are not the usual ones what is in each."""
+    own, replicas = settings["conv_replicas"], settings["replicas"]
+    if not settings["pools"]:
+        return replicas if own == "0" else f"{own} + {replicas}"
+    pools = [pool.split("=") for pool in settings["pools"].split(",")]
+    names = " + ".join(name.replace("|", "/") or "rest" for name, _ in pools)
+    return f"{' + '.join(count for _, count in pools)} ({names})"
+
+
 def mean(numbers: tuple) -> float:
     """Of a few numbers."""
     return sum(numbers) / len(numbers)
@@ -116,9 +125,8 @@ def chosen(points: list[Point]) -> list[Point]:
     """Of the points that store the same, the one of lowest validation error."""
     best: dict[tuple, Point] = {}
     for point in points:
-        key = tuple(
-            point.settings[name] for name in ("replicas", "conv_replicas", "bits", "density")
-        )
+        stored = ("replicas", "conv_replicas", "pools", "bits", "density")
+        key = tuple(point.settings[name] for name in stored)
         if key not in best or mean(point.validation) < mean(best[key].validation):
             best[key] = point
     return sorted(best.values(), key=lambda point: point.mean_bytes)

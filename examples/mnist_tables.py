@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import platform
+import re
 import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -24,6 +25,7 @@ class Run:
     seed: int = 0
     replicas: int = 8  # M of the pool L [rows, M] @ R [M, cols]
     conv_replicas: int = 0  # of a pool of their own for the convolutions; 0: one pool for all
+    pools: str = ""  # instead of these two "conv|logits=5,=1": layers' names, and replicas
     bits: int = 3  # of the factors; 0: float32 to the end
     biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
     scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm
@@ -53,7 +55,8 @@ class Run:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in shown and value != field.default:
-                parts.append(f"{field.name}{value:g}" if field.type != "str" else value)
+                text = re.sub(r"\W", "_", value) if field.type == "str" else f"{value:g}"
+                parts.append(text if field.type == "str" else field.name + text)
         parts += ["distilled"] if self.teacher else []
         return "-".join([*parts, f"s{self.seed}"])
 

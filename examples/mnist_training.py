@@ -118,12 +118,12 @@ def train_dense(run: Run, train: Images, callback: Log, out: Path) -> tuple[kera
     return model, 1.0
 
 
-def compress(model: keras.Model, run: Run, path: str, replicas: int, seed: int) -> float:
-    """Puts the weights whose path matches into one pool; returns the numbers in its factors."""
+def compress(model: keras.Model, run: Run, paths: list[str], replicas: int, seed: int) -> float:
+    """Puts the weights of these paths into one pool; returns the numbers in its factors."""
     everything = run.biases == "hashed"
 
     def chosen(variable):
-        return bool(re.search(path, variable.path)) and (everything or len(variable.shape) > 1)
+        return variable.path in paths and (everything or len(variable.shape) > 1)
 
     shapes = [v.shape for v in model.trainable_variables if chosen(v)]
     numbers = sum(math.prod(shape) for shape in shapes)
@@ -134,16 +134,28 @@ def compress(model: keras.Model, run: Run, path: str, replicas: int, seed: int) 
     return replicas * size
 
 
+def pools_of(run: Run) -> list[tuple[str, int]]:
+    """For each pool a regular expression of its layers' names, and its replicas.
+
+    A layer goes into the first pool that matches.
+    """
+    if run.pools:
+        pairs = [pool.split("=") for pool in run.pools.split(",")]
+        return [(pattern, int(replicas)) for pattern, replicas in pairs]
+    return [("conv", run.conv_replicas)] * bool(run.conv_replicas) + [("", run.replicas)]
+
+
 def train_smh(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
     """All weights from pools; the factors are rounded from `float_share` of the epochs on."""
     with training_precision(run):
         model = build(run)
     numbers = sum(math.prod(v.shape) for v in model.trainable_variables)
-    if run.conv_replicas:
-        trained = compress(model, run, "/conv", run.conv_replicas, run.seed + 1_000)
-        trained += compress(model, run, "/(fc|logits)[^/]*/[a-z]+$", run.replicas, run.seed)
-    else:
-        trained = compress(model, run, "", run.replicas, run.seed)
+    paths = [v.path for v in model.trainable_variables]
+    trained, pools = 0, pools_of(run)
+    for later, (pattern, replicas) in zip(reversed(range(len(pools))), pools, strict=True):
+        chosen = [path for path in paths if re.match(pattern, path.split("/", 1)[1])]
+        paths = [path for path in paths if path not in chosen]
+        trained += compress(model, run, chosen, replicas, run.seed + 1_000 * later)
 
     def switch():
         return smh.quantize_factors(model, run.bits, granularity=run.granularity)

@@ -142,6 +142,14 @@ def test_convolutions_may_have_a_pool_of_their_own(arguments):
     assert 3 * 2 * 25_570**0.5 + 4 * 2 * 405_510**0.5 <= trained < 3 * 330 + 4 * 1_290
 
 
+def test_pools_are_chosen_by_the_names_of_layers():
+    assert mnist_training.pools_of(Run(replicas=3)) == [("", 3)]
+    assert mnist_training.pools_of(Run(replicas=3, conv_replicas=5)) == [("conv", 5), ("", 3)]
+    run = Run(network="lenet_5", pools="conv|logits=5,=1", bits=0)
+    assert mnist_training.pools_of(run) == [("conv|logits", 5), ("", 1)]
+    assert "conv_logits_5__1" in run.name  # it is a file's name
+
+
 @pytest.mark.slow
 def test_pruning_and_sharing_go_on_from_the_file_of_the_stage_before(arguments):
     words = [*arguments, "--rate", "0.002", "--precision", "bfloat16", "--no-test"]
@@ -221,12 +229,15 @@ def test_the_pictures_and_the_tables(tmp_path, capsys):
     add(Run(method="dense"), 1, 1.6, 1_066_440)
     add(Run(method="shared", bits=4, density=0.5, epochs=8), 0.05, 1.7, 20_000)
     add(Run(data="fashion_mnist", replicas=2, conv_replicas=6), 0.01, 9.9, 2_500)
+    add(Run(data="fashion_mnist", pools="fc1|fc2=4,=3"), 0.02, 9.8, 3_500)
     plot_mnist_curve.main(["--results", str(tmp_path)])
     shown = capsys.readouterr().out
     line = "3 % | 60 epochs, noise 0.3 | 3 | 3,050 (3,000 to 3,100) | 3,140"
     assert f"| M=8, 3 bits | {line} | 2.10 % | 2.20 % | 2.40 % |" in shown
     assert "| 20x pruned, 4 bits | 5 % | 8 + 4 + 2 epochs, noise 0.3 | 1 |" in shown
-    assert "| M=6 + 2, 3 bits | 1 % |" in shown.split("LeNet-300-100, Fashion-MNIST")[1]
+    fashion = shown.split("LeNet-300-100, Fashion-MNIST")[1]
+    assert "| M=6 + 2, 3 bits | 1 % |" in fashion
+    assert "| M=4 + 3 (fc1/fc2 + rest), 3 bits | 2 % |" in fashion
     for name in ("lenet_300_100", "fashion_mnist_lenet_300_100"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert not (tmp_path / "lenet_5.png").exists()
