@@ -64,11 +64,13 @@ class Point:
 
     @property
     def training(self) -> str:
-        """In a few words: epochs, noise, and how far images are moved."""
+        """In a few words: epochs, batch if it is not 256, noise, and how far images are moved."""
         epochs = int(self.settings["epochs"])
         stages = {"pruned": [epochs // 2], "shared": [epochs // 2, epochs // 4]}
         counts = [epochs, *stages.get(self.settings["method"], [])]
         words = [f"{' + '.join(map(str, counts))} epochs"]
+        if self.settings["batch"] != "256":
+            words.append(f"batch {self.settings['batch']}")
         if float(self.settings["noise"]):
             words.append(f"noise {self.settings['noise']}")
         if float(self.settings["shift"]):

@@ -69,7 +69,7 @@ def draw_method(axes: Any, points: list[Point], method: str) -> None:
         left = side == "left" and p.mean_error < before
         before = p.mean_error
         axes.annotate(
-            p.size if alike else p.label,
+            p.size.partition(" (")[0] if alike else p.label,
             (min(p.bytes), min(p.errors)) if left else (max(p.bytes), max(p.errors)),
             xytext=(-5, -10) if left else (5, 5),
             textcoords="offset points",

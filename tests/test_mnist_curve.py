@@ -229,7 +229,7 @@ def test_the_pictures_and_the_tables(tmp_path, capsys):
     add(Run(method="dense"), 1, 1.6, 1_066_440)
     add(Run(method="shared", bits=4, density=0.5, epochs=8), 0.05, 1.7, 20_000)
     add(Run(data="fashion_mnist", replicas=2, conv_replicas=6), 0.01, 9.9, 2_500)
-    add(Run(data="fashion_mnist", pools="fc1|fc2=4,=3"), 0.02, 9.8, 3_500)
+    add(Run(data="fashion_mnist", pools="fc1|fc2=4,=3", batch=64), 0.02, 9.8, 3_500)
     plot_mnist_curve.main(["--results", str(tmp_path)])
     shown = capsys.readouterr().out
     line = "3 % | 60 epochs, noise 0.3 | 3 | 3,050 (3,000 to 3,100) | 3,140"
@@ -237,7 +237,7 @@ def test_the_pictures_and_the_tables(tmp_path, capsys):
     assert "| 20x pruned, 4 bits | 5 % | 8 + 4 + 2 epochs, noise 0.3 | 1 |" in shown
     fashion = shown.split("LeNet-300-100, Fashion-MNIST")[1]
     assert "| M=6 + 2, 3 bits | 1 % |" in fashion
-    assert "| M=4 + 3 (fc1/fc2 + rest), 3 bits | 2 % |" in fashion
+    assert "| M=4 + 3 (fc1/fc2 + rest), 3 bits | 2 % | 60 epochs, batch 64, noise" in fashion
     for name in ("lenet_300_100", "fashion_mnist_lenet_300_100"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert not (tmp_path / "lenet_5.png").exists()
