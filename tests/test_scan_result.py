@@ -85,6 +85,7 @@ def test_the_csv_holds_all_and_replaces_whole(tmp_path, monkeypatch):
         assert (row["weight"], float(row["sparsity"])) == (expected.path, expected.level)
         assert float(row["accuracy"]) == expected.metrics["accuracy"]
         assert float(row["drop"]) == result.drop(expected)
+        assert row["drop"] != "-0.0"
     monkeypatch.setattr(ScanResult, "drop", lambda self, row: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scan(1).to_csv(path)

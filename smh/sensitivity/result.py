@@ -82,8 +82,8 @@ class ScanResult:
 
     def drop(self, row: ScanRow) -> float:
         """By how much the metric is worse than that of the unchanged model."""
-        change = row.metrics[self.metric] - self.baseline[self.metric]
-        return -change if self.higher_is_better else change
+        now, before = row.metrics[self.metric], self.baseline[self.metric]
+        return before - now if self.higher_is_better else now - before
 
     def suggest(
         self, budget: float | None = None, *, max_drop: float | None = None
