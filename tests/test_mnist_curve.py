@@ -163,7 +163,8 @@ def test_pruning_and_sharing_go_on_from_the_file_of_the_stage_before(arguments):
     assert float(dense["fraction"]) == 1
     assert float(pruned["fraction"]) == float(shared["fraction"]) == round(left / 266_610, 6)
     assert 3 * 266_610 < int(dense["file_bytes"]) < 4 * 266_610  # float32 in planes
-    assert 2 * left < int(pruned["file_bytes"]) < 4 * left
+    # Sign and mantissa of float16 are 11 bits, a position among 12 costs 5; exponents are coded.
+    assert 1.8 * left < int(pruned["file_bytes"]) < 3 * left
     assert int(shared["file_bytes"]) < 0.6 * int(pruned["file_bytes"])
 
 
