@@ -140,6 +140,8 @@ def pools_of(run: Run) -> list[tuple[str, int]]:
     A layer goes into the first pool that matches.
     """
     if run.pools:
+        if not re.fullmatch(r"[^=,]*=[1-9]\d*(,[^=,]*=[1-9]\d*)*", run.pools):
+            raise SystemExit(f"--pools is like 'conv|logits=5,=1', got {run.pools!r}.")
         pairs = [pool.split("=") for pool in run.pools.split(",")]
         return [(pattern, int(replicas)) for pattern, replicas in pairs]
     return [("conv", run.conv_replicas)] * bool(run.conv_replicas) + [("", run.replicas)]
@@ -154,8 +156,12 @@ def train_smh(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.
     trained, pools = 0, pools_of(run)
     for later, (pattern, replicas) in zip(reversed(range(len(pools))), pools, strict=True):
         chosen = [path for path in paths if re.match(pattern, path.split("/", 1)[1])]
+        if not chosen:
+            raise SystemExit(f"--pools {run.pools}: nothing is left for {pattern!r} in {paths}.")
         paths = [path for path in paths if path not in chosen]
         trained += compress(model, run, chosen, replicas, run.seed + 1_000 * later)
+    if paths:
+        raise SystemExit(f"--pools {run.pools} leaves out {paths}: end it with '=1'.")
 
     def switch():
         return smh.quantize_factors(model, run.bits, granularity=run.granularity)

@@ -148,6 +148,16 @@ def test_pools_are_chosen_by_the_names_of_layers():
     run = Run(network="lenet_5", pools="conv|logits=5,=1", bits=0)
     assert mnist_training.pools_of(run) == [("conv|logits", 5), ("", 1)]
     assert "conv_logits_5__1" in run.name  # it is a file's name
+    for wrong in ("conv", "conv=0,=1", "conv=5;=1"):
+        with pytest.raises(SystemExit, match="--pools is like"):
+            mnist_training.pools_of(replace(run, pools=wrong))
+
+
+@pytest.mark.parametrize(("pools", "said"), [("fc1=4", "leaves out"), ("conv=4,=1", "nothing")])
+def test_pools_hold_all_weights(arguments, pools, said):
+    with pytest.raises(SystemExit, match=said):
+        mnist_curve.main([*arguments, "--no-test", "--pools", pools])
+    assert not Path("results/mnist_tried.csv").exists()
 
 
 @pytest.mark.slow
