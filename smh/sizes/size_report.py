@@ -91,19 +91,10 @@ class PoolMap:
     slots: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
 
 
-@dataclass(frozen=True)
-class SizeReport:
-    """What `smh.report` returns: rows and totals. `print` shows it as a table.
+class Sums:
+    """The sums over `rows`, of a whole model or of one layer."""
 
-    Attributes:
-        name: name of the model.
-        rows: one `Row` per weight, then one per factor of each pool.
-        pools: one `PoolMap` per pool.
-    """
-
-    name: str
     rows: tuple[Row, ...]
-    pools: tuple[PoolMap, ...] = ()
 
     @property
     def original_params(self) -> int:
@@ -129,6 +120,21 @@ class SizeReport:
     def packed(self) -> int:
         """Bytes of all that is stored at the width that the model computes with."""
         return sum(row.packed for row in self.rows)
+
+
+@dataclass(frozen=True)
+class SizeReport(Sums):
+    """What `smh.report` returns: rows and totals. `print` shows it as a table.
+
+    Attributes:
+        name: name of the model.
+        rows: one `Row` per weight, then one per factor of each pool.
+        pools: one `PoolMap` per pool.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    pools: tuple[PoolMap, ...] = ()
 
     def _dense_totals(self) -> tuple[str, str]:
         return f"{self.original_params:,}", f"{self.original_bytes:,}"
