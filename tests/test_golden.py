@@ -21,8 +21,9 @@ import smh  # noqa: E402
 from smh import container  # noqa: E402
 
 EVERY = sorted(path.stem for path in (GOLDEN / "every").glob("*.smh"))
-# Products are summed in another order on another backend or processor: a few units of float32.
-CLOSE = {"rtol": 2e-5, "atol": 2e-6}
+# Another backend or processor sums in another order. Some models here have weights of standard
+# deviation 1, and JAX then differs by 3e-5 from TensorFlow behind four layers.
+CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def answers(model):
