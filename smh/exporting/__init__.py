@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from smh.backends import require_tensorflow
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError, MissingPackageError, UnbuiltModelError
 from smh.exporting import keras_file, litert, onnx_graph, saved_model
 from smh.exporting.explaining import Attempt, explained
@@ -23,9 +23,9 @@ from smh.exporting.failure import CannotExport
 from smh.exporting.samples import Sample, sample_of
 from smh.exporting.signatures import Signature, signature_of
 from smh.exporting.trial import compare
-from smh.replacing import replacing
+from smh.tf1.backends import require_tensorflow
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.deploying import deployed_mode, running_as
+from smh.virtual_variable.inside_keras.deploying import deployed_mode, running_as
 
 _WRITERS = {
     "saved_model": saved_model.write,

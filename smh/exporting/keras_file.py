@@ -7,10 +7,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from smh.doors.materialization import materialize
 from smh.exporting.failure import others_errors
 from smh.exporting.samples import Sample, answer
 from smh.exporting.signatures import Signature
-from smh.materialization import materialize
 from smh.virtual_variable import own_layers
 
 

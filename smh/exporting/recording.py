@@ -11,7 +11,7 @@ import keras
 from smh.exporting.samples import Sample, answer, as_array
 from smh.exporting.signatures import Signature
 from smh.virtual_variable import own_layers
-from smh.virtual_variable.recording import recorded_calls
+from smh.virtual_variable.inside_keras.recording import recorded_calls
 
 # Another of these in the configuration makes no other kind of layer.
 _SAME_KIND = ("name", "units", "filters", "kernel_initializer", "bias_initializer")
