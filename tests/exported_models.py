@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from exported_layers import FourierMix, Halved, Sampled, TwoInputs
 from keras import layers, ops
 
 import smh
@@ -80,12 +81,6 @@ def vectorized_tf_idf():
     return adapted(layer, ["the cat sat on the mat", "a dog and a cat"])
 
 
-@keras.saving.register_keras_serializable(package="tests")
-class Halved(layers.Layer):
-    def call(self, x):
-        return ops.glu(x)
-
-
 def attended(layer, **kwargs):
     """A model in which a layer is called with a query and a value."""
 
@@ -94,38 +89,6 @@ def attended(layer, **kwargs):
         return keras.Model(x, layers.Dense(3)(layers.Flatten()(layer()(x, x, **kwargs))))
 
     return build
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class FourierMix(layers.Layer):
-    """The real part of a Fourier transform: few runtimes have one."""
-
-    def call(self, x):
-        return ops.fft((x, ops.zeros_like(x)))[0]
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class Sampled(layers.Layer):
-    """Adds noise at inference: its output depends on the state of a generator."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.seeds = keras.random.SeedGenerator(3)
-
-    def call(self, x):
-        return x + keras.random.normal(ops.shape(x), seed=self.seeds)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class TwoInputs(keras.Model):
-    """Subclassed, with two positional arguments."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.left, self.right = layers.Dense(8), layers.Dense(8, activation="relu")
-
-    def call(self, a, b):
-        return self.left(a) + self.right(b)
 
 
 def dictionary():
