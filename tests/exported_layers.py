@@ -28,15 +28,3 @@ class Sampled(layers.Layer):
 
     def call(self, x):
         return x + keras.random.normal(ops.shape(x), seed=self.seeds)
-
-
-@keras.saving.register_keras_serializable(package="tests")
-class TwoInputs(keras.Model):
-    """Subclassed, with two positional arguments."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.left, self.right = layers.Dense(8), layers.Dense(8, activation="relu")
-
-    def call(self, a, b):
-        return self.left(a) + self.right(b)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from exported_layers import FourierMix, Halved, Sampled, TwoInputs
+from exported_layers import FourierMix, Halved, Sampled
 from keras import layers, ops
 
 import smh
@@ -147,7 +147,7 @@ L1 = dict(kernel_regularizer=keras.regularizers.L1(1e-3))
 IMAGE = (8, 8, 3)
 
 MODELS = [
-    Exported("dense", stack(dense(activation="relu"), HEAD), normal(12), fast=True),
+    Exported("dense", stack(dense(activation="relu"), HEAD), normal(12)),
     Exported("gelu", stack(dense(activation="gelu"), HEAD), normal(12), fast=True),
     Exported("celu", stack(dense(activation="celu"), HEAD), normal(12)),
     Exported("selu", stack(dense(activation="selu"), HEAD), normal(12)),
@@ -228,7 +228,7 @@ MODELS = [
         "string lookup",
         looked_up,
         np.array([["yes", "maybe"], ["no", "yes"]]),
-        refused={"litert": STRINGS, "onnx": STRINGS},
+        refused={"onnx": STRINGS},
     ),
     # TensorFlow makes up to 128 captured numbers constants of a graph, and more of them inputs.
     Exported("normalization", stack(gaussian, dense(), HEAD, shape=(200,)), normal(200), fast=True),

@@ -8,6 +8,7 @@ TensorFlow takes longer than running a model.
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,16 @@ def onnx(path, inputs):
 
 
 def keras(path, inputs):
-    import exported_layers  # noqa: F401: registers what a file may name
+    import exported_layers  # noqa: F401 - registers what a file may name
     import keras
 
     model = keras.saving.load_model(path)
     names = [tensor.name for tensor in model.inputs]
     given = named(inputs, names)
     tensors = [keras.ops.convert_to_tensor(given[name]) for name in names]
-    outputs = keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, tensors)))
+    sequential = isinstance(model, keras.Sequential)
+    given = tensors[0] if sequential else keras.tree.pack_sequence_as(model.input, tensors)
+    outputs = keras.tree.flatten(model(given))
     return [keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in outputs]
 
 
@@ -87,9 +90,14 @@ def main(folders):
     else:
         raise SystemExit("smh can be imported, so this shows nothing")
     for folder in folders:
-        run_all(Path(folder))
-        assert not [name for name in sys.modules if name.startswith("smh.")]
-        print(f"ran {folder}", flush=True)
+        try:
+            run_all(Path(folder))
+            assert not [name for name in sys.modules if name.startswith("smh.")]
+        except Exception:
+            print(traceback.format_exc(), file=sys.stderr, flush=True)
+            print(f"failed {folder}", flush=True)
+        else:
+            print(f"ran {folder}", flush=True)
 
 
 if __name__ == "__main__":

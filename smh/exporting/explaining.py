@@ -6,7 +6,6 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import keras
 
@@ -18,7 +17,6 @@ from smh.exporting.samples import Sample, sample_of, shortened
 from smh.exporting.signatures import Signature, with_sizes, written
 from smh.virtual_variable import own_layers
 
-# What runs in each format. The others are offered where one fails.
 _NAMES = {"saved_model": "a SavedModel", "litert": "LiteRT", "onnx": "ONNX", "keras": ".keras"}
 _HALVES = {"litert": ("bfloat16", "float16"), "onnx": ("bfloat16",)}
 _MOST_TRIALS = 20  # of single layers, a second or two each
@@ -58,11 +56,11 @@ def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
             break
     else:
         advice = (
-            f"No layer of '{attempt.model.name}' fails by itself: look at what its call does "
-            f"between them. {_other_formats(attempt)}"
+            "no layer of it fails by itself, so that it is what its call does between them. "
+            f"{_other_formats(attempt)}"
         )
     return ArgumentError(
-        f"'{attempt.model.name}' cannot be exported to {_NAMES[attempt.format]}. {advice} Nothing "
+        f"'{attempt.model.name}' cannot be exported to {_NAMES[attempt.format]}: {advice} Nothing "
         f"was written. What was seen: {shortened(failure.said)}"
     )
 
@@ -166,11 +164,11 @@ def _works(attempt: Attempt, layer: keras.Layer, signature: Signature, sample: S
 
 
 def _other_formats(attempt: Attempt) -> str:
-    others: dict[str, Any] = {
-        "litert": "format='saved_model' or 'onnx', or pass target_spec=tf.lite.TargetSpec("
-        "supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]) for an "
-        "interpreter that has TensorFlow's operations.",
-        "onnx": "format='saved_model' or 'litert'.",
+    others: dict[str, str] = {
+        "litert": "format='saved_model', which has all of TensorFlow's operations; or pass "
+        "target_spec=tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS, "
+        "tf.lite.OpsSet.SELECT_TF_OPS]), for an interpreter that has them.",
+        "onnx": "format='saved_model', which has all of TensorFlow's operations.",
         "saved_model": "format='keras'.",
         "keras": "format='saved_model'.",
     }

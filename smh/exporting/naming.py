@@ -22,7 +22,7 @@ def listed_layers(layers: Sequence[keras.Layer], model: keras.Layer) -> str:
     """Up to three layers, each once; the model where there is none."""
     different = list({id(layer): layer for layer in layers if layer is not model}.values())
     if not different:
-        return f"the call of '{model.name}' itself"
+        return "its call itself"
     more = f" and {len(different) - 3} more" if len(different) > 3 else ""
     return ", ".join(map(described, different[:3])) + more
 

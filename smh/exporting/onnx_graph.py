@@ -123,7 +123,7 @@ def _converted(concrete: Any, names: Sequence[str], options: dict) -> Any:
     if isinstance(concrete.structured_outputs, dict):
         flat = {k: v for k, v in concrete.structured_outputs.items() if hasattr(v, "name")}
         renamed.update((tensor.name, key) for key, tensor in flat.items())
-    with _quiet("tf2onnx"):
+    with _quiet("tf2onnx"), _quiet("tensorflow"):  # it calls what is deprecated
         graph = tf2onnx.tf_loader.from_function(concrete, inputs, outputs)
         proto, _ = tf2onnx.convert.from_graph_def(
             graph,

@@ -92,7 +92,7 @@ def refuse_state(
     if read:
         layers = [owner_of(model, variable) for variable in read]
         raise ArgumentError(
-            f"{listed_layers(layers, model)} of '{model.name}' assigns to "
+            f"In '{model.name}' {listed_layers(layers, model)} assigns to "
             f"{sorted({v.path for v in read})} when it is called (random numbers, a stateful "
             f"layer), an output depends on it, and a file in the format {format!r} keeps no "
             "state. Export format='saved_model', or leave those layers out."
