@@ -26,6 +26,7 @@ import keras
 
 from smh.errors import VirtualVariableError
 from smh.virtual_variable import once
+from smh.virtual_variable.inside_keras.global_state import global_attribute
 
 NAME = "smh>Compressed"  # under which Keras' registry has what reads these configurations
 ENTRY = "smh"  # the configuration's additional entry
@@ -56,7 +57,7 @@ def objects_being_loaded() -> dict[Any, Any] | None:
 
     Relies on: `ObjectSharingScope` is open from the begin of a file's configuration to its end.
     """
-    return _global_attribute("shared_objects/id_to_obj_map")
+    return global_attribute("shared_objects/id_to_obj_map")
 
 
 def _mark_as_shared(layers: Iterable[keras.Layer]) -> None:
@@ -65,15 +66,9 @@ def _mark_as_shared(layers: Iterable[keras.Layer]) -> None:
     Relies on: `record_object_after_serialization` writes that at an object's second occurrence.
     It writes it to the first one as well, but too late: what is stored then is a copy.
     """
-    seen = _global_attribute("shared_objects/id_to_config_map")
+    seen = global_attribute("shared_objects/id_to_config_map")
     for layer in layers if seen is not None else ():
         seen.setdefault(id(layer), {})
-
-
-def _global_attribute(name: str) -> Any:
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute(name)
 
 
 @functools.cache
@@ -128,7 +123,7 @@ def _is_outermost(layer: keras.Layer) -> bool:
 
 def _described(layer: keras.Layer) -> dict[str, Any]:
     # Relies on: the writer of whole models in HDF5 sets this attribute.
-    _check_format(_global_attribute("use_legacy_config"), layer)
+    _check_format(global_attribute("use_legacy_config"), layer)
     _mark_as_shared(layer._flatten_layers())
     with plain_configurations():
         entry = keras.saving.serialize_keras_object(layer)
