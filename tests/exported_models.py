@@ -297,6 +297,7 @@ MODELS = [
         "float64",
         stack(dense(activation="relu"), HEAD, policy="float64"),
         normal(12),  # Keras' inputs are float32, whatever the policy
+        refused={"litert": r"float64.*'dense"},
     ),
     Exported(
         "attention",

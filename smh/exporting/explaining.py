@@ -18,7 +18,8 @@ from smh.exporting.signatures import Signature, with_sizes, written
 from smh.virtual_variable import own_layers
 
 _NAMES = {"saved_model": "a SavedModel", "litert": "LiteRT", "onnx": "ONNX", "keras": ".keras"}
-_HALVES = {"litert": ("bfloat16", "float16"), "onnx": ("bfloat16",)}
+# Floats that it does not compute in.
+_LACKS = {"litert": ("bfloat16", "float16", "float64"), "onnx": ("bfloat16",)}
 _MOST_TRIALS = 20  # of single layers, a second or two each
 
 
@@ -44,13 +45,13 @@ class Attempt:
 def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
     """Returns the error that tells a user what to do.
 
-    In this order: a size that has to be fixed, which is tried out; floats of 16 bits; text; the
+    In this order: a size that has to be fixed, which is tried out; floats that it lacks; text; the
     operation that the converter names; the first kind of layer that fails by itself, which is
     tried out as well, and takes a second or two for each kind.
     """
     layers = [layer_in(attempt.model, scope) for _, scope in failure.operations]
     named = [layer for layer in layers if layer is not None]
-    for reason in (_sizes, _halves, _text, _operations, _single_layer):
+    for reason in (_sizes, _floats, _text, _operations, _single_layer):
         advice = reason(attempt, failure, named)
         if advice:
             break
@@ -75,7 +76,7 @@ def _sizes(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) ->
             continue
         if _works(attempt, attempt.model, signature, sample):
             return (
-                f"{listed_layers(named, attempt.model)} needs sizes that are fixed. With these it "
+                f"it needs fixed sizes in {listed_layers(named, attempt.model)}. With these it "
                 f"works: {written(signature)}."
             )
     return None
@@ -96,22 +97,21 @@ def _more_fixed(attempt: Attempt) -> Iterator[Signature]:
             yield with_sizes(attempt.signature, candidate)
 
 
-def _halves(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -> str | None:
-    del failure
-    dtypes = _HALVES.get(attempt.format, ())
-    half = [
+def _floats(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -> str | None:
+    del failure, named
+    dtypes = _LACKS.get(attempt.format, ())
+    found = [
         layer
         for layer in own_layers(attempt.model)
         if layer.compute_dtype in dtypes or layer.variable_dtype in dtypes
     ]
-    if not half:
+    if not found:
         return None
-    leaves = [layer for layer in half if not below(layer)] or half
-    suspects = [layer for layer in named if layer in half] or leaves
-    dtype = next(d for d in dtypes for x in half if d in (x.compute_dtype, x.variable_dtype))
+    leaves = [layer for layer in found if not below(layer)] or found
+    dtype = next(d for d in dtypes for x in found if d in (x.compute_dtype, x.variable_dtype))
     return (
-        f"{listed_layers(suspects, attempt.model)} computes in {dtype}, which it cannot. Build the "
-        "model again in float32 and give it the same weights: smh.save(model, 'm.smh'), "
+        f"it does not compute in {dtype}, as these do: {listed_layers(leaves, attempt.model)}. "
+        "Build the model again in float32 and give it the same weights: smh.save(model, 'm.smh'), "
         "keras.config.set_dtype_policy('float32'), smh.load_weights(build(), 'm.smh'). Or export "
         "format='saved_model'."
     )
@@ -120,13 +120,13 @@ def _halves(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -
 def _text(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -> str | None:
     del failure
     texts = [s for s in keras.tree.flatten(attempt.signature) if s.dtype == "string"]
-    if not texts or attempt.format not in _HALVES:  # TensorFlow and Keras take texts
+    if not texts or attempt.format not in _LACKS:  # TensorFlow and Keras take texts
         return None
     readers = [layer for layer in own_layers(attempt.model) if hasattr(layer, "get_vocabulary")]
     return (
-        f"{listed_layers(named or readers, attempt.model)} takes strings. Export "
-        "format='saved_model', or a model that begins behind that layer, and do its work before "
-        "the model is called."
+        f"it does not do with strings what {listed_layers(named or readers, attempt.model)} does. "
+        "Export format='saved_model', or a model that begins behind that layer, and do its work "
+        "before the model is called."
     )
 
 
@@ -135,8 +135,8 @@ def _operations(attempt: Attempt, failure: CannotExport, named: list[keras.Layer
         return None
     kinds = list(dict.fromkeys(kind for kind, _ in failure.operations))
     return (
-        f"{listed_layers(named, attempt.model)} computes with operations that it lacks: "
-        f"{', '.join(kinds[:5])}. Put another layer in its place. {_other_formats(attempt)}"
+        f"it lacks operations of {listed_layers(named, attempt.model)}: {', '.join(kinds[:5])}. "
+        f"Put another layer in that place. {_other_formats(attempt)}"
     )
 
 
@@ -147,8 +147,8 @@ def _single_layer(attempt: Attempt, failure: CannotExport, named: list[keras.Lay
     for call in first_calls(attempt.model, attempt.sample)[:_MOST_TRIALS]:
         if not _works(attempt, call.layer, call.signature, call.sample):
             return (
-                f"{described(call.layer)} cannot be converted rightly, not by itself either. Put "
-                f"another layer in its place. {_other_formats(attempt)}"
+                f"{described(call.layer)} is not converted rightly, by itself either. Put another "
+                f"layer in its place. {_other_formats(attempt)}"
             )
     return None
 
