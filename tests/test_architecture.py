@@ -56,7 +56,7 @@ INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.holder"},
     {"inside_keras.attachment"},
     {"inside_keras.building", "inside_keras.deploying", "inside_keras.rebuilding"}
-    | {"inside_keras.random_state", "inside_keras.training_state"},
+    | {"inside_keras.random_state", "inside_keras.recording", "inside_keras.training_state"},
     {"parametrizing"},
 ]
 INSIDE_CODING = [
@@ -102,7 +102,12 @@ INSIDE_SENSITIVITY = [
     {"scan"},
 ]
 INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
-INSIDE_EXPORTING = [{"serving"}, {"saved_model"}, {"litert", "onnx_graph"}]
+INSIDE_EXPORTING = [
+    {"failure", "naming", "signatures"},
+    {"samples", "serving"},
+    {"trial", "recording", "saved_model", "keras_file"},
+    {"litert", "onnx_graph", "explaining"},
+]
 NO_KERAS = ["progress", "tables", "errors", "typing", "index_store", "pools.shape"]
 NO_KERAS += ["doors.selection"]
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
