@@ -16,7 +16,7 @@ FLOORS = [
     {"errors", "typing"},
     {"backends", "index_store", "pool_shape", "selection", "weight_spec", "registered"}
     | {"coding", "canonical_json", "deflating", "hashing", "kmeans", "plots", "replacing"}
-    | {"progress", "tables"},
+    | {"progress", "tables", "keras_version"},
     {"container_header"},
     {"virtual_variable", "products", "row_plan", "factor_initializers", "container", "low_rank"},
     {"modifiers", "pool_base", "artifact_layout", "built", "pool_fit", "layer_rules"},
