@@ -1,4 +1,4 @@
-"""What is promised of versions: an older Keras is refused, and the bounds are those that are run."""
+"""What is promised of versions: an older Keras is refused, and the lower bounds are tested."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from smh import keras_version
+from smh.blueprint import keras_version
 
 ROOT = Path(__file__).parent.parent
 # `-S`: the process sees no installed package, only what the test lays down.
@@ -88,6 +88,6 @@ def lower_bounds():
     for name, _, bound in requirements:
         if bound:
             operator, version = re.fullmatch(r"([<>=!~]+)([0-9.]+)", bound).groups()
-            assert operator == ">=", f"{name}{bound}: tests/torch.txt and the like hold pins"
+            assert operator == ">=", f"{name}{bound}: a pin belongs to the Makefile"
             found[name] = version
     return found
