@@ -81,7 +81,7 @@ INSIDE_ARTIFACT = [
     {"saving", "loading"},
     {"files"},
 ]
-INSIDE_BLUEPRINT = [{"describe", "restore"}, {"keras_files"}]
+INSIDE_BLUEPRINT = [{"describe", "restore", "keras_version"}, {"keras_files"}]
 INSIDE_POOLS = [
     {"shape", "hashing", "low_rank", "row_plan", "factor_initializers", "base"},
     {"products", "fit"},
@@ -109,7 +109,7 @@ INSIDE_EXPORTING = [
     {"litert", "onnx_graph", "explaining"},
 ]
 NO_KERAS = ["progress", "tables", "errors", "typing", "index_store", "pools.shape"]
-NO_KERAS += ["doors.selection"]
+NO_KERAS += ["doors.selection", "blueprint.keras_version"]
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
 NUMPY_ONLY += ["container.canonical_json", "container.deflating", "pools.hashing"]
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
