@@ -56,7 +56,12 @@ INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.holder"},
     {"inside_keras.attachment"},
     {"inside_keras.building", "inside_keras.deploying", "inside_keras.rebuilding"}
-    | {"inside_keras.random_state", "inside_keras.recording", "inside_keras.training_state"},
+    | {
+        "inside_keras.random_state",
+        "inside_keras.recording",
+        "inside_keras.training_state",
+        "assigning",
+    },
     {"parametrizing"},
 ]
 INSIDE_CODING = [
@@ -89,7 +94,7 @@ INSIDE_POOLS = [
 ]
 INSIDE_PARAMETRIZATIONS = [{"pool_slice", "masked", "clustered", "rounded"}, {"integers"}]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans"},
+    {"built", "selection", "kmeans", "weight_roles", "output_units"},
     {"candidates", "compressible"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
