@@ -60,6 +60,7 @@ INSIDE_CODING = [
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
     {"cifar_files", "class_folders", "scikit_digits", "mnist_like", "pipeline"},
+    {"cifar_npm"},
     {"cifar", "picture_sets"},
     {"loading"},
 ]
