@@ -27,6 +27,7 @@ FLOORS = [
     {"variable_factory", "blueprint", "quantization"},
     {"candidates", "compressible"},
     {"pruning", "clustering", "weight_quantization"},
+    {"pruning_course"},
     {"pruning_schedule"},
     {"artifact", "compression", "deployment", "materialization", "sensitivity", "size_report"}
     | {"distillation", "recipes", "planning"},
