@@ -10,9 +10,9 @@ from keras import layers
 
 import smh
 from smh.errors import SmhWarning
-from smh.pruning import sparsity_of
+from smh.doors.pruning import sparsity_of
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.training_state import steps_made
+from smh.virtual_variable.inside_keras.training_state import steps_made
 
 pytestmark = [
     pytest.mark.backend_agnostic,

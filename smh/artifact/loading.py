@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
+from smh.artifact.layout.records import Factor, Model, Stored
 from smh.artifact.order import variables_in_order
-from smh.artifact_layout.records import Factor, Model, Stored
-from smh.blueprint import describe, restore, sources
+from smh.blueprint.describe import describe, sources
+from smh.blueprint.restore import restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.rebuilding import from_dense_config
+from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
 
 
 def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:

@@ -76,7 +76,8 @@ def read_npm(source: Path, kind: CifarFormat, classes: int) -> tuple[tuple, tupl
         for name, own in zip(files, np.split(numbers, np.cumsum(counts)[:-1]), strict=True):
             _verify(images[name], own, name, source)
         parts.append((np.concatenate([images.pop(name) for name in files]), numbers))
-    return *parts, CLASSES
+    train, test = parts
+    return train, test, CLASSES
 
 
 def _decoded(source: Path, kind: CifarFormat) -> tuple[dict[str, np.ndarray], dict[str, bytes]]:

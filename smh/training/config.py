@@ -11,14 +11,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError
-from smh.replacing import replacing
 
 
 def _setting(kind: type, expected: str, help: str, valid: Callable = bool, **default: Any) -> Any:
     """A field that knows its type, what is allowed, and what the command line says about it."""
     metadata = {"kind": kind, "expected": expected, "help": help, "valid": valid}
     return dataclasses.field(metadata=metadata, **default)
+
+
+def _count(help: str, default: int | None) -> Any:
+    """A field that is a whole number from 1 on."""
+    return _setting(int, "a whole number, at least 1", help, lambda n: n >= 1, default=default)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,20 +71,8 @@ class TrainingConfig:
         lambda value: 2 <= value <= 8,
         default=None,
     )
-    epochs: int = _setting(
-        int,
-        "a whole number, at least 1",
-        "passes over the training images",
-        lambda value: value >= 1,
-        default=20,
-    )
-    batch_size: int = _setting(
-        int,
-        "a whole number, at least 1",
-        "images in a step",
-        lambda value: value >= 1,
-        default=128,
-    )
+    epochs: int = _count("passes over the training images", default=20)
+    batch_size: int = _count("images in a step", default=128)
     peak_rate: float = _setting(
         float,
         "a number above 0",
@@ -115,12 +108,8 @@ class TrainingConfig:
         lambda value: 0 <= value < 1 or value % 1 == 0 and value >= 1,
         default=0.1,
     )
-    image_size: int | None = _setting(
-        int,
-        "a whole number of pixels, at least 1",
-        "pixels per side (digits, imagenette, image_folder)",
-        lambda value: value >= 1,
-        default=None,
+    image_size: int | None = _count(
+        "pixels per side (digits, imagenette, image_folder)", default=None
     )
     data_dir: str | None = _setting(
         str, "a folder", "folder to look for the data in first", default=None
