@@ -5,8 +5,8 @@ from __future__ import annotations
 import numbers
 from dataclasses import dataclass
 
-from smh.errors import ArgumentError
 from smh.doors.pruning import check_choice
+from smh.errors import ArgumentError
 
 _SHAPES = ("polynomial", "constant", "rounds")
 

@@ -159,8 +159,8 @@ class PruningSchedule(keras.callbacks.Callback):
             warnings.warn(
                 f"This fit ended at step {self._step:,} of the pruning schedule, whose last one "
                 f"is at step {self._last:,}: {self._zeros():.1%} of the numbers are zero, asked "
-                f"for were {self._wanted(1.0):.1%}. Go on with the same schedule and `initial_epoch=`, "
-                "train for more epochs, or give a smaller `end`.",
+                f"for were {self._wanted(1.0):.1%}. Go on with the same schedule and "
+                "`initial_epoch=`, train for more epochs, or give a smaller `end`.",
                 SmhWarning,
                 stacklevel=2,
             )
