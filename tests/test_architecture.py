@@ -48,7 +48,7 @@ HOUSE = [
 BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.global_state"}
-    | {"wrapping", "weight_spec"},
+    | {"inside_keras.outputs", "wrapping", "weight_spec"},
     {"inside_keras.ordering", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},
@@ -75,6 +75,7 @@ INSIDE_CODING = [
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
     {"cifar_files", "class_folders", "scikit_digits", "mnist_like", "pipeline"},
+    {"cifar_npm"},
     {"cifar", "picture_sets"},
     {"loading"},
 ]
@@ -98,6 +99,7 @@ INSIDE_DOORS = [
     {"candidates", "compressible"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
+    {"pruning_course"},
     {"pruning_schedule"},
 ]
 INSIDE_SIZES = [{"layer_rules"}, {"multiply_adds"}, {"planning", "size_report"}]

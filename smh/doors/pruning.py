@@ -246,10 +246,11 @@ def _magnitude(item: Candidate) -> np.ndarray:
     return np.nan_to_num(value, copy=False, nan=0.0)
 
 
-def add_masks(model: keras.Model, items: Sequence[Candidate]) -> None:
-    """Gives those of `items` that have none a mask that prunes nothing."""
+def add_masks(model: keras.Model, items: Sequence[Candidate]) -> bool:
+    """Gives those of `items` that have none a mask that prunes nothing; says if there were any."""
     new = [item for item in items if not _is_masked(item)]
     _apply(model, new, [item.mask() for item in new])
+    return bool(new)
 
 
 def _apply(model: keras.Model, items: Sequence[Candidate], masks: Sequence[np.ndarray]) -> None:
