@@ -61,7 +61,7 @@ def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
             break
     else:
         advice = (
-            f"no layer of it fails by itself, so that it is {listed_layers([], attempt.model)}. "
+            f"no layer fails by itself, so that the cause is in {listed_layers([], attempt.model)}. "
             f"{_other_formats(attempt)}"
         )
     return ArgumentError(
