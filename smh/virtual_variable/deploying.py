@@ -10,7 +10,8 @@ import keras
 
 from smh.typing import Tensor
 from smh.virtual_variable import once, torch_storage
-from smh.virtual_variable.attachment import holder_of, own_layers, virtual_variables
+from smh.virtual_variable.attachment import virtual_variables
+from smh.virtual_variable.own import holder_of, own_layers
 from smh.virtual_variable.variable import VirtualVariable, stored_variable
 
 # They call what is below them in a loop, in which nothing should be computed.

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
-from smh.virtual_variable.attachment import own_layers
+from smh.virtual_variable.own import own_layers
 from smh.virtual_variable.serialization import plain_configurations
 
 
