@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from smh.artifact.order import variables_in_order
 from smh.artifact_layout.records import Factor, Model, Stored
@@ -13,6 +14,9 @@ from smh.blueprint import describe, restore, sources
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.hooks import has_assets, has_own_hooks
+from smh.virtual_variable.members import members
+from smh.virtual_variable.own_state import OwnState, load_own_states, numbered
 from smh.virtual_variable.rebuilding import from_dense_config
 
 
@@ -35,6 +39,7 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
 
 def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     """Compresses `model` as described and assigns all values; checks before it changes."""
+    states = _checked_states(model, entry, stored, path)
     compressed = bool(virtual_variables(model))
     if not compressed:
         keys = [_key(pool["factors"]) for pool in entry.pools]
@@ -64,6 +69,45 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         variable.assign(stored.value(number))
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
+    load_own_states(model, members(model), states)
+
+
+def _checked_states(model, entry: Model, stored: Stored, path: str) -> dict[int, OwnState]:
+    """What the file has of the layers beside variables; it fits the model."""
+    counted, states = members(model), {}
+    for state in entry.states:
+        if state.layer >= len(counted):
+            raise ArgumentError(
+                f"{path} has a state of layer {state.layer} of '{entry.name:.100}', '{model.name}' "
+                f"has {len(counted)} layers."
+            )
+        member = counted[state.layer]
+        variables = state.variables
+        if variables is None:
+            variables = numbered(member.variables)
+        loads = has_own_hooks(member.layer) or not (state.values or state.variables)
+        if not loads or (state.assets and not has_assets(member.layer)):
+            raise ArgumentError(
+                f"{path} has {sorted({**state.values, **state.assets})} for '{member.layer.name}' "
+                f"({type(member.layer).__name__}), which has no load_own_variables or load_assets "
+                "of its own to take it."
+            )
+        if any(number >= len(member.variables) for number in variables.values()):
+            raise ArgumentError(
+                f"{path} has {variables} for '{member.layer.name}', which has "
+                f"{len(member.variables)} variables."
+            )
+        values = {key: _typed(stored, name) for key, name in state.values.items()}
+        assets = {name: stored.extra(tensor).tobytes() for name, tensor in state.assets.items()}
+        states[state.layer] = OwnState(variables, values, assets)
+    return states
+
+
+def _typed(stored: Stored, tensor: str) -> np.ndarray:
+    value = stored.extra(tensor)
+    if stored.type_of(tensor) == "bfloat16":  # which NumPy by itself has not
+        return np.array(keras.ops.convert_to_numpy(keras.ops.cast(value, "bfloat16")))
+    return value
 
 
 def _key(factors: Sequence[int | Factor]) -> tuple:

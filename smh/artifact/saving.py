@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from smh.artifact.order import factors, other_variables, virtuals_in_order
 from smh.artifact.tensors import Options, Table, encoder
 from smh.artifact_layout.brief import brief_variables, brief_weights, kept
+from smh.artifact_layout.infinities import without_infinities
 from smh.artifact_layout.pools import brief_pool
 from smh.blueprint import describe, sources
 from smh.container import Tensor
 from smh.rounding import WHOLE
 from smh.virtual_variable import Source, own_layers, own_variables
+from smh.virtual_variable.members import members
+from smh.virtual_variable.own_state import numbered, own_states
 from smh.virtual_variable.rebuilding import dense_config
 from smh.virtual_variable.variable import VirtualVariable
 
@@ -46,11 +50,12 @@ class _Saving:
         pools = zip(sources(self._model), description["pools"], strict=True)
         entry = {
             "name": self._model.name,
-            "architecture": dense_config(self._model) if architecture else None,
+            "architecture": without_infinities(dense_config(self._model)) if architecture else None,
             "pools": [self._pool(*pool, ends.get(i, 0)) for i, pool in enumerate(pools)],
             "weights": brief_weights(self._weights(self._model, description, of_a_pool=False)),
             "variables": brief_variables(self._others()),
             "numbers": self._numbers,
+            "states": self._states(),
         }
         usual = list(range(first, len(self._table)))
         nothing: dict[str, Any] = {
@@ -58,6 +63,7 @@ class _Saving:
             "pools": [],
             "weights": [],
             "variables": [],
+            "states": [],
         }
         return kept(entry, {**nothing, "numbers": usual})
 
@@ -110,6 +116,26 @@ class _Saving:
                 }
             )
         return variables
+
+    def _states(self) -> list[dict]:
+        """What layers have beside their variables; nothing of those that only have to be told."""
+        entries = []
+        counted = members(self._model)
+        for layer, state in own_states(counted).items():
+            what = counted[layer].layer.name
+            entry = {
+                "layer": layer,
+                "variables": dict(state.variables),
+                "values": {k: self._table.extra(v, f"{what}/{k}") for k, v in state.values.items()},
+                "assets": {
+                    path: self._table.extra(np.frombuffer(content, np.uint8), f"{what}/{path}")
+                    for path, content in state.assets.items()
+                },
+            }
+            usual = {"variables": numbered(counted[layer].variables), "values": {}, "assets": {}}
+            if set(entry := kept(entry, usual)) != {"layer"}:
+                entries.append(entry)
+        return entries
 
     def _note(self, variable: keras.Variable, number: int) -> None:
         self._known.append(variable)

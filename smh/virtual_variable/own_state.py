@@ -64,13 +64,16 @@ def own_states(counted: Sequence[Member]) -> dict[int, OwnState]:
         if not hooks.has_own_hooks(layer) and not hooks.has_assets(layer):
             continue
         try:
-            stored = hooks.saved(layer) if hooks.has_own_hooks(layer) else {}
+            stored = hooks.saved(layer) if hooks.has_own_hooks(layer) else None
             assets = _assets_of(layer)
         except Exception as error:  # of the layer's own code
             raise ArgumentError(
                 f"'{layer.name}' ({type(layer).__name__}) cannot be saved: its save_own_variables "
                 f"or save_assets raises {error!r:.300}. Does it have to be built or adapted first?"
             ) from error
+        if stored is None:
+            found[number] = OwnState(numbered(member.variables), {}, assets)
+            continue
         own = {id(variable): i for i, variable in enumerate(member.variables)}
         variables = {key: own[id(v)] for key, v in stored.items() if id(v) in own}
         values = {k: _numbers(layer, k, v) for k, v in stored.items() if id(v) not in own}
@@ -115,8 +118,10 @@ def _load(layer: keras.Layer, member: Member, state: OwnState | None) -> None:
             _load_assets(layer, state.assets)
     except Exception as error:  # of the layer's own code
         raise ArgumentError(
-            f"'{layer.name}' ({type(layer).__name__}) cannot load the state that was saved: its "
-            f"load_own_variables or load_assets raises {error!r:.300}."
+            f"'{layer.name}' ({type(layer).__name__}) cannot load what was saved of it: its "
+            f"load_own_variables or load_assets raises {error!r:.300}, given the keys "
+            f"{sorted(store)} and the files {sorted(state.assets)}. (A file of smh 0.1 or older "
+            "has variables only: save the model again.)"
         ) from error
 
 
