@@ -16,7 +16,7 @@ import numpy as np
 
 import smh
 from smh import coding
-from smh.quantization import quantized
+from smh.doors.quantization import quantized
 from smh.virtual_variable import virtual_variables
 
 BATCH = 256

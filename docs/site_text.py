@@ -16,7 +16,9 @@ from docutils import nodes
 from sphinx import addnodes
 
 import smh
-from smh import errors, index_store, pool_base, virtual_variable, weight_spec
+from smh import errors, index_store, virtual_variable
+from smh.pools import base as pool_base
+from smh.virtual_variable import weight_spec
 
 _CODE = re.compile(r"(?<![`:\w])`([^`]+)`(?!`)")
 _ERROR = re.compile(r"    ( |[\w, ]+: )")  # an error, or the next line about it

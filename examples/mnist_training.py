@@ -20,7 +20,7 @@ from mnist_tables import Run
 
 import smh
 from smh.modifiers import initial_std_log_scale_modifier
-from smh.pool_shape import choose_sides
+from smh.pools.shape import choose_sides
 
 # The share of each layer's weights that is kept. LeNets: Deep Compression's tables 2 and 3.
 # Residual networks: the same for all layers but the first and the last.

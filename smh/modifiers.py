@@ -17,14 +17,14 @@ import numpy as np
 from keras import ops
 
 from smh.errors import ArgumentError
-from smh.registered import (
+from smh.typing import Shape, Tensor
+from smh.virtual_variable.registered import (
     describe_function,
     describe_object,
     find_function,
     make_object,
 )
-from smh.typing import Shape, Tensor
-from smh.weight_spec import WeightSpec
+from smh.virtual_variable.weight_spec import WeightSpec
 
 _INSTEAD_OF_ZERO = 0.01  # small beside other initial scales, and large enough to train
 

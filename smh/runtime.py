@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from smh import container
-from smh.artifact_layout.reading import read_layout
-from smh.artifact_layout.records import Factor, Stored, Weight
+from smh.artifact.layout.reading import read_layout
+from smh.artifact.layout.records import Factor, Stored, Weight
 from smh.errors import ArgumentError, ArtifactError
-from smh.hashing import hashed_indices
 from smh.index_store import PADDING_VALUE, Slot, make_index_store
+from smh.pools.hashing import hashed_indices
 
 
 def load(path: str | os.PathLike, model: int = 0) -> Weights:

@@ -20,7 +20,7 @@ import importlib.util
 import pkgutil
 import sys
 
-from smh.backends import require_tensorflow
+from smh.tf1.backends import require_tensorflow
 
 _WANTED = "tf_keras.legacy_tf_layers"
 _KEPT_AT = "tf_keras.src.legacy_tf_layers"

@@ -10,9 +10,8 @@ import weakref
 from contextvars import ContextVar
 from typing import Any
 
-from smh.backends import require_tensorflow
+from smh.doors.selection import make_matcher
 from smh.errors import SelectionError, SmhWarning
-from smh.graph_getter import GraphGetter
 from smh.modifiers import (
     Modifier,
     as_modifier,
@@ -25,12 +24,13 @@ from smh.modifiers import (
     variable_log_scale_modifier,
     variable_scale_modifier,
 )
-from smh.pool_slice import PoolSlice, check_room
-from smh.selection import make_matcher
+from smh.parametrizations.pool_slice import PoolSlice, check_room
+from smh.tf1.backends import require_tensorflow
+from smh.tf1.getter import GraphGetter
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
-from smh.virtual_variable.building import Request, adopt_while_building, request_behind
-from smh.weight_spec import WeightSpec, std_of
+from smh.virtual_variable.inside_keras.building import Request, adopt_while_building, request_behind
+from smh.virtual_variable.weight_spec import WeightSpec, std_of
 
 __all__ = [
     "Modifier",

@@ -16,13 +16,13 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError, ArtifactError
-from smh.factor_initializers import balanced_factors, factor_seeds, with_stddev
 from smh.index_store import IndexStoreType
-from smh.pool_base import VariablePool
-from smh.pool_shape import PoolShape, published_square
-from smh.products import MatrixProduct, published_hash, published_kronecker
-from smh.registered import describe_object, make_object
-from smh.single_pool import SinglePool
+from smh.pools.base import VariablePool
+from smh.pools.factor_initializers import balanced_factors, factor_seeds, with_stddev
+from smh.pools.products import MatrixProduct, published_hash, published_kronecker
+from smh.pools.shape import PoolShape, published_square
+from smh.pools.single import SinglePool
+from smh.virtual_variable.registered import describe_object, make_object
 
 __all__ = [
     "HashVariablePool",
@@ -93,7 +93,7 @@ class ProductVariablePool(SinglePool):
         """The pool that `smh.compress` makes: chosen sides, balanced orthogonal factors.
 
         Args:
-            shape: sides and replicas, see `smh.pool_shape.choose_sides`.
+            shape: sides and replicas, see `smh.pools.shape.choose_sides`.
             trainable: whether the factors are trained.
             seed: makes the factors repeatable.
 

@@ -159,7 +159,7 @@ def product(kind, config, factors):
     """Returns size, and a function of the index of an entry."""
     values, shapes = [f[0] for f in factors], [f[1] for f in factors]
     if kind == "hash":
-        assert config["seed"] is None, "the random hash is that of smh/hashing.py"
+        assert config["seed"] is None, "the random hash is that of smh/pools/hashing.py"
         return config["length"], lambda i: values[0]()[i % shapes[0][0]]
     if kind == "matrix":
         replicas, cols = shapes[1]

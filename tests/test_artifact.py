@@ -22,8 +22,9 @@ from models import CASES, by_name, mlp, numpy_of, pools_of
 from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, network
 
 import smh
-from smh import cli, container, container_header, runtime
-from smh.artifact_layout.reading import read_layout
+from smh import cli, container, runtime
+from smh.artifact.layout.reading import read_layout
+from smh.container import header as container_header
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
 from smh.training.models import open_model_file
 from smh.virtual_variable import own_layers, own_variables

@@ -9,20 +9,21 @@ from models import SOME_CASES
 from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, network
 
 import smh
-from smh import blueprint
+from smh.blueprint.describe import describe
+from smh.blueprint.restore import restore
 
 pytestmark = pytest.mark.backend_agnostic
 
 
 def restored(dense, model):
     """`dense`, compressed as `model` is, by way of a text."""
-    description = blueprint.describe(model)
-    blueprint.restore(dense, json.loads(json.dumps(description)))
+    description = describe(model)
+    restore(dense, json.loads(json.dumps(description)))
     return dense
 
 
 def same_state(first, second):
-    assert blueprint.describe(first)["weights"] == blueprint.describe(second)["weights"]
+    assert describe(first)["weights"] == describe(second)["weights"]
     for kind in ("trainable_variables", "non_trainable_variables", "variables"):
         shapes = [[tuple(v.shape) for v in getattr(m, kind)] for m in (first, second)]
         assert shapes[0] == shapes[1], kind

@@ -7,10 +7,10 @@ from keras import layers, ops
 from models import SOME_CASES, mlp, numpy_of, pools_of
 
 import smh
-from smh.clustered import Clustered
+from smh.doors.kmeans import INITS
 from smh.errors import ArgumentError, DeployedModelError, SelectionError
-from smh.kmeans import INITS
-from smh.masked import Masked
+from smh.parametrizations.clustered import Clustered
+from smh.parametrizations.masked import Masked
 from smh.virtual_variable import virtual_variables
 
 pytestmark = pytest.mark.backend_agnostic

@@ -16,9 +16,9 @@ from artifact_files import all_codings, assemble, read_all, tensor, whole_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smh import container, deflating
+from smh import container
 from smh.coding import Codebook, Raw, Sparse, Uniform
-from smh.container import Tensor
+from smh.container import Tensor, deflating
 from smh.errors import ArgumentError
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"

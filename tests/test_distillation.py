@@ -107,7 +107,7 @@ def test_what_is_saved_is_the_plain_student(tmp_path):
     keep = keras.callbacks.ModelCheckpoint(tmp_path / "student.keras")
     distiller.fit(x, y, verbose=0, callbacks=[keep])
     loaded = keras.models.load_model(tmp_path / "student.keras")
-    assert type(loaded) is not smh.distillation.Distiller
+    assert type(loaded) is not smh.recipes.distillation.Distiller
     assert len(loaded.variables) == len(student.variables)
     np.testing.assert_allclose(
         loaded.predict(x, verbose=0), student.predict(x, verbose=0), rtol=1e-6

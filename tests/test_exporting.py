@@ -17,7 +17,7 @@ import smh
 from smh import exporting
 from smh.errors import ArgumentError, GraphModeError, MissingPackageError, UnbuiltModelError
 from smh.exporting import litert
-from smh.virtual_variable.deploying import deployed_mode
+from smh.virtual_variable.inside_keras.deploying import deployed_mode
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the formats but keras need TensorFlow"

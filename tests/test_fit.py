@@ -12,9 +12,9 @@ from models import by_name, mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError
-from smh.low_rank import best_basis
-from smh.pool_fit import fit_pool
-from smh.pool_shape import PoolShape, choose_sides
+from smh.pools.fit import fit_pool
+from smh.pools.low_rank import best_basis
+from smh.pools.shape import PoolShape, choose_sides
 from smh.virtual_variable import virtual_variables
 
 pytestmark = pytest.mark.backend_agnostic

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from artifact_files import all_codings, assemble, load, refused, split, whole_file
 
-from smh import container, deflating
+from smh import container
 from smh.coding import decode
+from smh.container import deflating
 from smh.errors import ArtifactError
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from smh.doors.kmeans import INITS, cluster_values, initial_centroids
 from smh.errors import ArgumentError
-from smh.kmeans import INITS, cluster_values, initial_centroids
 
 quick = settings(deadline=None, max_examples=80, derandomize=True)
 floats = st.floats(-(2.0**99), 2.0**99, width=32, allow_subnormal=False)

@@ -10,7 +10,7 @@ from models import SOME_CASES, TwoLayers, by_name, mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
-from smh.multiply_adds import count_multiply_adds
+from smh.sizes.multiply_adds import count_multiply_adds
 
 pytestmark = pytest.mark.backend_agnostic
 

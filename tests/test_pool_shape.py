@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smh.pool_shape import PoolShape, choose_sides
+from smh.pools.shape import PoolShape, choose_sides
 
 kernels = st.one_of(
     st.tuples(st.integers(1, 600), st.integers(1, 600)),

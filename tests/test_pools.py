@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from models import numpy_of
 
-from smh import pool_base
 from smh.errors import ArgumentError
-from smh.hashing import hashed_indices
 from smh.index_store import PADDING_VALUE, Slot
-from smh.pool_shape import PoolShape
-from smh.products import HashedVector, KroneckerProduct
+from smh.pools import base as pool_base
+from smh.pools.hashing import hashed_indices
+from smh.pools.products import HashedVector, KroneckerProduct
+from smh.pools.shape import PoolShape
 from smh.variable_pool import HashVariablePool, MetaVariablePool, ProductVariablePool
 
 pytestmark = pytest.mark.backend_agnostic
@@ -154,7 +154,7 @@ def test_random_hash_is_seeded_spread_and_stable():
     assert hashed_indices(0, 5, 1000, seed=1).tolist() == GOLDEN_HASH
 
 
-# python -c "from smh.hashing import hashed_indices; print(hashed_indices(0, 5, 1000, 1))"
+# python -c "from smh.pools.hashing import hashed_indices; print(hashed_indices(0, 5, 1000, 1))"
 GOLDEN_HASH = [700, 679, 444, 747, 90]
 
 

@@ -9,9 +9,9 @@ from keras import layers, ops
 from models import SOME_CASES, mlp, numpy_of, pools_of
 
 import smh
+from smh.doors.pruning import magnitude_mask, sparsity_of
 from smh.errors import ArgumentError, DeployedModelError, SelectionError, UnbuiltModelError
-from smh.masked import Masked
-from smh.pruning import magnitude_mask, sparsity_of
+from smh.parametrizations.masked import Masked
 from smh.virtual_variable import VirtualVariable, virtual_variables
 
 pytestmark = pytest.mark.backend_agnostic

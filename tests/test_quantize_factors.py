@@ -14,8 +14,8 @@ from parametrizations import Gated
 import smh
 from smh import coding
 from smh.errors import ArgumentError, DeployedModelError
-from smh.quantization import grid_of, quantized
-from smh.rounding import PER, FakeQuantized, Grid, fit_grid
+from smh.parametrizations.integers import grid_of, quantized
+from smh.parametrizations.rounded import PER, FakeQuantized, Grid, fit_grid
 from smh.virtual_variable import attach, seen, wrap
 
 pytestmark = pytest.mark.backend_agnostic

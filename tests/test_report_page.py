@@ -14,7 +14,7 @@ from smh.errors import ArgumentError, ArtifactError
 from smh.report_page import write_page
 from smh.report_page.charts import ticks
 from smh.report_page.scan_files import read_scan
-from smh.size_report import PoolMap, Row, SizeReport
+from smh.sizes.size_report import PoolMap, Row, SizeReport
 
 HOSTILE = "<script>document.title='ran'</script>\"'><img src=x onerror=alert(1)>&amp;"
 

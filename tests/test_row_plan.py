@@ -6,9 +6,9 @@ import pytest
 from keras import layers, ops
 
 import smh
-from smh import row_plan
-from smh.pool_shape import PoolShape
-from smh.row_plan import first_entry, plan_rows
+from smh.pools import row_plan
+from smh.pools.row_plan import first_entry, plan_rows
+from smh.pools.shape import PoolShape
 from smh.variable_pool import ProductVariablePool
 from smh.virtual_variable import virtual_variables
 

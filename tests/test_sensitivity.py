@@ -13,6 +13,7 @@ from models import SOME_CASES, by_name, mlp, numpy_of
 from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, network
 
 import smh
+from smh.doors.kmeans import cluster_values
 from smh.errors import (
     ArgumentError,
     DeployedModelError,
@@ -20,7 +21,6 @@ from smh.errors import (
     SmhWarning,
     UnbuiltModelError,
 )
-from smh.kmeans import cluster_values
 from smh.sensitivity.magnitude import kept, kept_filters
 
 pytestmark = pytest.mark.backend_agnostic

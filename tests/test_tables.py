@@ -27,7 +27,7 @@ def large_report():
     """Every column, with names and numbers as long as they get."""
     row = smh.report(smh.zoo.lenet_300_100((8, 8, 1))).rows[0]
     rows = [
-        smh.size_report.Row(
+        smh.sizes.size_report.Row(
             f"{LONG}_{i}/kernel",
             (3, 3, 2048, 2048),
             row.dtype,

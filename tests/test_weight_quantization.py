@@ -8,7 +8,7 @@ from models import mlp, numpy_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError
-from smh.rounding import FakeQuantized
+from smh.parametrizations.rounded import FakeQuantized
 from smh.virtual_variable import virtual_variables
 
 pytestmark = pytest.mark.backend_agnostic

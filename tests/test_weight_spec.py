@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from smh import weight_spec
-from smh.weight_spec import std_of
+from smh.virtual_variable import weight_spec
+from smh.virtual_variable.weight_spec import std_of
 
 pytestmark = pytest.mark.backend_agnostic
 HOLDERS = {"array": np.asarray, "tensor": ops.convert_to_tensor, "variable": keras.Variable}

@@ -8,16 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.layout.records import Factor, Model, Stored
 from smh.artifact.order import variables_in_order
-from smh.artifact_layout.records import Factor, Model, Stored
-from smh.blueprint import describe, restore, sources
+from smh.blueprint.describe import describe, sources
+from smh.blueprint.restore import restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.hooks import has_assets, has_own_hooks
-from smh.virtual_variable.members import members
-from smh.virtual_variable.own_state import OwnState, load_own_states, numbered
-from smh.virtual_variable.rebuilding import from_dense_config
+from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
+from smh.virtual_variable.inside_keras.members import members
+from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, numbered
+from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
 
 
 def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:

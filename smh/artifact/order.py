@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from smh.blueprint import sources
+from smh.blueprint.describe import sources
 from smh.virtual_variable import Source, own_layers, own_variables, virtual_variables
 from smh.virtual_variable.variable import VirtualVariable
 

@@ -8,18 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.layout.brief import brief_variables, brief_weights, kept
+from smh.artifact.layout.infinities import without_infinities
+from smh.artifact.layout.pools import brief_pool
 from smh.artifact.order import factors, other_variables, virtuals_in_order
 from smh.artifact.tensors import Options, Table, encoder
-from smh.artifact_layout.brief import brief_variables, brief_weights, kept
-from smh.artifact_layout.infinities import without_infinities
-from smh.artifact_layout.pools import brief_pool
-from smh.blueprint import describe, sources
+from smh.blueprint.describe import describe, sources
 from smh.container import Tensor
-from smh.rounding import WHOLE
+from smh.parametrizations.rounded import WHOLE
 from smh.virtual_variable import Source, own_layers, own_variables
-from smh.virtual_variable.members import members
-from smh.virtual_variable.own_state import numbered, own_states
-from smh.virtual_variable.rebuilding import dense_config
+from smh.virtual_variable.inside_keras.members import members
+from smh.virtual_variable.inside_keras.own_state import numbered, own_states
+from smh.virtual_variable.inside_keras.rebuilding import dense_config
 from smh.virtual_variable.variable import VirtualVariable
 
 

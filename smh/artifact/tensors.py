@@ -11,13 +11,19 @@ import keras
 import numpy as np
 
 from smh import coding
-from smh.clustered import Clustered
 from smh.container import Tensor
 from smh.errors import ArgumentError
-from smh.masked import Masked
+from smh.parametrizations.clustered import Clustered
+from smh.parametrizations.integers import (
+    Quantized,
+    grid_of,
+    quantized,
+    rounded_once,
+    rounded_weight,
+)
+from smh.parametrizations.masked import Masked
+from smh.parametrizations.rounded import FakeQuantized
 from smh.progress import track
-from smh.quantization import Quantized, grid_of, quantized, rounded_once, rounded_weight
-from smh.rounding import FakeQuantized
 from smh.virtual_variable.variable import VirtualVariable
 
 

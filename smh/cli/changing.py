@@ -80,7 +80,7 @@ def _prune(args: argparse.Namespace) -> None:
     sparsity = levels(args.sparsity, "--sparsity", float)
     model = open_model(args.model)
     import smh
-    from smh.pruning import sparsity_of
+    from smh.doors.pruning import sparsity_of
 
     smh.prune(
         model,

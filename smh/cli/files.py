@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError, MissingPackageError, SmhWarning
 from smh.progress import task
-from smh.replacing import replacing
 from smh.training import RunDirectory
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ def check_output(
 
 def write_model(model: keras.Model, path: str) -> None:
     """Writes a `.keras` or a `.smh` file as a whole, and says how large it is."""
-    from smh.artifact import save
-    from smh.size_report import report
+    from smh.artifact.files import save
+    from smh.sizes.size_report import report
 
     with task(f"writing {path}"):
         if path.endswith(".smh"):

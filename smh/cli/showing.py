@@ -101,6 +101,6 @@ def _bytes(path: str) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from smh.inspection import inspect
+    from smh.artifact.inspection import inspect
 
     print(inspect(artifact_file(args.file)))

@@ -12,14 +12,14 @@ from typing import Any
 
 import keras
 
-from smh.backends import require_tensorflow
+from smh.container.replacing import replacing
+from smh.doors.materialization import materialize
 from smh.errors import ArgumentError, MissingPackageError, UnbuiltModelError
 from smh.exporting import litert, onnx_graph, saved_model
 from smh.exporting.serving import signature_of
-from smh.materialization import materialize
-from smh.replacing import replacing
+from smh.tf1.backends import require_tensorflow
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.deploying import deployed_mode, running_as
+from smh.virtual_variable.inside_keras.deploying import deployed_mode, running_as
 
 _WRITERS = {
     "saved_model": saved_model.write,

@@ -15,7 +15,7 @@ from smh.errors import ArgumentError
 from smh.exporting.saved_model import write_function
 from smh.exporting.serving import factors_of, refuse_state, serving_function
 from smh.typing import Tensor
-from smh.virtual_variable.deploying import changed_by
+from smh.virtual_variable.inside_keras.deploying import changed_by
 
 OPTIONS = (
     "optimizations",

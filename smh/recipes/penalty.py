@@ -6,8 +6,8 @@ import math
 
 import keras
 
+from smh.doors.selection import make_matcher
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
-from smh.selection import make_matcher
 from smh.typing import Selector
 from smh.virtual_variable import own_layers, virtual_variables
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
+from smh.doors.selection import make_matcher
 from smh.errors import ArgumentError, SelectionError
-from smh.selection import make_matcher
 
 
 def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.Optimizer:

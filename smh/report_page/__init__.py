@@ -13,15 +13,15 @@ import os
 from importlib import resources
 
 import smh
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError
-from smh.replacing import replacing
 from smh.report_page.curves import scan_section, training_section
 from smh.report_page.file_parts import file_section
 from smh.report_page.found import Found, look_into
 from smh.report_page.layers import layers_section, patterns
 from smh.report_page.markup import Markup, tag
 from smh.report_page.pools import pool_section
-from smh.size_report import SizeReport
+from smh.sizes.size_report import SizeReport
 
 __all__ = ["write_page"]
 

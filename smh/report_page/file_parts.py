@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smh.inspection import Inspection
+from smh.artifact.inspection import Inspection
 from smh.report_page.markup import Markup, tag
 
 _TINTS = 4

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from smh.artifact.inspection import Inspection, inspect
 from smh.errors import ArtifactError
-from smh.inspection import Inspection, inspect
 from smh.report_page.scan_files import ScanFile, read_scan
 from smh.training.metrics import Row, read_metrics
 from smh.training.run_directory import RunDirectory

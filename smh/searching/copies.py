@@ -11,15 +11,15 @@ from typing import Any
 
 import keras
 
-from smh.artifact import save
-from smh.built import check_is_built
-from smh.compressible import select
-from smh.compression import compress
+from smh.artifact.files import save
+from smh.doors.built import check_is_built
+from smh.doors.compressible import select
+from smh.doors.compression import compress
+from smh.doors.materialization import materialize
+from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError
-from smh.materialization import materialize
-from smh.pool_fit import kept_energy
-from smh.pool_shape import PoolShape, choose_sides
-from smh.quantization import quantize_factors
+from smh.pools.fit import kept_energy
+from smh.pools.shape import PoolShape, choose_sides
 from smh.typing import Selector
 from smh.virtual_variable import VirtualVariable, own_layers, own_variables
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError
-from smh.replacing import replacing
 from smh.sensitivity.picture import draw_scan
 from smh.sensitivity.suggestion import Curve, free, free_most, make_curve, predict
 from smh.tables import PathCell, as_text, width

@@ -13,14 +13,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.doors.kmeans import cluster_values, nearest
 from smh.errors import ArgumentError, SmhWarning
-from smh.kmeans import cluster_values, nearest
 from smh.progress import listening
-from smh.sensitivity.candidates import Candidate, find_candidates
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.metrics import as_measure, choose_metric
 from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
+from smh.sensitivity.scanned import Candidate, find_candidates
 from smh.typing import Selector
 
 _MOST_BITS = 12  # as many as smh.cluster takes

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from smh.errors import ArtifactError
-from smh.virtual_variable.random_state import random_state, set_random_state
+from smh.virtual_variable.inside_keras.random_state import random_state, set_random_state
 
 _NAME = re.compile(r"epoch_(\d+)")
 _MODEL, _RANDOM = "model.keras", "random_state.json"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError
-from smh.replacing import replacing
 
 
 def _setting(kind: type, expected: str, help: str, valid: Callable = bool, **default: Any) -> Any:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smh.container.replacing import replacing
 from smh.errors import ArtifactError
-from smh.replacing import replacing
 
 Row = dict[str, float]
 

@@ -8,9 +8,9 @@ import zipfile
 import keras
 
 from smh import zoo
-from smh.artifact import load as load_artifact
-from smh.compression import compress
+from smh.artifact.files import load as load_artifact
 from smh.datasets import Dataset
+from smh.doors.compression import compress
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.training.config import TrainingConfig
 from smh.training.data import check_fits, count_classes

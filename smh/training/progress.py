@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from smh.datasets import Dataset
-from smh.size_report import report
+from smh.sizes.size_report import report
 from smh.training.run_directory import RunDirectory
 
 

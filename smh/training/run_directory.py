@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError
-from smh.replacing import replacing
 from smh.training.config import TrainingConfig
 
 

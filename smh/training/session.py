@@ -9,13 +9,13 @@ from typing import Any
 import keras
 
 from smh import datasets
-from smh.artifact import save as save_artifact
+from smh.artifact.files import save as save_artifact
 from smh.datasets import Augmentation, Dataset
+from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import task
-from smh.quantization import quantize_factors
 from smh.recipes import compile_for_training, penalise_weights
-from smh.size_report import report
+from smh.sizes.size_report import report
 from smh.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
 from smh.training.config import TrainingConfig
 from smh.training.data import load_data, measure

@@ -30,8 +30,8 @@ import keras
 
 from smh.errors import DeployedModelError
 from smh.typing import Tensor
-from smh.virtual_variable import torch_storage
-from smh.virtual_variable.ordering import computed_after
+from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.inside_keras.ordering import computed_after
 
 _values: ContextVar[Mapping[int, Tensor] | None] = ContextVar("smh_values", default=None)
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from smh.index_store import Slot
 from smh.typing import Tensor
-from smh.virtual_variable import torch_storage
-from smh.weight_spec import WeightSpec
+from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.weight_spec import WeightSpec
 
 
 class Source(keras.Layer):

@@ -12,7 +12,8 @@ import numpy as np
 
 from smh.errors import VirtualVariableError
 from smh.typing import Shape
-from smh.virtual_variable import once, torch_storage
+from smh.virtual_variable import once
+from smh.virtual_variable.inside_keras import torch_storage
 from smh.virtual_variable.parametrization import Parametrization
 
 _numbers = itertools.count()

@@ -1,0 +1,134 @@
+"""Describes how a live model is compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError, VirtualVariableError
+from smh.virtual_variable import (
+    Source,
+    VirtualVariable,
+    holder_of,
+    own_layers,
+    own_variables,
+    virtual_variables,
+)
+from smh.virtual_variable.registered import describe_object
+
+
+def sources(model: keras.Layer) -> list[Source]:
+    """The pools of a model, each once, in the order in which `describe` lists them."""
+    found: dict[int, Source] = {}
+    for virtual in _in_order(model):
+        source = virtual.parametrization.source
+        if source is not None:
+            found[id(source)] = source
+    return list(found.values())
+
+
+def describe(model: keras.Layer) -> dict[str, Any]:
+    """Returns how `model` is compressed, as plain JSON; without values.
+
+    Args:
+        model: a model or layer; one with nothing compressed gives empty lists.
+
+    Returns:
+        What `restore` takes, see the top of this file.
+
+    Raises:
+        ArgumentError: if a modifier or parametrization has no name that another process knows;
+            the message names it, and says how to give it one.
+
+    Example:
+        >>> description = describe(smh.compress(make(), fraction=0.1))
+        >>> again = make()
+        >>> restore(again, description)  # then load the values
+    """
+    layers = list(own_layers(model))
+    pools = sources(model)
+    numbers = {id(pool): i for i, pool in enumerate(pools)}
+    owners: dict[int, list[int]] = {}
+    for i, layer in enumerate(layers):
+        holder = holder_of(layer)
+        for virtual in holder.virtuals if holder is not None else ():
+            owners.setdefault(id(virtual), []).append(i)
+    return {
+        "pools": [_describe_pool(pool) for pool in pools],
+        "weights": [
+            {
+                "layers": owners[id(virtual)],
+                "places": [_place(layers[i]) for i in owners[id(virtual)]],
+                "variable": _position(own_variables(layers[owners[id(virtual)][0]]), virtual),
+                "pool": numbers.get(id(virtual.parametrization.source)),
+                **_describe_weight(virtual),
+            }
+            for virtual in _in_order(model)
+        ],
+    }
+
+
+def _in_order(model: keras.Layer) -> list[VirtualVariable]:
+    """The virtual variables in the order in which they became virtual, as their holders do."""
+    return sorted(virtual_variables(model), key=lambda virtual: virtual._number)
+
+
+def _place(owner: keras.Layer) -> int:
+    """Where the holder is among the layers of its owner: it decides the order of variables."""
+    return _position(owner._layers, holder_of(owner))
+
+
+def _position(variables: Sequence[Any], variable: Any) -> int:
+    return [id(v) for v in variables].index(id(variable))
+
+
+def _describe_pool(pool: Source) -> dict[str, Any]:
+    entry = describe_object(pool, "pool")
+    inside = describe(pool)
+    if inside["weights"]:
+        entry["inside"] = inside
+    return entry
+
+
+def _describe_weight(virtual: VirtualVariable) -> dict[str, Any]:
+    parametrization = virtual.parametrization
+    slot = parametrization.slot
+    names = [part.name for part in parametrization.parts]
+    if len(set(names)) != len(names):
+        raise ArgumentError(
+            f"The parts of '{virtual.path}' have the names {names}. Give each a name of its own."
+        )
+    return {
+        "path": virtual.path,
+        "shape": [int(n) for n in virtual._shape],
+        "dtype": virtual._dtype,
+        "trainable": bool(virtual.trainable),
+        "frozen": virtual._snapshot is not None,
+        "slot": None if slot is None else {"begin": int(slot.begin), "length": int(slot.length)},
+        "parametrization": _describe_parametrization(virtual),
+        "parts": [_describe_part(part, virtual) for part in parametrization.parts],
+    }
+
+
+def _describe_parametrization(virtual: VirtualVariable) -> dict[str, Any]:
+    try:
+        return describe_object(virtual.parametrization, "parametrization")
+    except ArgumentError as error:
+        raise ArgumentError(f"'{virtual.path}': {error}") from error
+
+
+def _describe_part(part: keras.Variable, virtual: VirtualVariable) -> dict[str, Any]:
+    if isinstance(part, VirtualVariable):
+        raise VirtualVariableError(
+            f"'{part.path}', a part of '{virtual.path}', is virtual itself, which a description "
+            "cannot express. Let one parametrization hold the other."
+        )
+    trained = any(part is v for holder in virtual._holders for v in holder._trainable_variables)
+    return {
+        "name": part.name,
+        "shape": [int(n) for n in part.shape],
+        "dtype": part.dtype,
+        "trainable": trained,
+    }

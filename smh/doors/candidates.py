@@ -1,0 +1,252 @@
+"""What pruning and weight sharing may act on: dense weights, and the factors of pools.
+
+A weight that is computed from a pool has no numbers of its own; in its place stand the factors of
+that pool, once, whoever uses them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.blueprint.describe import sources
+from smh.doors.built import check_is_built
+from smh.doors.selection import make_matcher
+from smh.errors import ArgumentError, DeployedModelError, SelectionError
+from smh.parametrizations.clustered import Clustered
+from smh.parametrizations.masked import Masked
+from smh.parametrizations.rounded import FakeQuantized
+from smh.typing import Selector
+from smh.virtual_variable import (
+    Parametrization,
+    Source,
+    VirtualVariable,
+    attach,
+    creation_scope,
+    exchange,
+    own_layers,
+    own_variables,
+    wrap_calls,
+)
+from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.inside_keras.training_state import reset_training
+from smh.virtual_variable.weight_spec import FLOATS
+
+Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
+_OWN_NUMBERS = (Masked, Clustered, FakeQuantized)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A trained weight that has numbers of its own.
+
+    Attributes:
+        variable: stored, or virtual and `Masked`, `Clustered` or `FakeQuantized`.
+        owners: the layers that track it; of a factor, its pool.
+    """
+
+    variable: keras.Variable
+    owners: tuple[keras.Layer, ...]
+
+    @property
+    def path(self) -> str:
+        """Path of the variable."""
+        return self.variable.path
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.variable._shape)
+
+    @property
+    def parametrization(self) -> Any:
+        """What computes it, or `None` if it is stored."""
+        v = self.variable
+        return v.parametrization if isinstance(v, VirtualVariable) else None
+
+    def numbers(self) -> np.ndarray:
+        """The numbers that readers see; raises `SelectionError` if they are not all finite."""
+        value = np.asarray(keras.ops.convert_to_numpy(self.variable.value))
+        if value.dtype.name not in ("float32", "float64"):
+            value = value.astype("float32")
+        if not np.isfinite(value).all():
+            raise SelectionError(
+                f"'{self.path}' has numbers that are not finite (NaN or infinity). Repair them, or "
+                "leave it out with `exclude=`."
+            )
+        return value
+
+    def mask(self) -> np.ndarray:
+        """Bool, of the weight's shape: what is not pruned."""
+        p = self.parametrization
+        if isinstance(p, Masked):
+            return np.array(keras.ops.convert_to_numpy(p.mask.value))
+        if isinstance(p, Clustered) and p.pruned:
+            return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
+        return np.ones(tuple(self.variable._shape), bool)
+
+
+def candidates(
+    model: Any, apply_to: Selector | None = None, exclude: Selector | None = None
+) -> list[Candidate]:
+    """Returns the weights of `model` to act on, each once, in the order of its layers.
+
+    Args:
+        model: a built model or layer that is not deployed.
+        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
+            rank 2 or more, and all factors.
+        exclude: what to leave out.
+
+    Raises:
+        ArgumentError, UnbuiltModelError, DeployedModelError: `model` is none to act on.
+        SelectionError: nothing is selected.
+    """
+    check_model(model)
+    chosen = make_matcher(apply_to, "apply_to") if apply_to is not None else None
+    left_out = make_matcher(exclude or [], "exclude")
+    every = list(_all(model))
+
+    def wanted(item: Candidate) -> bool:
+        v = item.variable
+        if left_out(v.path, v.name, v) or not item.size:
+            return False
+        if chosen is None:
+            return len(v._shape) >= 2 or isinstance(item.owners[0], Source)
+        return chosen(v.path, v.name, v)
+
+    selected = [item for item in every if wanted(item)]
+    if not selected:
+        lines = "\n".join(f"  {item.path} {tuple(item.variable._shape)}" for item in every)
+        raise SelectionError(
+            f"Nothing was selected in '{model.name}'. Only trainable float variables can be; "
+            f"without `apply_to`, those of rank 2 or more. There are:\n{lines or '  (none)'}"
+        )
+    return selected
+
+
+def check_model(model: Any) -> None:
+    """Raises unless `model` is a built Keras model or layer that is not deployed."""
+    check_is_built(model)
+    if is_deployed(model):
+        raise DeployedModelError(
+            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing its "
+            "weights."
+        )
+
+
+def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> list[tuple]:
+    """Returns `options` of a pruner or quantizer as (pattern, value) pairs, or raises."""
+    pairs = list(options.items()) if isinstance(options, Mapping) else list(options)
+    for pair in pairs:
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise ArgumentError(f"options must be pairs like {example}; got {pair!r:.100}.")
+        check(pair[1], f"The value of {pair[0]!r}")
+    if not pairs:
+        raise ArgumentError(f"options must have at least one pair like {example}.")
+    return [tuple(pair) for pair in pairs]
+
+
+def by_pattern(
+    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+) -> dict[int, Any]:
+    """Returns which value each of `items` gets, by its number; some may get none.
+
+    Args:
+        items: the candidates.
+        given: one value for all, or (pattern, value) pairs, or a mapping of these. A pattern is a
+            path, or a regular expression as in `apply_to`; the first that fits counts.
+        argument: its name, for messages.
+        check: returns a value, checked, or raises; gets the value and a name for it.
+
+    Raises:
+        ArgumentError: malformed pairs, or a pattern that fits nothing.
+    """
+    if isinstance(given, dict):
+        given = list(given.items())
+    if not isinstance(given, list | tuple):
+        value = check(given, argument)
+        return {i: value for i in range(len(items))}
+    if not given or any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in given):
+        raise ArgumentError(
+            f"{argument} must be a number or (pattern, number) pairs, for example "
+            f"[('dense/kernel', 0.9)]; got {given!r:.200}."
+        )
+    chosen: dict[int, Any] = {}
+    for pattern, raw in given:
+        value = check(raw, f"{argument} of {pattern!r}")
+        matches = make_matcher(pattern, argument)
+        # A path means that weight alone, not others whose paths begin with it.
+        fits = [i for i, item in enumerate(items) if item.path == pattern] or [
+            i
+            for i, item in enumerate(items)
+            if matches(item.path, item.variable.name, item.variable)
+        ]
+        if not fits:
+            paths = ", ".join(item.path for item in items)
+            raise ArgumentError(f"{argument}: {pattern!r} fits no weight. There are: {paths}.")
+        for i in fits:
+            chosen.setdefault(i, value)
+    return chosen
+
+
+def reparametrize(
+    model: keras.Layer, made: Iterable[tuple[Candidate, Callable[[], Parametrization]]]
+) -> None:
+    """Computes weights in another way from now on; the optimizer starts anew."""
+    made = list(made)
+    if not made:
+        return
+    stored = [
+        variable
+        for item, _ in made
+        for variable in (item.parametrization.parts if item.parametrization else [item.variable])
+    ]
+    pools = {id(o): o for item, _ in made for o in item.owners if isinstance(o, Source)}
+    with creation_scope(stored):
+        for item, make in made:
+            if item.parametrization is None:
+                attach(list(item.owners), item.variable, make())
+            else:
+                exchange(item.variable, make())
+        wrap_calls(model)
+        for concerned in _models_of(model, pools.values()):
+            reset_training(concerned)
+
+
+def changed(items: Iterable[Candidate]) -> None:
+    """Has to be called after numbers changed: deployed models keep copies of what they compute."""
+    pools = {id(o): o for item in items for o in item.owners if isinstance(o, Source)}
+    for pool in pools.values():
+        for user in pool.users:
+            user.refresh_cache()
+
+
+def _models_of(model: keras.Layer, pools: Iterable[Source]) -> list[keras.Layer]:
+    """`model`, and the others that use its pools."""
+    found = {id(model): model}
+    for user in (user for pool in pools for user in pool.users):
+        for layer in (layer for holder in user._holders for layer in holder.above):
+            if isinstance(layer, keras.Model):
+                found[id(layer)] = layer
+    return list(found.values())
+
+
+def _all(model: keras.Layer) -> Iterator[Candidate]:
+    variables: dict[int, keras.Variable] = {}
+    owners: dict[int, list[keras.Layer]] = {}
+    pools = [layer for pool in sources(model) for layer in own_layers(pool)]
+    for layer in [*own_layers(model), *pools]:
+        for variable in own_variables(layer):
+            variables[id(variable)] = variable
+            owners.setdefault(id(variable), []).append(layer)
+    for key, variable in variables.items():
+        item = Candidate(variable, tuple(owners[key]))
+        if not variable.trainable or variable._dtype not in FLOATS:
+            continue
+        if type(variable) is keras.Variable or isinstance(item.parametrization, _OWN_NUMBERS):
+            yield item

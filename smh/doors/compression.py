@@ -1,0 +1,272 @@
+"""The door for built models: `smh.compress`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from smh.doors.built import check_is_built
+from smh.doors.compressible import Selected, numbers_in, select
+from smh.errors import ArgumentError, DeployedModelError, SelectionError, SmhWarning
+from smh.modifiers import Modifier, ScaleModifier, as_modifier, initial_std_modifier
+from smh.parametrizations.pool_slice import PoolSlice, check_shape
+from smh.pools.fit import PoolFit, fit_pool
+from smh.pools.shape import choose_sides, too_small
+from smh.typing import Selector
+from smh.variable_pool import ProductVariablePool, VariablePool
+from smh.virtual_variable import attach, creation_scope, own_layers, wrap_calls
+from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.inside_keras.raw_variables import is_torch_module, raw_variables
+from smh.virtual_variable.inside_keras.training_state import reset_training
+
+
+def compress(
+    model: keras.Model,
+    fraction: float | None = None,
+    *,
+    target_params: int | None = None,
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    pool: VariablePool | None = None,
+    modifier: Any = initial_std_modifier,
+    seed: int | None = None,
+    init: Literal["random", "fit"] = "random",
+) -> keras.Model:
+    """Replaces the selected weights of a built model by slices of one product, in place.
+
+    The model then trains `L` and `R` of `M = L @ R` and one scale per weight instead of the
+    weights. Its architecture, layers and the way it is called and trained stay as they are.
+    Give exactly one of `fraction`, `target_params` and `pool`.
+
+    Args:
+        model: a built Keras 3 model of any kind, or a layer.
+        fraction: numbers in the factors over numbers in the selected weights, in (0, 1]. The
+            factors come within one replica (rows + columns of the pool) below it, never above.
+        target_params: trainable numbers of the whole model afterwards; reached within one
+            replica from below.
+        apply_to: what to select: a regular expression matched at the begin of a variable's full
+            path or bare name, a function of the variable, or a list of these. Default: every
+            trainable float variable of rank 2 or more.
+        exclude: what to leave dense, in the same form.
+        pool: a pool of your own, or one that another model uses already.
+        modifier: applied to each slice. Default: a learned scale that starts at the standard
+            deviation the weight has now. `None`: the slice as it is.
+        seed: makes the factors repeatable.
+        init: how the factors start. `"random"`: what the weights had learned is gone. `"fit"`: at
+            the best fit of the weights that the model has, each over its root mean square, so that
+            all count alike; the scales start at what then fits best. See below.
+
+    Returns:
+        The same model.
+
+    Start from trained weights with `init="fit"`, if the model is to be trained on for less than it
+    was trained at first. Weights of a network have little structure that a pool can use: of
+    independent ones the best fit keeps 62, 38, 17, 9 and 4 % of the energy at a fraction of 0.5,
+    0.25, 0.1, 0.05 and 0.02, so that the model is not usable before it is trained on. What it kept
+    is `pool.energy_kept`, and is logged (logger `smh`). LeNet-5 at 0.1 had 2.6 % errors after one
+    epoch from a fit, 3.6 % from a random start; after five, 1.6 and 1.8 %: it helps a short
+    training, a long one hardly (benchmarks/README.md). On a model that was not trained it gives
+    nothing. It needs a pool that `compress` makes and a modifier that is one learned scale.
+
+    Raises:
+        UnbuiltModelError: the model has no weights yet.
+        SelectionError: nothing is selected, or a variable that cannot be compressed.
+        ArgumentError: a value that cannot work.
+        PoolExhaustedError: `pool` is too small.
+        In every case the model is as it was.
+
+    Cost: each outermost call adds `rows * cols * replicas` multiply-adds, about
+    `fraction / 2 * numel ** 1.5`, independent of the batch size. A fit takes some 25 times that,
+    once, and memory for the factors, as much again while it runs, and no copy of the weights.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300)])
+        >>> smh.compress(model, fraction=0.1).count_params()
+        23581
+
+    Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
+    """
+    _check_is_built(model)
+    _check_is_not_deployed(model)
+    modifier = as_modifier(modifier)
+    _check_init(init, pool, modifier)
+    selected = select(model, apply_to, exclude)
+    if pool is None:
+        budget = _budget(model, selected, modifier, fraction, target_params)
+        pool = _make_pool(selected, budget, fraction, target_params, seed)
+    else:
+        _check_own_pool(pool, selected, fraction, target_params, seed)
+    _check_modifier(modifier, selected)
+    existing_factors = pool.core_variables if pool.built else []
+    scope = creation_scope([item.variable for item in selected], existing_factors)
+    _warn_about_raw_variables(model)
+    fit = _fit(selected, pool, seed) if init == "fit" else None
+
+    with scope:
+        pool.core_variables  # noqa: B018  (builds the factors before anything is changed)
+        slices = [
+            PoolSlice(item.spec, pool, pool.allocate(item.spec.shape), modifier)
+            for item in selected
+        ]
+        if fit is not None:
+            _start_at(fit, pool, slices)
+        for item, pool_slice in zip(selected, slices, strict=True):
+            attach(list(item.owners), item.variable, pool_slice)
+        wrap_calls(model)
+        reset_training(model)
+    return model
+
+
+def _check_is_built(model: Any) -> None:
+    for layer in check_is_built(model):
+        warnings.warn(
+            f"Layer '{layer.name}' ({type(layer).__name__}) is not built; weights that it creates "
+            "later stay dense.",
+            SmhWarning,
+            stacklevel=3,
+        )
+
+
+def _check_is_not_deployed(model: keras.Layer) -> None:
+    if is_deployed(model):
+        raise DeployedModelError(
+            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before compressing "
+            "more of it."
+        )
+
+
+def _check_init(init: Any, pool: VariablePool | None, modifier: Modifier) -> None:
+    if init not in ("random", "fit"):
+        raise ArgumentError(
+            f"init must be 'random' or 'fit' (to the weights that the model has), got {init!r}."
+        )
+    if init == "fit" and pool is not None:
+        raise ArgumentError(
+            "init='fit' changes all factors of a pool, so it needs one that smh.compress makes. "
+            "Give fraction= or target_params= instead of pool=, or leave out init=."
+        )
+    if init == "fit" and not (isinstance(modifier, ScaleModifier) and modifier.is_plain):
+        raise ArgumentError(
+            "init='fit' needs a modifier that is one learned scale, such as the default, got "
+            f"{type(modifier).__name__}: what its slices should be fitted to is not known. Leave "
+            "out modifier=, or init=."
+        )
+
+
+def _fit(selected: Sequence[Selected], pool: Any, seed: int | None) -> PoolFit:
+    variables = [item.variable for item in selected]
+    return fit_pool(variables, [v.path for v in variables], pool.product.shape, seed)
+
+
+def _start_at(fit: PoolFit, pool: Any, slices: Sequence[PoolSlice]) -> None:
+    for factor, value in zip(pool.core_variables, (fit.left, fit.right), strict=True):
+        factor.assign(value)
+    for pool_slice, scale in zip(slices, fit.scales, strict=True):
+        for part in pool_slice.parts:  # one: the scale
+            part.assign(scale)
+    pool.energy_kept = fit.energy
+    logging.getLogger("smh").info(
+        "The fit keeps %.1f %% of the energy of %d weights, from %.1f to %.1f %% of each.",
+        100 * fit.energy,
+        len(slices),
+        100 * min(fit.energies),
+        100 * max(fit.energies),
+    )
+
+
+def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int:
+    """How many numbers the factors may have."""
+    if (fraction is None) == (target_params is None):
+        raise ArgumentError(
+            "Give exactly one of fraction, target_params and pool, for example "
+            f"smh.compress(model, fraction=0.1). Got fraction={fraction}, "
+            f"target_params={target_params}, pool=None."
+        )
+    total = numbers_in(selected)
+    if fraction is not None:
+        if not isinstance(fraction, numbers.Real) or isinstance(fraction, bool):
+            raise ArgumentError(f"fraction must be a number, got {fraction!r}.")
+        fraction = float(fraction)
+        if not 0 < fraction <= 1:
+            raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction:g}.")
+        return math.floor(fraction * total + 1e-9)
+    if not isinstance(target_params, numbers.Integral) or isinstance(target_params, bool):
+        raise ArgumentError(f"target_params must be a whole number, got {target_params!r}.")
+    now = sum(math.prod(v.shape) for v in model.trainable_variables)
+    parts = sum(np.size(v) for item in selected for v in modifier.parts(item.spec).values())
+    if target_params > now:
+        raise ArgumentError(
+            f"target_params={target_params:,} is more than the {now:,} that the model trains now."
+        )
+    return int(target_params) - (now - total) - int(parts)
+
+
+def _make_pool(selected, budget, fraction, target_params, seed) -> ProductVariablePool:
+    shape = choose_sides([item.spec.shape for item in selected], budget)
+    if shape.replicas < 1 and fraction is not None:
+        raise too_small(fraction, shape.replica_size / numbers_in(selected))
+    if shape.replicas < 1:
+        smallest = target_params - budget + shape.replica_size
+        raise ArgumentError(
+            f"target_params={target_params:,} is too small: what stays dense and one replica of "
+            f"the pool need {smallest:,}."
+        )
+    return ProductVariablePool.from_shape(shape, seed=seed)
+
+
+def _check_own_pool(pool, selected, fraction, target_params, seed) -> None:
+    if not isinstance(pool, VariablePool):
+        raise ArgumentError(f"pool must be a VariablePool, got {type(pool).__name__}.")
+    for name, value in (("fraction", fraction), ("target_params", target_params), ("seed", seed)):
+        if value is not None:
+            raise ArgumentError(f"{name} is decided by `pool` already; leave out one of the two.")
+    pool.check_not_in_a_graph()
+    pool.index_store.check(numbers_in(selected))
+
+
+def _check_modifier(modifier: Modifier, selected) -> None:
+    """Tries the modifier on the smallest weight, so that a faulty one fails before any change."""
+    for spec in (item.spec for item in selected):
+        if not all(np.all(np.isfinite(value)) for value in modifier.parts(spec).values()):
+            raise SelectionError(
+                f"'{spec.path}' has weights that are not finite (NaN or infinity), so no scale can "
+                "start from them. Repair them, leave it out with `exclude=`, or pass a `modifier=` "
+                "that does not look at the weights."
+            )
+    spec = min((item.spec for item in selected), key=lambda spec: math.prod(spec.shape))
+    parts = {
+        name: keras.ops.convert_to_tensor(v, "float32") for name, v in modifier.parts(spec).items()
+    }
+    try:
+        check_shape(modifier.apply(keras.ops.zeros(spec.shape), parts), spec)
+    except SelectionError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"The modifier failed on a tensor of shape {spec.shape}: {error}"
+        ) from error
+
+
+def _warn_about_raw_variables(model) -> None:
+    for layer in own_layers(model):
+        if is_torch_module(layer):
+            warnings.warn(
+                f"Layer '{layer.name}' wraps a PyTorch module, which reads its own parameters, so "
+                "they stay dense. Use Keras layers for what is to be compressed.",
+                SmhWarning,
+                stacklevel=3,
+            )
+        for name in raw_variables(layer):
+            warnings.warn(
+                f"Layer '{layer.name}' holds the raw tf.Variable '{name}', which Keras does not "
+                "track: it is neither compressed nor trained by fit. Use self.add_weight(...).",
+                SmhWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,300 @@
+"""Weights of which most are zero: `smh.prune`, `smh.LevelPruner`."""
+
+from __future__ import annotations
+
+import functools
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.doors.candidates import (
+    Candidate,
+    by_pattern,
+    candidates,
+    changed,
+    pairs_of,
+    reparametrize,
+)
+from smh.errors import ArgumentError, SelectionError
+from smh.parametrizations.clustered import Clustered
+from smh.parametrizations.masked import Masked
+from smh.parametrizations.rounded import FakeQuantized
+from smh.progress import track
+from smh.typing import Selector
+
+Sparsity = float | Mapping[str, float] | Sequence[tuple[str, float]]
+
+_SCOPES = ("layer", "global")
+_STRUCTURES = ("weights", "filters")
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+def prune(
+    model: keras.Model,
+    sparsity: Sparsity = 0.9,
+    *,
+    scope: str = "layer",
+    structure: str = "weights",
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    seed: int = 0,
+) -> keras.Model:
+    """Sets the smallest weights of a model to zero, in place, and keeps them there.
+
+    The model then goes on training as before: `fit` needs no callback. What is pruned is zero to
+    the last bit, whatever the optimizer does (momentum, weight decay, averages of weights), and
+    `smh.save` stores only the rest. Called again it prunes further, beginning with what is pruned
+    already; a lower sparsity gives the largest of those back. Of a compressed model the factors
+    are pruned.
+
+    Pruning makes neither training nor prediction faster: the layers compute with zeros.
+
+    Args:
+        model: a built Keras 3 model of any kind, or a layer.
+        sparsity: the share of zeros, from 0 to below 1: one number, or (pattern, number) pairs,
+            or a mapping of these; a pattern is a path or a regular expression as in `apply_to`,
+            the first that fits counts, and what none fits is left alone.
+        scope: `"layer"`: each weight gets that share. `"global"`: all together, so that weights
+            of larger numbers keep more; needs one number.
+        structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units, by
+            the L2 norm of their weights (the last axis of a kernel; of a transposed convolution
+            the last but one); biases stay.
+        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
+            rank 2 or more.
+        exclude: what to leave alone.
+        seed: decides among equal magnitudes, so that no place is favoured.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ArgumentError: a value that cannot work.
+        SelectionError: nothing is selected, or a weight with NaN in it.
+        UnbuiltModelError: the model has no weights yet.
+        DeployedModelError: the model is deployed.
+        In every case the model is as it was.
+
+    Cost: a partial sort of each weight; in memory one byte more for each number. The first call
+    resets the optimizer's state, later ones do not.
+
+    Example:
+        >>> model = smh.prune(model, [("conv.*", 0.6), ("dense/kernel", 0.95)])
+        >>> model.fit(x, y)
+
+    Reference: Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient Neural
+    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    """
+    check_choice("scope", scope, _SCOPES)
+    check_choice("structure", structure, _STRUCTURES)
+    items = candidates(model, apply_to, exclude)
+    levels = by_pattern(items, sparsity, "sparsity", checked_sparsity)
+    items = [items[i] for i in levels]
+    if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
+        raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
+    check_may_be_pruned(items)
+    random = np.random.default_rng(seed)
+    if scope == "global":
+        masks = _global_masks(items, float(next(iter(levels.values()))), random)
+    else:
+        choose = _unit_mask if structure == "filters" else _weight_mask
+        masks = [
+            choose(item, level, random)
+            for item, level in track(list(zip(items, levels.values(), strict=True)), "pruning")
+        ]
+    _apply(model, items, masks)
+    return model
+
+
+class LevelPruner:
+    """Prunes given weights to given levels, in a training loop of your own.
+
+    Args:
+        options: (path or pattern, sparsity) pairs, as in `smh.prune`.
+        seed: decides among equal magnitudes.
+
+    Raises:
+        ArgumentError: malformed options.
+
+    Example:
+        >>> pruner = smh.LevelPruner([("conv/kernel", 0.35), ("dense/kernel", 0.8)])
+        >>> pruner.prune(model)
+        >>> for x, y in batches:
+        ...     train_step(x, y)
+        ...     pruner.prune(model, update_masks=False)
+
+    The interface is that of Distiller's level pruner; there, weights have to be set to zero again
+    after every step. Here the masks hold by themselves, and that call only looks whether there are
+    any.
+    """
+
+    def __init__(self, options: Mapping[str, float] | Sequence[Sequence], *, seed: int = 0):
+        self.options = pairs_of(options, "('dense/kernel', 0.8)", checked_sparsity)
+        self.seed = seed
+
+    def prune(self, model: keras.Model, update_masks: bool = True) -> keras.Model:
+        """Prunes `model` to the levels; see `smh.prune` for what it raises.
+
+        Args:
+            model: a built model.
+            update_masks: whether the masks are chosen anew from the present weights. Without it
+                they stay; a model that has none yet gets them.
+        """
+        if update_masks or not any(_is_masked(item) for item in candidates(model)):
+            prune(model, self.options, apply_to=lambda variable: True, seed=self.seed)
+        return model
+
+
+def sparsity_of(model: keras.Model) -> dict[str, float]:
+    """Returns the share of zeros of each pruned weight, `{"sparsity/PATH": share}`.
+
+    `"sparsity"` is that of all of them together. A model without pruned weights gives nothing.
+    """
+    try:
+        items = [item for item in candidates(model, lambda variable: True) if _is_pruned(item)]
+    except SelectionError:  # nothing is trained
+        return {}
+    kept = {item.path: (int(np.count_nonzero(item.mask())), item.size) for item in items}
+    shares = {f"sparsity/{path}": 1 - count / size for path, (count, size) in kept.items()}
+    if shares:
+        total = sum(size for _, size in kept.values())
+        shares["sparsity"] = 1 - sum(count for count, _ in kept.values()) / total
+    return shares
+
+
+def magnitude_mask(
+    magnitude: np.ndarray, kept: np.ndarray, zeros: int, random: np.random.Generator
+) -> np.ndarray:
+    """Returns which numbers stay if `zeros` of them are to go.
+
+    Those that are gone already go first. Among equal magnitudes chance decides, not the place.
+
+    Args:
+        magnitude: at least 0, any shape.
+        kept: bool, of the same shape: what is not pruned yet.
+        zeros: how many go, 0 to the size.
+        random: the source of chance.
+    """
+    pruned = kept.size - int(np.count_nonzero(kept))
+    mask = kept.copy()
+    if zeros > pruned:
+        where, count, value = kept, zeros - pruned, False
+    else:
+        where, count, value = ~kept, pruned - zeros, True
+    if count:
+        among = np.flatnonzero(where)
+        # Those to change come first: the smallest to prune, the largest to give back.
+        order = magnitude.ravel()[among] * (-1 if value else 1)
+        edge = np.partition(order, count - 1)[count - 1]
+        below, equal = among[order < edge], among[order == edge]
+        chosen = random.choice(equal, count - below.size, replace=False, shuffle=False)
+        mask.ravel()[below] = value
+        mask.ravel()[chosen] = value
+    return mask
+
+
+def _weight_mask(item: Candidate, level: float, random) -> np.ndarray:
+    return magnitude_mask(_magnitude(item), item.mask(), round(level * item.size), random)
+
+
+def _unit_mask(item: Candidate, level: float, random) -> np.ndarray:
+    values = np.square(_magnitude(item))
+    axis = _unit_axis(item) % values.ndim
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    norms, kept = np.sqrt(values.sum(axis=others)), np.asarray(item.mask().any(axis=others))
+    units = magnitude_mask(norms, kept, round(level * norms.size), random)
+    shape = [-1 if i == axis else 1 for i in range(values.ndim)]
+    return np.broadcast_to(units.reshape(shape), values.shape).copy()
+
+
+def _unit_axis(item: Candidate) -> int:
+    """The axis of a weight along which its layer's output units lie."""
+    return -2 if isinstance(item.owners[0], _TRANSPOSED) else -1
+
+
+def _global_masks(items: Sequence[Candidate], level: float, random) -> list[np.ndarray]:
+    edges = np.cumsum([item.size for item in items])
+    magnitude = np.concatenate([_magnitude(item).ravel() for item in items])
+    kept = np.concatenate([item.mask().ravel() for item in items])
+    mask = magnitude_mask(magnitude, kept, round(level * edges[-1]), random)
+    parts = np.split(mask, edges[:-1])
+    return [m.reshape(item.variable._shape) for m, item in zip(parts, items, strict=True)]
+
+
+def _magnitude(item: Candidate) -> np.ndarray:
+    """Magnitudes, also of what is pruned: of the numbers behind the mask."""
+    item.numbers()  # raises if any is not finite
+    p = item.parametrization
+    stored = p.weight if isinstance(p, Masked) else item.variable
+    value = np.abs(np.asarray(keras.ops.convert_to_numpy(stored.value)))
+    value = value if value.dtype.name in ("float32", "float64") else value.astype("float32")
+    return np.nan_to_num(value, copy=False, nan=0.0)
+
+
+def add_masks(model: keras.Model, items: Sequence[Candidate]) -> None:
+    """Gives those of `items` that have none a mask that prunes nothing."""
+    new = [item for item in items if not _is_masked(item)]
+    _apply(model, new, [item.mask() for item in new])
+
+
+def _apply(model: keras.Model, items: Sequence[Candidate], masks: Sequence[np.ndarray]) -> None:
+    new = []
+    for item, mask in zip(items, masks, strict=True):
+        if _is_masked(item):
+            item.parametrization.mask.assign(mask)
+        else:
+            new.append((item, functools.partial(_masked, item, mask)))
+    reparametrize(model, new)
+    changed(items)
+
+
+def _masked(item: Candidate, mask: np.ndarray) -> Masked:
+    weight = np.asarray(keras.ops.convert_to_numpy(item.variable.value))
+    return Masked.of(item.path, weight, mask)
+
+
+def _is_masked(item: Candidate) -> bool:
+    return isinstance(item.parametrization, Masked)
+
+
+def _is_pruned(item: Candidate) -> bool:
+    p = item.parametrization
+    return isinstance(p, Masked) or (isinstance(p, Clustered) and p.pruned)
+
+
+def check_may_be_pruned(items: Sequence[Candidate]) -> None:
+    """Raises `ArgumentError` if one is rounded, or shares its values."""
+    for item in items:
+        if isinstance(item.parametrization, Clustered):
+            raise ArgumentError(
+                f"'{item.path}' shares its values already; prune first, then share. "
+                "smh.cluster(model, bits=None) gives every weight a number of its own again."
+            )
+        if isinstance(item.parametrization, FakeQuantized):
+            raise ArgumentError(
+                f"'{item.path}' is rounded by smh.quantize_weights; prune first, then share values "
+                "(smh.cluster). Begin with smh.materialize(model)."
+            )
+
+
+def checked_sparsity(value: Any, name: str) -> float:
+    """Returns a sparsity as a float, or raises `ArgumentError`."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) < 1:
+        raise ArgumentError(
+            f"{name} must be a number from 0 (nothing is pruned) to below 1, got {value!r:.100}."
+        )
+    return float(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raises `ArgumentError` unless `value` is one of `choices`."""
+    if value not in choices:
+        known = ", ".join(map(repr, choices))
+        raise ArgumentError(f"{name} must be one of {known}, got {value!r}.")

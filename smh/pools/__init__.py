@@ -1,0 +1,1 @@
+"""A matrix from few numbers: the pools, their mathematics, their shape and their start."""

@@ -1,0 +1,199 @@
+"""Which variables are scanned, and how one of them holds other numbers for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.doors.built import check_is_built
+from smh.doors.selection import make_matcher
+from smh.errors import DeployedModelError, SelectionError
+from smh.pools.base import VariablePool
+from smh.typing import Selector
+from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
+from smh.virtual_variable.inside_keras.deploying import deployed_mode
+from smh.virtual_variable.weight_spec import FLOATS
+
+_TRANSPOSED = (
+    keras.layers.Conv1DTranspose,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Conv3DTranspose,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A variable that is stored and trained.
+
+    Attributes:
+        path: what users know it by.
+        variable: what other numbers are assigned to.
+        weight: the virtual variable that it is the stored part of, or the variable itself.
+        is_factor: whether it is a factor of a pool.
+        filter_axis: the axis that counts filters, from the end.
+    """
+
+    path: str
+    variable: keras.Variable
+    weight: keras.Variable
+    is_factor: bool = False
+    filter_axis: int = -1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's shape."""
+        return tuple(self.weight._shape)
+
+    @property
+    def numel(self) -> int:
+        """How many numbers the weight has."""
+        return math.prod(self.shape)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether fewer numbers are stored than the weight has: a codebook."""
+        return tuple(self.variable.shape) != self.shape
+
+    @property
+    def bits(self) -> int:
+        """Bits of each number of the weight now."""
+        if self.is_shared:
+            return max(1, (math.prod(self.variable.shape) - 1).bit_length())
+        return {"float64": 64, "float32": 32}.get(self.variable._dtype, 16)
+
+    def stored(self) -> np.ndarray:
+        """A copy of its numbers."""
+        return _numpy(self.variable.value)
+
+    def visible(self, stored: np.ndarray) -> np.ndarray:
+        """The weight as the model sees it while `stored` is stored."""
+        if self.variable is self.weight and wrapping_of(self.variable) is None:
+            return stored
+        return _numpy(seen(self.weight))
+
+    def magnitudes(self, stored: np.ndarray) -> np.ndarray:
+        """Absolute values, float32 or float64; 0 where the model sees a zero in their place.
+
+        So that of a weight or factor that is masked already, what is masked goes first.
+        """
+        sizes = np.abs(stored.astype(np.float64 if stored.itemsize == 8 else np.float32))
+        sizes[self.visible(stored) == 0] = 0
+        return sizes
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[np.ndarray]:
+        """Yields a copy of its numbers, and puts them back at the end, whatever has happened."""
+        stored = self.stored()
+        try:
+            yield stored
+        finally:
+            try:
+                self.variable.assign(stored)
+            except BaseException:  # a second Ctrl-C
+                self.variable.assign(stored)
+                raise
+
+
+def find_candidates(
+    model: Any,
+    apply_to: Selector | None,
+    exclude: Selector | None,
+    prunable: bool = False,
+    filters: bool = False,
+) -> list[Candidate]:
+    """Returns what is to be scanned, each variable once, in the order of the model's layers.
+
+    With `prunable` without those that share their values; with `filters` without the factors.
+
+    Raises:
+        UnbuiltModelError: the model has no weights yet.
+        DeployedModelError: the model computes from cached copies.
+        SelectionError: nothing is selected, or a weight is not finite.
+        ArgumentError: `model` is no Keras model, or a selector is malformed.
+    """
+    _check_model(model)
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
+    excluded = make_matcher(exclude or [], "exclude")
+    everything = _everything(model)
+
+    def wanted(candidate: Candidate) -> bool:
+        v, path = candidate.variable, candidate.path
+        names = path, candidate.weight.name, candidate.weight
+        if not v.trainable or v._dtype not in FLOATS or not candidate.numel or excluded(*names):
+            return False
+        if (prunable and candidate.is_shared) or (
+            filters and (candidate.is_factor or len(candidate.shape) < 2)
+        ):
+            return False
+        if matches is not None:
+            return matches(*names)
+        return len(candidate.shape) >= (1 if candidate.is_factor else 2)
+
+    chosen = [candidate for candidate in everything if wanted(candidate)]
+    if not chosen:
+        raise SelectionError(_nothing_selected(model, everything, filters))
+    for candidate in chosen:
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(candidate.stored().astype(np.float32)).all()
+        if not finite:
+            raise SelectionError(
+                f"'{candidate.path}' has weights that are not finite (NaN or infinity, in "
+                "float32), so they have no order. Repair them, or leave it out with `exclude=`."
+            )
+    return chosen
+
+
+def _check_model(model: Any) -> None:
+    check_is_built(model)
+    if deployed_mode(model) == "cached":
+        raise DeployedModelError(
+            f"'{model.name}' is deployed with cached weights, which would not follow the scan. "
+            "Call smh.deploy(model, mode='train') first."
+        )
+
+
+def _everything(model: keras.Layer) -> list[Candidate]:
+    found: dict[int, Candidate] = {}
+    for layer in own_layers(model):
+        for variable in own_variables(layer):
+            for candidate in _of(variable, layer):
+                found.setdefault(id(candidate.variable), candidate)
+    return list(found.values())
+
+
+def _of(variable: keras.Variable, layer: keras.Layer, is_factor=False) -> list[Candidate]:
+    axis = -2 if isinstance(layer, _TRANSPOSED) else -1  # [..., out, in]
+    if not isinstance(variable, VirtualVariable):
+        return [Candidate(variable.path, variable, variable, is_factor, axis)]
+    parametrization = variable.parametrization
+    if isinstance(parametrization.source, VariablePool):
+        pool = parametrization.source
+        return [c for factor in pool.core_variables for c in _of(factor, pool, is_factor=True)]
+    floats = [part for part in parametrization.parts if part._dtype in FLOATS]
+    if parametrization.source is not None or not floats:
+        return []
+    return [Candidate(variable.path, floats[0], variable, is_factor, axis)]
+
+
+def _nothing_selected(model: keras.Layer, everything: list[Candidate], filters: bool) -> str:
+    kind = "kernels, which have filters," if filters else "those of rank 2 or more and factors"
+    paths = "\n".join(
+        f"  {c.path} {c.shape} {c.variable._dtype}"
+        f"{'' if c.variable.trainable else ' (not trainable)'}"
+        f"{' (shares its values)' if c.is_shared else ''}"
+        for c in everything
+    )
+    return (
+        f"Nothing was selected in '{model.name}'. Only trainable float variables can be scanned; "
+        f"without `apply_to`, {kind}. There are:\n{paths or '  (no variables)'}"
+    )
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(value))

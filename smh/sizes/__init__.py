@@ -1,0 +1,1 @@
+"""What a model takes: its numbers, bytes and multiply-adds, now and if it were compressed."""

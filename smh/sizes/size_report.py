@@ -1,0 +1,305 @@
+"""How large a model is, weight by weight: `smh.report`."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import keras
+
+from smh.container.replacing import replacing
+from smh.doors.built import check_is_built
+from smh.parametrizations.clustered import Clustered
+from smh.parametrizations.integers import grid_of
+from smh.parametrizations.masked import Masked
+from smh.parametrizations.rounded import FakeQuantized
+from smh.pools.products import MatrixProduct
+from smh.tables import PathCell, as_text, longest_name, new_table, width
+from smh.variable_pool import VariablePool
+from smh.virtual_variable import (
+    Source,
+    VirtualVariable,
+    VirtualWeights,
+    own_layers,
+    own_variables,
+    wrapping_of,
+)
+from smh.virtual_variable.weight_spec import itemsize
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_KINDS = ((Masked, "pruned"), (Clustered, "shared"), (FakeQuantized, "rounded"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a report.
+
+    Attributes:
+        path: path of the variable.
+        shape: its shape.
+        dtype: its dtype.
+        stored: how it is stored: `dense`, or the pool and the range that it is computed from (of
+            which a frozen or cached weight is a copy).
+        original: numbers that a dense layer would have here.
+        kept: those of them that are not pruned.
+        trained: numbers that training changes.
+        bytes: bytes that these numbers and the ones stored with them take in memory.
+        bits: bits of each stored number that the model computes with; of a rounded factor fewer
+            than it has in memory.
+        packed: bytes at that width, with the scales of a rounded factor, the codebook of shared
+            values, and one bit for each number that may be pruned; not entropy-coded.
+        kind: `stored` in a word: `dense`, `pool`, `pruned`, `shared` (values), `rounded`, `factor`
+            (of a pool, whatever is done to it), `copy` (of what is computed, where a layer is
+            frozen or the model deployed), or `computed` in another way.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    stored: str
+    original: int
+    kept: int
+    trained: int
+    bytes: int
+    bits: int
+    packed: int
+    kind: str = "dense"
+
+
+@dataclass(frozen=True)
+class PoolMap:
+    """Which entries of a pool each weight takes.
+
+    Attributes:
+        name: of the pool.
+        entries: how many numbers its factors compute.
+        columns: of these, how many are a row of its product; 0 where it is no product.
+        factors: the shapes of the factors.
+        slots: for each weight its path and its half-open ranges of entries, in order.
+    """
+
+    name: str
+    entries: int
+    columns: int
+    factors: tuple[tuple[int, ...], ...]
+    slots: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
+
+
+@dataclass(frozen=True)
+class SizeReport:
+    """What `smh.report` returns: rows and totals. `print` shows it as a table.
+
+    Attributes:
+        name: name of the model.
+        rows: one `Row` per weight, then one per factor of each pool.
+        pools: one `PoolMap` per pool.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    pools: tuple[PoolMap, ...] = ()
+
+    @property
+    def original_params(self) -> int:
+        """Numbers of the dense model."""
+        return sum(row.original for row in self.rows)
+
+    @property
+    def trained_params(self) -> int:
+        """Numbers that training changes; a shared pool counts once."""
+        return sum(row.trained for row in self.rows)
+
+    @property
+    def original_bytes(self) -> int:
+        """Bytes of the dense model's variables."""
+        return sum(row.original * itemsize(row.dtype) for row in self.rows)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all variables that are stored; a shared pool counts once."""
+        return sum(row.bytes for row in self.rows)
+
+    @property
+    def packed(self) -> int:
+        """Bytes of all that is stored at the width that the model computes with."""
+        return sum(row.packed for row in self.rows)
+
+    def _dense_totals(self) -> tuple[str, str]:
+        return f"{self.original_params:,}", f"{self.original_bytes:,}"
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Writes the rows to `path`, replacing it only once all is written."""
+        with replacing(path) as partial, open(partial, "w", newline="") as file:
+            writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow(asdict(row) | {"shape": "x".join(map(str, row.shape))})
+
+    def __rich__(self) -> Table:
+        """The table that `rich` prints."""
+        table = new_table(f"smh report: {self.name}")
+        titles = ["shape", "trained", "bytes"]
+        if self.packed != self.bytes:
+            titles += ["bits", "packed"]
+        lines = [self._numbers(row, titles) for row in self.rows]
+        totals = {"trained": f"{self.trained_params:,}", "bytes": f"{self.bytes:,}"}
+        totals["packed"] = f"{self.packed:,}"
+        dense = dict(zip(("trained", "bytes"), self._dense_totals(), strict=True))
+        whole = [[sums.get(title, "") for title in titles] for sums in (totals, dense)]
+
+        widths = [max(map(len, column)) for column in zip(titles, *lines, *whole, strict=True)]
+        table.add_column("variable", overflow="fold")
+        table.add_column("shape", no_wrap=True)
+        table.add_column("stored as", overflow="fold", max_width=self._stored_width(widths))
+        for title in titles[1:]:
+            table.add_column(title, justify="right", no_wrap=True)
+        for row, (shape, *sizes) in zip(self.rows, lines, strict=True):
+            table.add_row(PathCell(row.path), shape, row.stored, *sizes)
+        table.add_section()
+        table.add_row("total", "", "", *whole[0][1:], style="bold")
+        table.add_row("as a dense model", "", "", *whole[1][1:])
+        table.caption = (
+            f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
+        )
+        table.caption_justify = "left"
+        return table
+
+    def _numbers(self, row: Row, titles: list[str]) -> list[str]:
+        shape = "x".join(map(str, row.shape)) or "scalar"
+        sizes = [f"{row.trained:,}", f"{row.bytes:,}", str(row.bits), f"{row.packed:,}"]
+        return [shape, *sizes][: len(titles)]
+
+    def _stored_width(self, others: list[int]) -> int:
+        """Columns for how weights are stored, which folds at spaces so that names need not be cut.
+
+        Args:
+            others: widths of all columns but this and the paths'; between two are two blanks.
+        """
+        words = [len(word) for row in self.rows for word in row.stored.split()]
+        names = [longest_name(row.path) for row in self.rows]
+        room = width() - sum(others) - 2 * (len(others) + 1)
+        return max(room - max(names, default=0), *words, 1)
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+
+def report(model: keras.Model) -> SizeReport:
+    """Lists how each weight of a model is stored, and what that costs.
+
+    Args:
+        model: a built model, compressed or not. It is not changed, and nothing is computed.
+
+    Returns:
+        A `SizeReport`: `print(report)`, `report.rows`, `report.to_csv(path)`; as a page for a
+        browser by `smh.report_page.write_page(path, report)`.
+
+    Raises:
+        ArgumentError: `model` is no Keras 3 model or layer.
+        UnbuiltModelError: it has no weights yet.
+
+    Example:
+        >>> print(smh.report(smh.compress(model, fraction=0.1)))
+    """
+    check_is_built(model)
+    seen: set[int] = set()
+    rows: list[Row] = []
+    pools: dict[int, Source] = {}
+    slots: dict[int, list] = {}
+    for layer in own_layers(model):
+        if isinstance(layer, (Source, VirtualWeights)):
+            continue
+        for variable in own_variables(layer):
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            rows.append(_row(variable))
+            if isinstance(variable, VirtualVariable):
+                source = variable.parametrization.source
+                pools.setdefault(id(source), source)
+                slots.setdefault(id(source), []).append(variable)
+    for pool in pools.values():
+        layers = own_layers(pool) if pool else ()
+        rows.extend(_factor_row(factor) for layer in layers for factor in own_variables(layer))
+    maps = [_map(p, slots[key]) for key, p in pools.items() if isinstance(p, VariablePool)]
+    return SizeReport(model.name, tuple(rows), tuple(maps))
+
+
+def _map(pool: VariablePool, users: Sequence[VirtualVariable]) -> PoolMap:
+    product = getattr(pool, "product", None)  # a combined pool has none of its own
+    columns = product.shape.cols if isinstance(product, MatrixProduct) else 0
+    slots = tuple((user.path, user.parametrization.slot.segments) for user in users)
+    return PoolMap(pool.name, pool.pool_size, columns, tuple(pool.factor_shapes()), slots)
+
+
+def _kind(variable: VirtualVariable) -> str:
+    if variable._snapshot is not None or variable._cached is not None:
+        return "copy"
+    parametrization = variable.parametrization
+    if parametrization.source is not None:
+        return "pool"
+    return next((name for cls, name in _KINDS if isinstance(parametrization, cls)), "computed")
+
+
+def _row(variable: keras.Variable) -> Row:
+    shape, dtype = tuple(variable._shape), variable._dtype
+    numbers = math.prod(shape)
+    if not isinstance(variable, VirtualVariable):
+        trained = numbers if variable.trainable else 0
+        size = numbers * itemsize(dtype)
+        bits = _bits(dtype)
+        return Row(
+            variable.path, shape, dtype, "dense", numbers, numbers, trained, size, bits, size
+        )
+    parts = variable.parametrization.parts
+    copies = [v for v in (variable._snapshot, variable._cached) if v is not None]
+    stored = [*parts, *copies]
+    how = variable.parametrization.describe()
+    if variable._snapshot is not None:
+        how = f"frozen copy of {how}"
+    elif variable._cached is not None:
+        how = f"cached copy of {how}"
+    size = sum(math.prod(v.shape) * itemsize(v._dtype) for v in stored)
+    trained = sum(math.prod(part.shape) for part in parts if part.trainable)
+    kept, bits, packed = numbers, _bits(dtype), size
+    tally = variable.parametrization.tally()
+    if tally is not None:
+        kept, bits, packed = tally.kept, tally.bits, tally.packed
+        trained = tally.trained if trained else 0
+    kind = _kind(variable)
+    return Row(variable.path, shape, dtype, how, numbers, kept, trained, size, bits, packed, kind)
+
+
+def _factor_row(factor: keras.Variable) -> Row:
+    shape, dtype = tuple(factor._shape), factor._dtype
+    numbers, grid, wrapping = math.prod(shape), grid_of(factor), wrapping_of(factor)
+    if isinstance(factor, VirtualVariable):
+        row = replace(_row(factor), original=0, kind="factor")
+        if grid is None or wrapping is None:
+            return row
+        packed = -(-row.kept * grid.bits // 8) + -(-numbers // 8) + 4 * grid.scale_count(shape)
+        how = f"{row.stored}; {wrapping.describe()}"
+        return replace(row, stored=how, bits=grid.bits, packed=packed)
+    return Row(
+        factor.path,
+        shape,
+        dtype,
+        "factor" if wrapping is None else wrapping.describe(),
+        0,
+        numbers,
+        numbers if factor.trainable else 0,
+        numbers * itemsize(dtype),
+        _bits(dtype) if grid is None else grid.bits,
+        numbers * itemsize(dtype) if grid is None else grid.bytes(shape),
+        "factor",
+    )
+
+
+def _bits(dtype: str) -> int:
+    return 8 * itemsize(dtype)

@@ -1,0 +1,51 @@
+"""The state of a model's random generators, which Keras does not save."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.errors import ArtifactError
+from smh.virtual_variable.inside_keras.own import own_layers
+
+
+def random_state(model: keras.Layer) -> list[list[int]]:
+    """Returns the states of all random generators, those of dropout for example, as plain JSON.
+
+    Relies on: a layer tracks its generators in `_seed_generators`; a generator's `state` is a
+    variable of two integers.
+    """
+    return [np.asarray(keras.ops.convert_to_numpy(s.value)).tolist() for s in _states(model)]
+
+
+def set_random_state(model: keras.Layer, states: Any) -> None:
+    """Sets what `random_state` returned, so that training goes on with the same numbers.
+
+    Raises:
+        ArtifactError: if `states` is not that of such a model.
+    """
+    variables = _states(model)
+    fits = isinstance(states, list) and len(states) == len(variables)
+    if not fits or not all(_is_state(s, v) for s, v in zip(states, variables, strict=True)):
+        raise ArtifactError(
+            f"'{model.name}' has {len(variables)} random generators, which the states "
+            f"{states!r:.200} do not fit."
+        )
+    for variable, state in zip(variables, states, strict=True):
+        variable.assign(np.array(state, variable.dtype))
+
+
+def _states(model: keras.Layer) -> list[keras.Variable]:
+    found = {id(s): s.state for layer in own_layers(model) for s in layer._seed_generators}
+    return list(found.values())
+
+
+def _is_state(state: Any, variable: keras.Variable) -> bool:
+    limits = np.iinfo(variable.dtype)
+    return (
+        isinstance(state, list)
+        and tuple(variable.shape) == (len(state),)
+        and all(type(n) is int and limits.min <= n <= limits.max for n in state)
+    )

@@ -1,0 +1,90 @@
+"""A fresh model from a live one's configuration."""
+
+from __future__ import annotations
+
+import json
+import types
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError
+from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.serialization import plain_configurations
+
+
+def rebuild(model: keras.Layer) -> keras.Layer:
+    """Returns an equal model with fresh weights, built as `model` was.
+
+    Relies on: `get_build_config` returns the shapes that the model was built with; a `Lambda`
+    is only deserialised outside of safe mode, which is right here: it comes from this process;
+    `Model.build` of a subclassed model builds its layers and leaves `built` to who calls it.
+    """
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    try:
+        own = keras.saving.CustomObjectScope(_own_objects(model))
+        with SafeModeScope(safe_mode=False), own, plain_configurations():
+            fresh = type(model).from_config(model.get_config())
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"'{model.name}' ({type(model).__name__}) cannot be rebuilt from its configuration: "
+            f"{error} A subclassed model needs get_config() (and from_config() if an argument is "
+            "itself an object)."
+        ) from error
+    build_config = type(model).get_build_config(model)
+    if not fresh.built and build_config:
+        _name_alike(model, fresh)
+        fresh.build_from_config(build_config)
+        fresh.built = True  # as Keras does when it loads a model
+    return fresh
+
+
+def _name_alike(model: keras.Layer, fresh: keras.Layer) -> None:
+    """Calls the layers as in `model`; Keras would count on, and give other paths each time.
+
+    Relies on: a layer's name is an attribute, and gives its variables their paths when it is built.
+    """
+    old, new = list(own_layers(model)), list(own_layers(fresh))
+    if len(old) == len(new):  # else some are made by `build`
+        for before, after in zip(old, new, strict=True):
+            after.name = before.name
+
+
+def dense_config(model: keras.Layer) -> dict[str, Any]:
+    """Returns Keras' configuration of `model` without its compression, as plain JSON.
+
+    Raises:
+        ArgumentError: if the model cannot be described by a configuration.
+    """
+    try:
+        with plain_configurations():
+            config = keras.saving.serialize_keras_object(model)
+        config.pop("compile_config", None)
+        return json.loads(json.dumps(config))
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"'{model.name}' ({type(model).__name__}) has no configuration that a file could hold: "
+            f"{error} A class of your own needs get_config() and "
+            "@keras.saving.register_keras_serializable(). Or save with architecture=False."
+        ) from error
+
+
+def from_dense_config(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, safe_mode: bool
+) -> keras.Layer:
+    """Builds the model of `dense_config`; raises whatever Keras raises."""
+    return keras.saving.deserialize_keras_object(config, custom_objects, safe_mode=safe_mode)
+
+
+def _own_objects(model: keras.Layer) -> dict[str, Any]:
+    """The user's classes and functions that the model is made of, registered or not."""
+    objects: dict[str, Any] = {}
+    for layer in own_layers(model):
+        for value in (layer, *vars(layer).values()):
+            item = value if isinstance(value, types.FunctionType) else type(value)
+            # A function that was made by `exec` has no module.
+            if (item.__module__ or "").split(".")[0] not in ("keras", "builtins", "smh"):
+                objects[item.__name__] = item
+    return objects

@@ -1,0 +1,28 @@
+"""What Keras' trainer keeps of a model whose variables have changed."""
+
+from __future__ import annotations
+
+import keras
+
+from smh.virtual_variable.inside_keras.own import own_layers
+
+
+def reset_training(model: keras.Layer, build: bool = False) -> None:
+    """Drops the compiled functions, and the optimizer's state for variables that are gone.
+
+    Relies on: a Keras model keeps its compiled functions in these attributes and makes them
+    where they are `None`; an optimizer that is not built is built by the next step.
+
+    Args:
+        model: the model; those inside it may have been compiled as well.
+        build: whether a new optimizer is built at once, so that its state can be loaded.
+    """
+    for layer in own_layers(model):
+        if not isinstance(layer, keras.Model):
+            continue
+        layer.train_function = layer.test_function = layer.predict_function = None
+        optimizer = getattr(layer, "optimizer", None)
+        if optimizer is not None and optimizer.built:
+            layer.optimizer = type(optimizer).from_config(optimizer.get_config())
+            if build:
+                layer.optimizer.build(layer.trainable_variables)
