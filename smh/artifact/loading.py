@@ -16,7 +16,7 @@ from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
-from smh.virtual_variable.inside_keras.members import members
+from smh.virtual_variable.inside_keras.members import Member, members_as
 from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, numbered
 from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
 
@@ -40,7 +40,8 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
 
 def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     """Compresses `model` as described and assigns all values; checks before it changes."""
-    states = _checked_states(model, entry, stored, path)
+    names = entry.description.get("layers")
+    states = _checked_states(members_as(model, names), entry, stored, path)
     compressed = bool(virtual_variables(model))
     if not compressed:
         keys = [_key(pool["factors"]) for pool in entry.pools]
@@ -53,12 +54,12 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
                 f"{path}: the description of '{entry.name:.100}' cannot be followed: {error}"
             ) from error
         pools.update(zip(keys, sources(model), strict=True))
-    elif _structure(describe(model)) != _structure(entry.description):
+    elif _structure(describe(model, members_as(model, names))) != _structure(entry.description):
         raise ArgumentError(
             f"'{model.name}' is compressed in another way than the model in {path}. Build it "
             "without smh.compress, or with the arguments of the one that was saved."
         )
-    variables = variables_in_order(model, describe(model))
+    variables = variables_in_order(model, entry.description)
     expected = [tuple(v.shape) for v in variables]
     found = [stored.shape(number) for number in entry.order]
     if expected != found:
@@ -70,19 +71,21 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         variable.assign(stored.value(number))
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
-    load_own_states(model, members(model), states)
+    load_own_states(model, members_as(model, names), states)
 
 
-def _checked_states(model, entry: Model, stored: Stored, path: str) -> dict[int, OwnState]:
+def _checked_states(
+    counted: Sequence[Member | None], entry: Model, stored: Stored, path: str
+) -> dict[int, OwnState]:
     """What the file has of the layers beside variables; it fits the model."""
-    counted, states = members(model), {}
+    states = {}
     for state in entry.states:
-        if state.layer >= len(counted):
+        member = dict(enumerate(counted)).get(state.layer)
+        if member is None:
             raise ArgumentError(
-                f"{path} has a state of layer {state.layer} of '{entry.name:.100}', '{model.name}' "
-                f"has {len(counted)} layers."
+                f"{path} has a state of layer {state.layer} of '{entry.name:.100}', and there are "
+                f"{len(counted)} layers."
             )
-        member = counted[state.layer]
         variables = state.variables
         if variables is None:
             variables = numbered(member.variables)

@@ -76,7 +76,7 @@ class _Saving:
                 self._note(factor, self._table.factor(factor))
         inside: list[VirtualVariable] = []
         if "inside" in entry:
-            inside = virtuals_in_order(pool, entry["inside"])
+            inside = virtuals_in_order(members(pool), entry["inside"])
             weights = self._weights(pool, entry["inside"], of_a_pool=True)
             whole["inside"] = {**entry["inside"], "weights": weights}
         places = {id(virtual): i for i, virtual in enumerate(inside)}
@@ -89,7 +89,7 @@ class _Saving:
     ) -> list[dict]:
         """The weights of a description, whose parts say which have a tensor of their own."""
         weights = []
-        virtuals = virtuals_in_order(layer, description)
+        virtuals = virtuals_in_order(members(layer), description)
         for weight, virtual in zip(description["weights"], virtuals, strict=True):
             parts = []
             for entry, part in zip(weight["parts"], virtual.parametrization.parts, strict=True):
@@ -105,7 +105,7 @@ class _Saving:
     def _others(self) -> list[dict]:
         own = {id(v) for layer in own_layers(self._model) for v in own_variables(layer)}
         variables = []
-        for variable in other_variables(self._model, self._known):
+        for variable in other_variables(members(self._model), self._known):
             self._note(variable, self._table.other(variable))
             variables.append(
                 {

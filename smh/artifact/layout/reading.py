@@ -72,12 +72,15 @@ class _Reading:
         return Model(
             name=entry["name"],
             architecture=with_infinities(entry.get("architecture")),
-            description={"pools": [pool for pool, _ in pools], "weights": described},
+            description={
+                "pools": [pool for pool, _ in pools],
+                "weights": described,
+                "layers": _layers(entry),
+            },
             order=tuple(self._order),
             plain=tuple(number for number in plain if number is not None),
             weights=tuple(weights),
             pools=tuple({**pool, "factors": factors} for pool, factors in pools),
-            layers=_layers(entry),
             states=(),
         )
 

@@ -47,7 +47,6 @@ class Model:
         plain: the numbers of those that are weights themselves.
         weights: those that are computed.
         pools: each with `config`, and `factors`: each a number or a `Factor`.
-        layers: how its layers are found, see `docs/format.md`; `None`: by their numbers.
         states: what its layers have beside variables.
     """
 
@@ -58,7 +57,6 @@ class Model:
     plain: tuple[int, ...]
     weights: tuple[Weight, ...]
     pools: tuple[Mapping[str, Any], ...]
-    layers: list[Any] | None
     states: tuple[State, ...]
 
 

@@ -70,6 +70,11 @@ def names_of(counted: Sequence[Member], model: keras.Layer) -> list[Any]:
     return names
 
 
+def members_as(model: keras.Layer, names: Any) -> list[Member | None]:
+    """Returns the members as `names` counts them, or, where they are `None`, as the model does."""
+    return list(members(model)) if names is None else members_named(model, names)
+
+
 def members_named(model: keras.Layer, names: Any) -> list[Member | None]:
     """Returns the members of `model` that `names_of` has named in one that is made like it.
 
