@@ -32,9 +32,7 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
         return from_dense_config(entry.architecture, custom_objects, safe_mode)
     except Exception as error:  # a file may hold anything, and so may Keras raise
         raise ArtifactError(
-            f"{path}: the model '{entry.name:.100}' cannot be built: {error} A layer of your own "
-            "has to be imported and registered (@keras.saving.register_keras_serializable()), or "
-            "passed in custom_objects."
+            f"{path}: the model '{entry.name:.100}' cannot be built: {error!s:.600}"
         ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.checking import names_needed
 from smh.artifact.layout.brief import brief_variables, brief_weights, kept
 from smh.artifact.layout.infinities import without_infinities
 from smh.artifact.layout.pools import brief_pool
@@ -18,17 +19,24 @@ from smh.container import Tensor
 from smh.parametrizations.rounded import WHOLE
 from smh.virtual_variable import Source, own_layers, own_variables
 from smh.virtual_variable.inside_keras.members import members
-from smh.virtual_variable.inside_keras.own_state import numbered, own_states
+from smh.virtual_variable.inside_keras.own_state import OwnState, numbered, own_states
 from smh.virtual_variable.inside_keras.rebuilding import dense_config
 from smh.virtual_variable.variable import VirtualVariable
 
 
 def encode_models(
-    models: Sequence[keras.Layer], options: Options, architecture: bool
+    models: Sequence[keras.Layer], options: Options, architecture: bool, checked: bool = True
 ) -> tuple[dict[str, Any], list[Tensor]]:
-    """Returns the header's `meta` and the tensors of a file of these models."""
+    """Returns the header's `meta` and the tensors of a file of these models.
+
+    Args:
+        models: the models.
+        options: how numbers are stored.
+        architecture: whether the file says how to make the models.
+        checked: whether it is tried that they can be made.
+    """
     table = Table()
-    entries = [_Saving(model, table).entry(architecture) for model in models]
+    entries = [_Saving(model, table).entry(architecture, checked) for model in models]
     return {"models": entries}, table.encode(options)
 
 
@@ -41,21 +49,25 @@ class _Saving:
         self._numbers: list[int] = []
         self._known: list[keras.Variable] = []
 
-    def entry(self, architecture: bool) -> dict[str, Any]:
+    def entry(self, architecture: bool, checked: bool) -> dict[str, Any]:
         """Returns what the file says of the model."""
         first = len(self._table)
+        config = dense_config(self._model) if architecture else None
+        states = own_states(members(self._model))
+        names = names_needed(self._model, config, states) if config and checked else None
         description = describe(self._model)
         weights = description["weights"]
         ends = {w["pool"]: _end(w["slot"]) for w in weights if w["slot"] is not None}
         pools = zip(sources(self._model), description["pools"], strict=True)
         entry = {
             "name": self._model.name,
-            "architecture": without_infinities(dense_config(self._model)) if architecture else None,
+            "architecture": without_infinities(config),
             "pools": [self._pool(*pool, ends.get(i, 0)) for i, pool in enumerate(pools)],
             "weights": brief_weights(self._weights(self._model, description, of_a_pool=False)),
             "variables": brief_variables(self._others()),
             "numbers": self._numbers,
-            "states": self._states(),
+            "states": self._states(states),
+            "layers": names,
         }
         usual = list(range(first, len(self._table)))
         nothing: dict[str, Any] = {
@@ -64,6 +76,7 @@ class _Saving:
             "weights": [],
             "variables": [],
             "states": [],
+            "layers": None,
         }
         return kept(entry, {**nothing, "numbers": usual})
 
@@ -117,11 +130,11 @@ class _Saving:
             )
         return variables
 
-    def _states(self) -> list[dict]:
+    def _states(self, states: Mapping[int, OwnState]) -> list[dict]:
         """What layers have beside their variables; nothing of those that only have to be told."""
         entries = []
         counted = members(self._model)
-        for layer, state in own_states(counted).items():
+        for layer, state in states.items():
             what = counted[layer].layer.name
             entry = {
                 "layer": layer,

@@ -168,7 +168,8 @@ def _save_only_what_is_tracked(owner: keras.Layer) -> None:
     A user's own override is stood between, see `overrides`.
     """
     save, load = overrides.save, overrides.load
-    if type(owner).save_own_variables.__module__.startswith("keras."):
+    hooks = type(owner).save_own_variables, type(owner).load_own_variables
+    if all(hook.__module__.startswith("keras.") for hook in hooks):
         save, load = keras.Layer.save_own_variables, _load_own_variables
     owner.__dict__["save_own_variables"] = functools.partial(save, owner)
     owner.__dict__["load_own_variables"] = functools.partial(load, owner)

@@ -51,13 +51,19 @@ def saved(layer: keras.Layer) -> dict[str, Any]:
     return store
 
 
-def load(layer: keras.Layer, store: Mapping[str, Any]) -> dict:
+def load(layer: keras.Layer, store: Mapping[str, Any], in_place: bool = True) -> dict:
     """Calls its `load_own_variables`; what is assigned to a computed weight is left aside.
+
+    Args:
+        layer: the layer.
+        store: the numbers.
+        in_place: whether the layer sees its computed weights among those that Keras tracks.
 
     Returns:
         What was left aside: `(variable, value)` by the variable's `id`.
     """
-    with _all_weights_in_place(layer), loading_around_computed() as assigned:
+    places = _all_weights_in_place(layer) if in_place else contextlib.nullcontext()
+    with places, loading_around_computed() as assigned:
         type(layer).load_own_variables(layer, dict(store))
     return assigned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 
 import keras
@@ -33,6 +34,14 @@ def own_layers(model: keras.Layer) -> Iterator[keras.Layer]:
             yield from walk(child)
 
     return walk(model)
+
+
+def layers_in_several(model: keras.Layer) -> list[keras.Layer]:
+    """Returns the layers that more than one layer has."""
+    counts = collections.Counter(
+        number for layer in own_layers(model) for number in {id(child) for child in layer._layers}
+    )
+    return [layer for layer in own_layers(model) if counts[id(layer)] > 1]
 
 
 def own_variables(layer: keras.Layer) -> list[keras.Variable]:

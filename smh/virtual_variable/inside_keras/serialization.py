@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -57,6 +57,26 @@ def objects_being_loaded() -> dict[Any, Any] | None:
     Relies on: `ObjectSharingScope` is open from the begin of a file's configuration to its end.
     """
     return _global_attribute("shared_objects/id_to_obj_map")
+
+
+@contextlib.contextmanager
+def sharing_layers(layers: Iterable[keras.Layer] = ()) -> Iterator[None]:
+    """Inside, each of `layers` that is in several others is written as one, and read as one.
+
+    Relies on: as `objects_being_loaded`; `ObjectSharingScope` itself forgets the scope around it.
+    """
+    from keras.src.backend.common import global_state
+
+    names = "shared_objects/id_to_obj_map", "shared_objects/id_to_config_map"
+    before = [_global_attribute(name) for name in names]
+    for name in names:
+        global_state.set_global_attribute(name, {})
+    _mark_as_shared(layers)
+    try:
+        yield
+    finally:
+        for name, value in zip(names, before, strict=True):
+            global_state.set_global_attribute(name, value)
 
 
 def _mark_as_shared(layers: Iterable[keras.Layer]) -> None:
