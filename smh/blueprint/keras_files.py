@@ -32,12 +32,13 @@ class Compressed:
         """
         from smh.blueprint.describe import describe, sources
         from smh.virtual_variable import virtual_variables
+        from smh.virtual_variable.inside_keras.members import members, names_of
         from smh.virtual_variable.inside_keras.random_state import random_state
 
         pools = sources(layer)
         inside = {id(virtual) for virtual in virtual_variables(layer)}
         return {
-            "compressed": describe(layer),
+            "compressed": {**describe(layer), "layers": names_of(members(layer), layer)},
             "pools": [id(pool) for pool in pools],
             "random_state": random_state(layer),
             "complete": all(id(user) in inside for pool in pools for user in pool.users),
@@ -61,6 +62,7 @@ class Compressed:
         from smh.blueprint.restore import restore
         from smh.errors import ArtifactError
         from smh.virtual_variable.inside_keras.random_state import set_random_state
+        from smh.virtual_variable.inside_keras.rebuilding import naming_what_is_unknown
         from smh.virtual_variable.inside_keras.serialization import ENTRY, objects_being_loaded
 
         own = config.get(ENTRY)
@@ -72,7 +74,9 @@ class Compressed:
                 f"'compressed', got {own!r:.200}."
             )
         plain = {name: value for name, value in config.items() if name != ENTRY}
-        layer = keras.saving.deserialize_keras_object({**own["layer"], "config": plain})
+        dense = {**own["layer"], "config": plain}
+        with naming_what_is_unknown(dense, {}):
+            layer = keras.saving.deserialize_keras_object(dense)
         if not isinstance(layer, keras.Layer):
             raise ArtifactError(f"A compressed layer is described as {own['layer']!r:.200}.")
         _check_is_built(layer)

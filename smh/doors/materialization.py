@@ -13,7 +13,7 @@ from smh.virtual_variable.inside_keras.members import (
     names_of,
     paired,
 )
-from smh.virtual_variable.inside_keras.own_state import load_own_states, own_states
+from smh.virtual_variable.inside_keras.own_state import load_anew, load_own_states, own_states
 from smh.virtual_variable.inside_keras.rebuilding import rebuild
 
 
@@ -46,13 +46,16 @@ def materialize(model: keras.Model) -> keras.Model:
     plain = rebuild(model)
     counted = members(model)
     try:
-        found = members_named(plain, names_of(counted, model))
-        same = paired(counted, found)
+        unlike: dict[int, keras.Layer] = {}
+        found = members_named(plain, names_of(counted, model), unlike)
+        same = paired(counted, found, unlike)
     except ArgumentError as error:
         raise ArgumentError(_differs(model, error)) from error
     states = own_states(counted)
     for old, new in same:
         _copy(old, new)
+    for number, layer in unlike.items():
+        load_anew(layer, counted[number].layer)
     load_own_states(plain, found, states)
     return plain
 

@@ -165,11 +165,13 @@ def _save_only_what_is_tracked(owner: keras.Layer) -> None:
 
     Relies on: `Layer.save_own_variables` and `load_own_variables` walk the tracked variables;
     `Dense`, `EinsumDense`, `Embedding` and the convolutions override them and name the kernel.
-    A user's own override is stood between, see `overrides`.
+    A user's own override is stood between, see `overrides`, and that of a quantised layer, which
+    makes its variables in another order when it is made again.
     """
     save, load = overrides.save, overrides.load
     hooks = type(owner).save_own_variables, type(owner).load_own_variables
-    if all(hook.__module__.startswith("keras.") for hook in hooks):
+    quantised = getattr(owner, "quantization_mode", None) is not None
+    if all(hook.__module__.startswith("keras.") for hook in hooks) and not quantised:
         save, load = keras.Layer.save_own_variables, _load_own_variables
     owner.__dict__["save_own_variables"] = functools.partial(save, owner)
     owner.__dict__["load_own_variables"] = functools.partial(load, owner)

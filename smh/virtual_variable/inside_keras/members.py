@@ -7,7 +7,7 @@ the path of each layer and the key of each weight, as Keras' own files have them
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,18 +75,33 @@ def members_as(model: keras.Layer, names: Any) -> list[Member | None]:
     return list(members(model)) if names is None else members_named(model, names)
 
 
-def members_named(model: keras.Layer, names: Any) -> list[Member | None]:
+def members_named(
+    model: keras.Layer, names: Any, unlike: dict[int, keras.Layer] | None = None
+) -> list[Member | None]:
     """Returns the members of `model` that `names_of` has named in one that is made like it.
 
     A layer that has no variables may lack, and is `None` then; it may also be there in addition.
+
+    Args:
+        model: the model.
+        names: what `names_of` returned.
+        unlike: takes up layers, by their numbers, that have other variables than the named ones,
+            but methods of their own to load them; by default they are an error. (Those with LoRA
+            save themselves as if they had none.)
 
     Raises:
         ArtifactError: the names are malformed; they may come from a file.
         ArgumentError: the model is another one; the message says in which layer.
     """
     paths = _paths(model)
-    found = [_named(paths, *_checked(name)) for name in names]
+    found: list[Member | None] = []
+    for number, name in enumerate(names):
+        path, keys = _checked(name)
+        if unlike is not None and _is_unlike(paths.get(path), keys):
+            unlike[number] = paths[path]
+        found.append(None if number in (unlike or ()) else _named(paths, path, keys))
     known = {id(member.layer) for member in found if member is not None}
+    known |= {id(layer) for layer in (unlike or {}).values()}
     for path, layer in paths.items():
         if id(layer) not in known and not Member(layer, own_variables(layer)).is_empty:
             raise ArgumentError(
@@ -97,19 +112,19 @@ def members_named(model: keras.Layer, names: Any) -> list[Member | None]:
 
 
 def paired(
-    counted: Sequence[Member], others: Sequence[Member | None]
+    counted: Sequence[Member], others: Sequence[Member | None], unlike: Collection[int] = ()
 ) -> list[tuple[Member, Member]]:
-    """Returns the members of two models in pairs, those without variables left out where they lack.
+    """Returns the members of two models in pairs, without those that lack or are `unlike`.
 
     Raises:
         ArgumentError: their variables differ in shape; the message names the layer.
     """
     both = []
-    for one, two in zip(counted, others, strict=True):
+    for number, (one, two) in enumerate(zip(counted, others, strict=True)):
         if two is not None:
             _check_alike(one, two)
             both.append((one, two))
-        elif not one.is_empty:
+        elif not one.is_empty and number not in unlike:
             raise ArgumentError(f"'{one.layer.name}' is missing, which has random generators.")
     return both
 
@@ -142,6 +157,18 @@ def keys_of(member: Member, stored: Mapping[str, Any] | None = None) -> list[str
     return [keys.get(id(variable)) for variable in member.variables]
 
 
+def _is_unlike(layer: keras.Layer | None, keys: list[str | None] | None) -> bool:
+    """Whether a layer has other variables, but methods of its own to load those of that name."""
+    if layer is None or type(layer).load_own_variables is keras.Layer.load_own_variables:
+        return False
+    there = keys_of(Member(layer, own_variables(layer)))
+    return _sorted(keys, len(there)) != _sorted(there, len(there))
+
+
+def _sorted(keys: list[str | None] | None, count: int) -> list[str]:
+    return sorted(map(str, range(count) if keys is None else keys))
+
+
 def _checked(name: Any) -> tuple[str, list[str | None] | None]:
     fits = isinstance(name, list) and len(name) == 2 and isinstance(name[0], str)
     keys = name[1] if fits else None
@@ -162,12 +189,11 @@ def _named(
         raise ArgumentError(f"There is no layer at '{path:.200}', where one is expected.")
     own = Member(layer, own_variables(layer))
     there = keys_of(own)
-    if keys is None:
-        keys = [str(i) for i in range(len(there))]
-    if sorted(map(str, keys)) != sorted(map(str, there)):
+    if _sorted(keys, len(there)) != _sorted(there, len(there)):
         raise ArgumentError(
             f"'{layer.name}' (at '{path}') saves its variables under {there}, expected {keys}."
         )
+    keys = [str(i) for i in range(len(there))] if keys is None else keys
     without = iter([v for v, key in zip(own.variables, there, strict=True) if key is None])
     by_key = dict(zip(there, own.variables, strict=True))
     return Member(layer, [next(without) if key is None else by_key[key] for key in keys])

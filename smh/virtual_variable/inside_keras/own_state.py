@@ -105,14 +105,25 @@ def load_own_states(
             _load(layer, counted[number], states.get(number))
 
 
-def _load(layer: keras.Layer, member: Member, state: OwnState | None) -> None:
+def load_anew(layer: keras.Layer, other: keras.Layer) -> None:
+    """Lets a layer load what Keras would save of another one that has other variables.
+
+    Raises:
+        ArgumentError: it cannot.
+    """
+    stored = hooks.saved(other)
+    values = {k: np.array(keras.ops.convert_to_numpy(v)) for k, v in stored.items()}
+    _load(layer, Member(layer, []), OwnState({}, values, {}), always=True)
+
+
+def _load(layer: keras.Layer, member: Member, state: OwnState | None, always: bool = False) -> None:
     if state is None:
         state = OwnState(numbered(member.variables), {}, {})
     # Copies: on JAX an assigned array is shared, and a training step deletes what it updates.
     store = {key: _value(member.variables[i]) for key, i in state.variables.items()}
     store |= {key: np.array(value) for key, value in state.values.items()}
     try:
-        if hooks.has_own_hooks(layer):
+        if always or hooks.has_own_hooks(layer):
             hooks.load(layer, store)
         if hooks.has_assets(layer):
             _load_assets(layer, state.assets)

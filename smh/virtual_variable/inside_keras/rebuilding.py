@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -90,23 +91,37 @@ def from_dense_config(
             where to import them.
         Exception: whatever else Keras raises.
     """
+    with naming_what_is_unknown(config, custom_objects or {}), sharing_layers():
+        # A copy: Keras empties the configuration while it reads it.
+        return keras.saving.deserialize_keras_object(
+            copy.deepcopy(dict(config)), custom_objects, safe_mode=safe_mode
+        )
+
+
+@contextlib.contextmanager
+def naming_what_is_unknown(config: Any, known: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, an error of Keras is replaced if the reason is a class or function that is unknown.
+
+    Keras' own message has the whole configuration in it.
+    """
+    config = copy.deepcopy(config)
     try:
-        with sharing_layers():
-            # A copy: Keras empties the configuration while it reads it.
-            return keras.saving.deserialize_keras_object(
-                copy.deepcopy(dict(config)), custom_objects, safe_mode=safe_mode
-            )
+        yield
     except Exception as error:
-        unknown = unknown_objects(config, custom_objects or {})
+        unknown = unknown_objects(config, known)
         if not unknown:
             raise
+        names = [name for _, name in unknown]
         raise ArgumentError(
-            "It needs "
-            + ", ".join(f"{name} of the module {module}" for module, name in unknown)
-            + ", which is not registered here: import it before, and have "
-            "@keras.saving.register_keras_serializable() above its definition, or pass "
-            "custom_objects={" + ", ".join(f"{n!r}: {n}" for _, n in unknown) + "}."
+            f"{_listed(unknown)} not known here. Import what defines it before, with "
+            "@keras.saving.register_keras_serializable() above the definition, or pass "
+            f"custom_objects={{{', '.join(f'{name!r}: {name}' for name in names)}}}."
         ) from error
+
+
+def _listed(unknown: list[tuple[str, str]]) -> str:
+    listed = ", ".join(f"'{name}' of the module '{module}'" for module, name in unknown)
+    return f"{listed} {'is' if len(unknown) == 1 else 'are'}"
 
 
 def _number_shared(config: Any, numbers: Mapping[int, int]) -> None:
