@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.artifact.checking import names_needed
 from smh.artifact.layout.brief import brief_variables, brief_weights, kept
 from smh.artifact.layout.infinities import without_infinities
 from smh.artifact.layout.pools import brief_pool
 from smh.artifact.order import factors, other_variables, virtuals_in_order
 from smh.artifact.tensors import Options, Table, encoder
+from smh.blueprint.checking import names_needed
 from smh.blueprint.describe import describe, sources
 from smh.container import Tensor
 from smh.parametrizations.rounded import WHOLE

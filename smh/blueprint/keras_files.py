@@ -44,6 +44,13 @@ class Compressed:
             "complete": all(id(user) in inside for pool in pools for user in pool.users),
         }
 
+    @staticmethod
+    def check(layer: keras.Layer) -> None:
+        """Raises `ArgumentError` unless a file of the layer could be read."""
+        from smh.blueprint.checking import check_made_again
+
+        check_made_again(layer)
+
     def get_config(self) -> dict[str, Any]:
         """Needed to be registered; the layers have configurations of their own."""
         return {}

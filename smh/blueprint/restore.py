@@ -51,7 +51,7 @@ def restore(
         In every case the model is as it was.
     """
     entries = _list(description, "pools"), _list(description, "weights")
-    weights = _found(model, members_as(model, description.get("layers")), entries[1])
+    weights = _found(model, members_as(model, description.get("layers"), {}), entries[1])
     if not weights:
         return
     with creation_scope([w.variable for w in weights if not w.is_virtual]):

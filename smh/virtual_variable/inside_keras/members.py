@@ -70,9 +70,11 @@ def names_of(counted: Sequence[Member], model: keras.Layer) -> list[Any]:
     return names
 
 
-def members_as(model: keras.Layer, names: Any) -> list[Member | None]:
+def members_as(
+    model: keras.Layer, names: Any, unlike: dict[int, keras.Layer] | None = None
+) -> list[Member | None]:
     """Returns the members as `names` counts them, or, where they are `None`, as the model does."""
-    return list(members(model)) if names is None else members_named(model, names)
+    return list(members(model)) if names is None else members_named(model, names, unlike)
 
 
 def members_named(

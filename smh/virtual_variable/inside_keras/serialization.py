@@ -118,6 +118,7 @@ def _describing(original: Any) -> type:
         # Keras empties the file before it asks for the configuration.
         _check_format(str(filepath).endswith((".h5", ".hdf5")), self)
         self.get_config()
+        keras.saving.get_registered_object(NAME).check(self)
         return original.save(self, filepath, *args, **kwargs)
 
     body = {
