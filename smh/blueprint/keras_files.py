@@ -70,7 +70,11 @@ class Compressed:
         from smh.errors import ArtifactError
         from smh.virtual_variable.inside_keras.random_state import set_random_state
         from smh.virtual_variable.inside_keras.rebuilding import naming_what_is_unknown
-        from smh.virtual_variable.inside_keras.serialization import ENTRY, objects_being_loaded
+        from smh.virtual_variable.inside_keras.serialization import (
+            ENTRY,
+            has_presets,
+            objects_being_loaded,
+        )
 
         own = config.get(ENTRY)
         if not isinstance(own, dict) or not all(
@@ -88,7 +92,7 @@ class Compressed:
             raise ArtifactError(f"A compressed layer is described as {own['layer']!r:.200}.")
         _check_is_built(layer)
         known = objects_being_loaded()
-        if known is None and not own.get("complete"):
+        if known is None and not own.get("complete") and not has_presets(type(layer)):
             raise ArtifactError(_incomplete(layer))
         known = {} if known is None else known
         keys = [f"smh pool {number!r:.40}" for number in own.get("pools") or []]
@@ -134,7 +138,10 @@ def _call_after_execution(loader: Any) -> None:
 def _register() -> None:
     import keras
 
+    from smh.virtual_variable.inside_keras.serialization import read_described_by
+
     keras.saving.register_keras_serializable(package="smh")(Compressed)
+    read_described_by(Compressed)
     # The loss and the optimizers of `recipes` register themselves.
     importlib.import_module("smh.recipes")
 

@@ -126,6 +126,8 @@ def attach_when_tracked(owner: keras.Layer, enclosing: list[keras.Layer]) -> Non
 def _wrap(layer: keras.Layer, below: list[VirtualVariable]) -> None:
     once.wrap_call(layer, below)
     _refuse(layer, "quantize")
+    if isinstance(layer, keras.Model):
+        _refuse(layer, "enable_lora")  # of Keras-Hub: it freezes what it comes across first
     describe_when_serialized(layer)
 
 

@@ -96,6 +96,41 @@ def _global_attribute(name: str) -> Any:
     return global_state.get_global_attribute(name)
 
 
+def read_described_by(reader: type) -> None:
+    """Lets `reader.from_config` read each configuration with the additional entry.
+
+    Most name the reader themselves. Those of a class that is looked up before anything is made, as
+    that of a preset, keep its name.
+
+    Relies on: `deserialize_keras_object` asks `_retrieve_class_or_fn`, by these names of arguments,
+    for the class whose `from_config` it calls.
+    """
+    from keras.src.saving import serialization_lib
+
+    asked = serialization_lib._retrieve_class_or_fn
+    if hasattr(asked, "_smh_reader"):
+        return
+
+    @functools.wraps(asked)
+    def retrieve(name, registered_name, module, obj_type, full_config, custom_objects=None):
+        found = asked(name, registered_name, module, obj_type, full_config, custom_objects)
+        config = full_config.get("config") if isinstance(full_config, dict) else None
+        if obj_type == "class" and isinstance(config, dict) and ENTRY in config:
+            return retrieve._smh_reader
+        return found
+
+    retrieve._smh_reader = reader
+    serialization_lib._retrieve_class_or_fn = retrieve
+
+
+def has_presets(cls: type) -> bool:
+    """Whether the class of a configuration is looked up by name, and compared, before it is read.
+
+    So do libraries that keep models in folders: `Backbone.from_preset(folder)`.
+    """
+    return hasattr(cls, "from_preset")
+
+
 @functools.cache
 def _describing(original: Any) -> type:
     """The subclass of `original` that stands for it in a live model.
@@ -125,7 +160,9 @@ def _describing(original: Any) -> type:
         "__module__": original.__module__,
         "__qualname__": original.__qualname__,
         "__doc__": original.__doc__,
-        "__class__": property(lambda self: cls if _is_outermost(self) else original),
+        "__class__": property(
+            lambda self: cls if _is_outermost(self) and not has_presets(original) else original
+        ),
         "_smh_original": original,
         # Bound to a class that `pickle` finds under its name.
         "_unpickle_model": original._unpickle_model,
@@ -135,6 +172,8 @@ def _describing(original: Any) -> type:
     if issubclass(original, keras.Model):
         body["save"] = functools.wraps(original.save)(save)
     cls: Any = types.new_class(original.__name__, (original,), {}, lambda names: names.update(body))
+    if has_presets(original):
+        return cls
     # Both have the same name in files, and reading one is the reader's.
     reader = keras.saving.get_registered_object(NAME)
     package, name = NAME.split(">")
