@@ -246,6 +246,7 @@ MODELS = [
             HEAD,
         ),
         normal(12),
+        refused={"onnx": r"'discretization.*Bucketize"},
     ),
     Exported(
         "integer lookup",
@@ -258,11 +259,13 @@ MODELS = [
             dtype="int64",
         ),
         tokens(5, below=8).astype("int64"),
+        refused={"litert": r"'integer_lookup.*Lookup", "onnx": r"'integer_lookup.*Lookup"},
     ),
     Exported(
         "category",
         stack(of(layers.CategoryEncoding, 20), HEAD, shape=(5,), dtype="int32"),
         tokens(5),
+        refused={"litert": r"'category_encoding.*DenseBincount"},
     ),
     Exported(
         "bfloat16",
@@ -400,13 +403,14 @@ MODELS = [
             shape=IMAGE,
         ),
         normal(*IMAGE),
+        refused={"litert": r"'resizing.*ResizeBicubic", "onnx": "'resizing"},
     ),
     Exported(
         "pooling",
         stack(
             of(layers.Conv2D, 4, 3, padding="same"),
             of(layers.MaxPooling2D, padding="same"),
-            of(layers.AveragePooling2D, padding="same"),
+            of(layers.AveragePooling2D, 2, padding="same"),
             of(layers.GlobalMaxPooling2D),
             HEAD,
             shape=(9, 9, 3),
@@ -415,13 +419,14 @@ MODELS = [
     ),
     Exported(
         "pooling 1d",
-        stack(of(layers.MaxPooling1D), of(layers.AveragePooling1D), FLAT, HEAD, shape=(8, 3)),
+        stack(of(layers.MaxPooling1D), of(layers.AveragePooling1D, 2), FLAT, HEAD, shape=(8, 3)),
         normal(8, 3),
     ),
     Exported(
         "pooling 3d",
         stack(of(layers.MaxPooling3D), of(layers.GlobalAveragePooling3D), HEAD, shape=(4, 4, 4, 8)),
         normal(4, 4, 4, 8),
+        refused={"litert": r"'max_pooling3d.*MaxPool3D"},
     ),
     Exported(
         "adaptive pooling",
@@ -500,7 +505,7 @@ MODELS = [
         "fourier",
         stack(of(FourierMix), HEAD, shape=(12,)),
         normal(12),
-        refused={},
+        refused={"litert": r"'fourier_mix.*FFT", "onnx": r"'fourier_mix.*FFT"},
     ),
     Exported(
         "sampled",

@@ -78,8 +78,9 @@ def export(
     float16, 0.1 in bfloat16). A SavedModel and a `.keras` file are loaded anew for that; LiteRT
     runs in `ai-edge-litert`, or in TensorFlow's interpreter where that is not installed; ONNX in
     `onnxruntime`, or in the slow reference implementation that the package `onnx` has. Of a LiteRT
-    file in integers (`optimizations`) only shapes are compared, and one with `allow_custom_ops` is
-    not run. The model stays as it is, also where it is deployed. Variables of less than 64 kB
+    file in integers (`optimizations`) only shapes are compared, and one with operations that were
+    asked for and that are not here (`SELECT_TF_OPS`, `allow_custom_ops`) is not: a `SmhWarning`
+    says so. The model stays as it is, also where it is deployed. Variables of less than 64 kB
     become constants in a SavedModel, which is for inference only.
 
     Args:
@@ -123,19 +124,20 @@ def export(
     signature = signature_of(model, input_signature)
     trial = sample_of(model, signature, sample)
 
-    def make(layer: keras.Layer, signature: Signature, trial: Sample, path: str) -> None:
+    def make(
+        layer: keras.Layer, signature: Signature, trial: Sample, path: str, options: dict
+    ) -> None:
         _WRITERS[format](layer, signature, path, options)
-        if not litert.can_run(options):
-            return
         run = _RUNNERS.get(format) or keras_file.runner(layer)
         found = run(path, signature, trial, options)
-        compare(layer, trial, found, exactly=litert.is_exact(options))
+        if found is not None:
+            compare(layer, trial, found, exactly=litert.is_exact(options))
 
     with replacing(path) as temporary, running_as(model, _MODES[mode]):
         try:
-            make(model, signature, trial, temporary)
+            make(model, signature, trial, temporary, options)
         except CannotExport as failure:
-            attempt = Attempt(model, format, signature, trial, make)
+            attempt = Attempt(model, format, signature, trial, options, make)
             raise explained(attempt, failure) from failure
 
 

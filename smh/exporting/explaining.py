@@ -6,6 +6,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 
@@ -32,38 +33,49 @@ class Attempt:
         format: the format's name.
         signature: what the model was to be called with.
         sample: inputs and outputs of the model.
-        make: writes a layer's file at a path and runs it; raises `CannotExport` or `SmhError`.
+        options: of the converter.
+        make: writes a layer's file at a path, with options, and runs it; raises `CannotExport` or
+            an `SmhError`.
     """
 
     model: keras.Model
     format: str
     signature: Signature
     sample: Sample
-    make: Callable[[keras.Layer, Signature, Sample, str], None]
+    options: dict[str, Any]
+    make: Callable[[keras.Layer, Signature, Sample, str, dict], None]
 
 
 def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
     """Returns the error that tells a user what to do.
 
-    In this order: a size that has to be fixed, which is tried out; floats that it lacks; text; the
-    operation that the converter names; the first kind of layer that fails by itself, which is
-    tried out as well, and takes a second or two for each kind.
+    In this order: options without which it works, and a size that has to be fixed, which are tried
+    out; floats that it lacks; text; the operation that the converter names; the first kind of layer
+    that fails by itself, which is tried out as well, and takes a second or two for each kind.
     """
     layers = [layer_in(attempt.model, scope) for _, scope in failure.operations]
     named = [layer for layer in layers if layer is not None]
-    for reason in (_sizes, _floats, _text, _operations, _single_layer):
+    for reason in (_options, _sizes, _floats, _text, _operations, _single_layer):
         advice = reason(attempt, failure, named)
         if advice:
             break
     else:
         advice = (
-            "no layer of it fails by itself, so that it is what its call does between them. "
+            f"no layer of it fails by itself, so that it is {listed_layers([], attempt.model)}. "
             f"{_other_formats(attempt)}"
         )
     return ArgumentError(
         f"'{attempt.model.name}' cannot be exported to {_NAMES[attempt.format]}: {advice} Nothing "
         f"was written. What was seen: {shortened(failure.said)}"
     )
+
+
+def _options(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -> str | None:
+    del failure, named
+    plain = dataclasses.replace(attempt, options={})
+    if not attempt.options or not _works(plain, plain.model, plain.signature, plain.sample):
+        return None
+    return f"without the options {', '.join(attempt.options)} it works, and with them it does not."
 
 
 def _sizes(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -> str | None:
@@ -157,7 +169,9 @@ def _works(attempt: Attempt, layer: keras.Layer, signature: Signature, sample: S
     suffix = os.extsep + attempt.format
     with tempfile.TemporaryDirectory() as folder:
         try:
-            attempt.make(layer, signature, sample, os.path.join(folder, "m" + suffix))
+            attempt.make(
+                layer, signature, sample, os.path.join(folder, "m" + suffix), attempt.options
+            )
         except (CannotExport, SmhError):
             return False
     return True
@@ -167,7 +181,7 @@ def _other_formats(attempt: Attempt) -> str:
     others: dict[str, str] = {
         "litert": "format='saved_model', which has all of TensorFlow's operations; or pass "
         "target_spec=tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS, "
-        "tf.lite.OpsSet.SELECT_TF_OPS]), for an interpreter that has them.",
+        "tf.lite.OpsSet.SELECT_TF_OPS]), for an interpreter with TensorFlow's operations.",
         "onnx": "format='saved_model', which has all of TensorFlow's operations.",
         "saved_model": "format='keras'.",
         "keras": "format='saved_model'.",

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.errors import SmhWarning
 from smh.exporting.failure import CannotExport, others_errors
 from smh.exporting.samples import Sample
 from smh.exporting.saved_model import write_function
@@ -53,17 +54,33 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
         file.write(content)
 
 
-def run(path: str, signature: Signature, sample: Sample, options: dict) -> list[np.ndarray]:
-    """What the file computes, by ai-edge-litert, or else by the interpreter in TensorFlow."""
+def run(path: str, signature: Signature, sample: Sample, options: dict) -> list[np.ndarray] | None:
+    """What the file computes, by ai-edge-litert, or else by the interpreter in TensorFlow.
+
+    Returns:
+        The outputs, or `None` for a file with operations that a user asked for and that the
+        interpreter here lacks; there is a warning then.
+    """
     given = {
         spec.name: array
         for spec, array in zip(keras.tree.flatten(signature), sample.inputs, strict=True)
     }
-    with others_errors():
-        runner = _interpreter(path, options).get_signature_runner()
-        details = runner.get_input_details()
-        found = runner(**{name: _rounded(given[name], details[name]) for name in details})
-        scales = runner.get_output_details()
+    try:
+        with others_errors():
+            runner = _interpreter(path).get_signature_runner()
+            details = runner.get_input_details()
+            found = runner(**{name: _rounded(given[name], details[name]) for name in details})
+            scales = runner.get_output_details()
+    except CannotExport as failure:
+        if not _asked_for(options, failure.said):
+            raise
+        warnings.warn(
+            "The file was not compared with the model: the interpreter here lacks operations that "
+            "were asked for. Run it once where they are.",
+            SmhWarning,
+            stacklevel=2,
+        )
+        return None
     listed = [f"output_{i}" for i in range(len(found))]
     names = listed if set(listed) == set(found) else sorted(found)  # a list, or a dict
     return [_unrounded(found[name], scales[name]) for name in names]
@@ -74,20 +91,24 @@ def is_exact(options: dict) -> bool:
     return not options.get("optimizations") and "representative_dataset" not in options
 
 
-def can_run(options: dict) -> bool:
-    """Whether the interpreter here knows the file's operations: not where they are a user's own."""
-    return not options.get("allow_custom_ops")
+def _asked_for(options: dict, said: str) -> bool:
+    """Whether an interpreter lacks what `options` allow.
 
-
-def _interpreter(path: str, options: dict) -> Any:
-    import tensorflow as tf
-
+    The one in TensorFlow (2.21) lacks TensorFlow's own operations as well.
+    """
     target = options.get("target_spec")
-    wide = target is not None and tf.lite.OpsSet.SELECT_TF_OPS in target.supported_ops
-    if not wide and importlib.util.find_spec("ai_edge_litert") is not None:
+    select = target is not None and "SELECT_TF_OPS" in str(target.supported_ops)
+    custom = bool(options.get("allow_custom_ops"))
+    return (select and "Select TensorFlow op" in said) or (custom and "custom op" in said)
+
+
+def _interpreter(path: str) -> Any:
+    if importlib.util.find_spec("ai_edge_litert") is not None:
         from ai_edge_litert.interpreter import Interpreter
 
         return Interpreter(model_path=path)
+    import tensorflow as tf
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated in favour of ai-edge-litert
         return tf.lite.Interpreter(model_path=path)

@@ -19,16 +19,18 @@ def described(layer: keras.Layer) -> str:
 
 
 def listed_layers(layers: Sequence[keras.Layer], model: keras.Layer) -> str:
-    """Up to three layers, each once; the model where there is none."""
+    """Up to three layers, each once; where there is none, what a model does besides."""
     different = list({id(layer): layer for layer in layers if layer is not model}.values())
     if not different:
-        return "its call itself"
+        parts = [p for p in getattr(model, "operations", []) if not isinstance(p, keras.Layer)]
+        named = ", ".join(f"'{part.name}' ({type(part).__name__})" for part in parts[:9])
+        return f"its call between the layers: {named}" if parts else "its call itself"
     more = f" and {len(different) - 3} more" if len(different) > 3 else ""
     return ", ".join(map(described, different[:3])) + more
 
 
 def layer_in(model: keras.Layer, scope: str) -> keras.Layer | None:
-    """The innermost layer of `model` that the name scope of an operation names.
+    """The innermost layer of `model` that a name scope of TensorFlow names.
 
     TensorFlow adds a number to a name that it has had before, as Keras does: `dense_1_2` is the
     layer `dense_1_2`, or else `dense_1` in its third call.

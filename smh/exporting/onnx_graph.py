@@ -152,8 +152,16 @@ def _expm1(context: Any, node: Any, name: str, arguments: Any) -> None:
     _replace(context, node, "Sub", [power.output[0], _one(context, name, dtype)])
 
 
+def _log1p(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """log(1 + x), as exact as `1 + x` is."""
+    del arguments
+    one = _one(context, name, context.get_dtype(node.input[0]))
+    more = context.make_node("Add", [node.input[0], one], op_name_scope=name)
+    _replace(context, node, "Log", more.output)
+
+
 # TensorFlow's operations that tf2onnx (1.17) lacks and ONNX can express.
-_HANDLERS = {"Erfc": _erfc, "Expm1": _expm1}
+_HANDLERS = {"Erfc": _erfc, "Expm1": _expm1, "Log1p": _log1p}
 
 
 def _one(context: Any, name: str, dtype: int) -> str:

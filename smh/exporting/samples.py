@@ -14,6 +14,7 @@ import numpy as np
 from smh.errors import ArgumentError
 from smh.exporting.signatures import Signature
 from smh.virtual_variable import own_layers
+from smh.virtual_variable.inside_keras.random_state import generator_states
 
 _BATCH = 2  # where the signature leaves it free; more than one, so that mixing examples shows
 # For the other free sizes: of the first and second one of an input. Unequal ones show a file that
@@ -79,13 +80,21 @@ def sample_of(model: keras.Layer, signature: Signature, given: Sequence[Any] | N
     return best
 
 
-def answer(model: keras.Layer, arguments: Sequence[Any]) -> list[np.ndarray]:
+def answer(
+    model: keras.Layer, arguments: Sequence[Any], other_seeds: bool = False
+) -> list[np.ndarray]:
     """Returns the outputs of a live model, flat; it is as it was afterwards.
 
     What it assigns to inside, a seed or a counter, is dropped with the scope.
+
+    Args:
+        model: a model, or a layer.
+        arguments: a structure of arrays for each positional argument.
+        other_seeds: whether its random generators draw other numbers than they would.
     """
     tensors = keras.tree.map_structure(_tensor, list(arguments))
-    with keras.StatelessScope():
+    seeds = generator_states(model) if other_seeds else []
+    with keras.StatelessScope([(seed, seed.value + 1) for seed in seeds]):
         outputs = model(*tensors, training=False)
     return [as_array(output) for output in keras.tree.flatten(outputs)]
 

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
-from smh.exporting.naming import listed_layers
+from smh.exporting.naming import layer_in, listed_layers
 from smh.exporting.signatures import Signature, tensor_specs
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.overlay import Substitution
@@ -90,7 +90,7 @@ def refuse_state(
     variables = list({id(variable): variable for variable in assigned}.values())
     read = _read_by_outputs(model, signature, variables) if variables else []
     if read:
-        layers = [owner_of(model, variable) for variable in read]
+        layers = [owner_of(model, v) or layer_in(model, v.path) or model for v in read]
         raise ArgumentError(
             f"In '{model.name}' {listed_layers(layers, model)} assigns to "
             f"{sorted({v.path for v in read})} when it is called (random numbers, a stateful "

@@ -39,11 +39,11 @@ def _recording(layer: keras.Layer, call: Callable, calls: list) -> Callable:
     return recording
 
 
-def owner_of(model: keras.Layer, variable: keras.Variable) -> keras.Layer:
+def owner_of(model: keras.Layer, variable: keras.Variable) -> keras.Layer | None:
     """The layer of `model` that owns `variable`: a weight, or the state of a generator of its own.
 
     Returns:
-        The model itself for a variable of nobody, such as Keras' global seed.
+        `None` for a variable that no layer lists as its own, such as Keras' global seed.
 
     Relies on: a layer tracks its generators in `_seed_generators`; a generator has a `state`.
     """
@@ -51,4 +51,4 @@ def owner_of(model: keras.Layer, variable: keras.Variable) -> keras.Layer:
         seeds = [generator.state for generator in layer._seed_generators]
         if any(owned is variable for owned in [*own_variables(layer), *seeds]):
             return layer
-    return model
+    return None
