@@ -24,9 +24,11 @@ from smh.coding.wavefront import (
     Expectation,
     Neighbour,
     Wavefront,
+    around,
 )
 
-PLAIN, WAVEFRONT = range(2)
+PLAIN, WAVEFRONT = range(2)  # the latter plus how many of the lowest bits are stored apart
+_MOST_SHIFT = 16
 _ALPHABET_BITS = 12  # of the plain kind: `symbols` takes alphabets of up to 4096
 _MOST_COUNT = 1 << 26
 _FINEST = 6  # mean deviation above which the lowest bits are written as they are
@@ -60,9 +62,10 @@ def write(integers: np.ndarray, coder: str = "range") -> bytes:
     if not integers.size:
         return b""
     flat = integers.astype(np.int32).ravel()
-    blocks = [_write_plain(flat, coder)]
+    blocks = [write_plain(flat, coder)]
     if coder == "range" and modelled(flat):
-        blocks += [_write_wavefront(flat, settings) for settings in choices(integers)]
+        for settings in choices(integers):
+            blocks.append(write_wavefront(flat, settings, encode(flat, settings)))
     return min(blocks, key=len)
 
 
@@ -73,8 +76,8 @@ def read(reader: Reader, count: int) -> np.ndarray:
     kind = reader.take(1, "the kind of a block of integers")[0]
     if kind == PLAIN:
         return _read_plain(reader, count)
-    if kind == WAVEFRONT:
-        return _read_wavefront(reader, count)
+    if WAVEFRONT <= kind <= WAVEFRONT + _MOST_SHIFT:
+        return _read_wavefront(reader, count, kind - WAVEFRONT)
     raise reader.error(f"unknown kind {kind} of a block of integers")
 
 
@@ -96,9 +99,9 @@ def _settings(flat: np.ndarray, width: int, neighbours: tuple[Neighbour, ...]) -
     mean = np.abs(UNIT * flat.astype(np.int64) - _expected(flat, width, neighbours)).mean() / UNIT
     shift = max(0, math.ceil(math.log2(max(mean, 1) / _FINEST)))
     high = flat >> shift
-    far = np.abs(_expected(high, width, neighbours))
-    symbol = np.abs(high) + np.where(far > 0, (far + UNIT // 2) >> 6, 0)  # at most
-    return Settings(width, shift, max(1, min(MAX_SYMBOL, int(symbol.max()))), neighbours)
+    sign, base, _ = around(_expected(high, width, neighbours))
+    largest = int(np.abs(sign * high - base).max())
+    return Settings(width, shift, min(MAX_SYMBOL, max(1, largest)), neighbours)
 
 
 def _expected(flat: np.ndarray, width: int, neighbours: tuple[Neighbour, ...]) -> np.ndarray:
@@ -113,7 +116,8 @@ def _expected(flat: np.ndarray, width: int, neighbours: tuple[Neighbour, ...]) -
     return mean.reshape(-1)[: flat.size]
 
 
-def _write_plain(flat: np.ndarray, coder: str) -> bytes:
+def write_plain(flat: np.ndarray, coder: str) -> bytes:
+    """Returns a block of the plain kind."""
     least = int(flat.min())
     span = int(flat.max()) - least
     low_bits = max(0, span.bit_length() - _ALPHABET_BITS)
@@ -151,25 +155,22 @@ def _with_low(reader: Reader, high: np.ndarray, bits: int) -> np.ndarray:
     return high
 
 
-def _write_wavefront(flat: np.ndarray, settings: Settings) -> bytes:
-    encoded = encode(flat, settings)
-    words = encoded.words
-    head = bytes([WAVEFRONT]) + varint(settings.width)
-    head += bytes([settings.shift, settings.largest, len(settings.neighbours)])
+def write_wavefront(flat: np.ndarray, settings: Settings, encoded: EncodedWavefront) -> bytes:
+    """Returns the block of integers that were encoded with these settings."""
+    head = bytes([WAVEFRONT + settings.shift]) + varint(settings.width)
+    head += bytes([settings.largest << 3 | len(settings.neighbours)])
     for near in settings.neighbours:
         head += varint(near.above) + varint(near.before) + bytes([near.weight & 255])
-    head += varint(len(encoded.beyond)) + b"".join(map(varint, encoded.beyond))
-    return head + varint(len(words) // 4) + words + _write_low(flat, settings.shift)
+    if settings.largest == MAX_SYMBOL:
+        head += varint(len(encoded.beyond)) + b"".join(map(varint, encoded.beyond))
+    return head + varint(len(encoded.data)) + encoded.data + _write_low(flat, settings.shift)
 
 
 @dataclass(frozen=True)
 class EncodedWavefront:
-    """The words, and how far the integers were beyond the largest symbol, in order.
+    """Range-coded bytes, how far integers were beyond the largest symbol, tables at the end."""
 
-    `weights` are the tables at the end.
-    """
-
-    words: bytes
+    data: bytes
     beyond: list[int]
     weights: np.ndarray
 
@@ -182,7 +183,8 @@ def encode(flat: np.ndarray, settings: Settings, watch=None) -> EncodedWavefront
     def code(expected: Expectation, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = high[expected.place]
         symbol, far = split(values, expected, settings.largest)
-        beyond.extend(far[np.abs(symbol) == settings.largest].tolist())
+        if settings.largest == MAX_SYMBOL and far.max() >= 0:
+            beyond.extend(far[far >= 0].tolist())
         symbol += settings.largest
         encoder.encode(symbol.astype(np.int32), range_coder.FAMILY, shares)
         if watch is not None:
@@ -191,7 +193,7 @@ def encode(flat: np.ndarray, settings: Settings, watch=None) -> EncodedWavefront
 
     model = settings.model(flat.size)
     model.walk(code)
-    return EncodedWavefront(range_coder.words_of(encoder), beyond, model.weights)
+    return EncodedWavefront(range_coder.shortest_bytes(encoder), beyond, model.weights)
 
 
 def split(
@@ -199,37 +201,29 @@ def split(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the symbols of integers, and how far beyond the largest each lies."""
     symbol = expected.sign * values - expected.base
-    return np.clip(symbol, -largest, largest), np.maximum(np.abs(symbol) - largest, 0)
+    return np.minimum(np.maximum(symbol, -largest), largest), np.abs(symbol) - largest
 
 
-def _read_wavefront(reader: Reader, count: int) -> np.ndarray:
-    settings = _read_settings(reader, count)
-    left = len(reader.rest())
-    beyond = [
-        reader.varint(2 * LARGEST, "how far an integer lies beyond the largest symbol")
-        for _ in range(reader.varint(min(count, left), "the number of integers beyond"))
-    ]
-    words = reader.take(
-        4 * reader.varint(len(reader.rest()), "the number of range-coded words"),
-        "range-coded words",
-    )
-    return _with_low(reader, _decode(reader, words, count, settings, beyond), settings.shift)
-
-
-def settings_of(block: bytes, count: int) -> Settings:
-    """Returns the settings of a wavefront's block."""
-    return _read_settings(Reader(memoryview(block)[1:]), count)
-
-
-def _read_settings(reader: Reader, count: int) -> Settings:
+def _read_wavefront(reader: Reader, count: int, shift: int) -> np.ndarray:
     if not 1 < count < _MOST_COUNT:
         raise reader.error(f"a wavefront of {count:,} integers, 2 to {_MOST_COUNT - 1:,} allowed")
     width = reader.varint(count, "the width of the matrix")
-    shift, largest, near = reader.take(3, "shift, largest symbol and number of neighbours")
-    if width < 1 or shift > 16 or not 1 <= largest <= MAX_SYMBOL or near > MAX_NEIGHBOURS:
-        raise reader.error(f"width {width}, shift {shift}, largest {largest}, neighbours {near}")
+    byte = reader.take(1, "largest symbol and number of neighbours")[0]
+    largest, near = byte >> 3, byte & 7
+    if width < 1 or largest < 1 or near > MAX_NEIGHBOURS:
+        raise reader.error(f"width {width:,}, largest symbol {largest}, {near} neighbours")
     neighbours = tuple(_read_neighbour(reader, -(-count // width), width) for _ in range(near))
-    return Settings(width, shift, largest, neighbours)
+    beyond = _read_beyond(reader, count) if largest == MAX_SYMBOL else []
+    data = reader.take(reader.varint(len(reader.rest()), "the length"), "range-coded bytes")
+    settings = Settings(width, shift, largest, neighbours)
+    return _with_low(reader, _decode(reader, data, count, settings, beyond), shift)
+
+
+def _read_beyond(reader: Reader, count: int) -> list[int]:
+    most = min(count, len(reader.rest()))
+    what = "how far an integer lies beyond the largest symbol"
+    number = reader.varint(most, "the number of integers beyond the largest symbol")
+    return [reader.varint(2 * LARGEST, what) for _ in range(number)]
 
 
 def _read_neighbour(reader: Reader, height: int, width: int) -> Neighbour:
@@ -242,20 +236,21 @@ def _read_neighbour(reader: Reader, height: int, width: int) -> Neighbour:
 
 
 def _decode(
-    reader: Reader, words: memoryview, count: int, settings: Settings, beyond: list[int]
+    reader: Reader, data: memoryview, count: int, settings: Settings, beyond: list[int]
 ) -> np.ndarray:
-    """Decodes, and encodes again: words that differ are those of no integers."""
+    """Decodes, and encodes again: bytes that differ are those of no integers."""
     left, largest = list(reversed(beyond)), settings.largest
     model = settings.model(count)
     with range_coder.as_artifact_error(reader):
-        decoder = range_coder.RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
+        decoder = range_coder.decoder_of(data)
         encoder = range_coder.RangeEncoder()
 
         def code(expected: Expectation, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             symbol = decoder.decode(range_coder.FAMILY, shares)
             encoder.encode(symbol, range_coder.FAMILY, shares)
             value = symbol.astype(np.int64) - largest
-            for place in np.flatnonzero(np.abs(value) == largest):
+            at_end = np.flatnonzero(np.abs(value) == MAX_SYMBOL)
+            for place in at_end if largest == MAX_SYMBOL else ():
                 if not left:
                     raise reader.error("more integers are beyond the largest symbol than are given")
                 value[place] += np.sign(value[place]) * left.pop()
@@ -265,6 +260,6 @@ def _decode(
             return value, symbol
 
         model.walk(code)
-        if left or range_coder.words_of(encoder) != words:
-            raise reader.error("the range-coded words are not those of any integers")
+        if left or range_coder.shortest_bytes(encoder) != data:
+            raise reader.error("the range-coded bytes are not those of any integers")
     return model.values
