@@ -34,6 +34,7 @@ class Item:
         inputs: what the product takes in.
         weights: `[groups, m]`: what an error in each output costs.
         calls: how often the layer runs in one call of the model.
+        widest: bytes of its layer's input, for one example, as float32.
         places: the rows at which its outputs are compared.
         targets: `[groups, rows, m]`: its outputs there, before anything was rounded.
     """
@@ -47,6 +48,7 @@ class Item:
     inputs: Inputs | None = None
     weights: np.ndarray | None = None
     calls: int = 0
+    widest: int = 1
     places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     targets: np.ndarray | None = None
 

@@ -52,6 +52,7 @@ def _moments(model, items: Sequence[Item], batches: Sequence[Any]) -> list[np.nd
             item = items[number]
             item.calls += 1
             x = values(inputs[item.product.argument])
+            item.widest = max(item.widest, 4 * x.size // max(1, len(x)))
             wanted = max(_LEAST_ROWS, _ROWS_PER_INPUT * sums[number].shape[-1]) // len(batches)
             chosen = some(item.product.count(x), wanted, random)
             sums[number] += item.product.moments(x, chosen)
@@ -63,15 +64,10 @@ def _moments(model, items: Sequence[Item], batches: Sequence[Any]) -> list[np.nd
             for item in items:
                 item.calls = 0
             model(batch, training=False)
-    eye = np.ones((1, 1, 1)) * np.eye(1)
     return [
-        total / count if count else np.broadcast_to(_eye(total), total.shape) + 0 * eye
+        total / count if count else np.broadcast_to(np.eye(total.shape[-1]), total.shape)
         for total, count in zip(sums, rows, strict=True)
     ]
-
-
-def _eye(total: np.ndarray) -> np.ndarray:
-    return np.eye(total.shape[-1])[None]
 
 
 def _square(item: Item) -> tuple[int, int, int]:
