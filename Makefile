@@ -11,6 +11,10 @@ NEWEST_VENV ?= .venv-newest
 # The oldest Python that is promised, where there is one.
 OLDEST_PYTHON ?= $(shell python3.10 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
 NEXT_KERAS ?= keras-nightly
+# Other people's libraries; one of them needs Python 3.12.
+ZOO_VENV ?= .venv-zoo
+ZOO_PYTHON ?= $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null || echo $(PYTHON))
+ZOO_ARGS ?=
 # The version that is tested. PyTorch's wheels are large; any other would be fetched anew.
 TORCH ?= torch==2.13.0
 # TensorFlow's start-up messages; errors still show.
@@ -21,12 +25,13 @@ STAMP := $(VENV)/installed.stamp
 TORCH_STAMP := $(VENV)/torch.stamp
 OLDEST_STAMP := $(OLDEST_VENV)/installed.stamp
 NEWEST_STAMP := $(NEWEST_VENV)/installed.stamp
+ZOO_STAMP := $(ZOO_VENV)/installed.stamp
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 RUN_TESTS := -m pytest -n $(WORKERS)
 PYTEST := $(BIN)/python $(RUN_TESTS)
 
-.PHONY: help setup demo test test-all test-jax test-torch test-oldest test-newest lint docs figures \
-	growth
+.PHONY: help setup demo test test-all test-jax test-torch test-oldest test-newest test-zoo lint \
+	docs figures growth
 
 help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
@@ -37,6 +42,7 @@ help:
 	@echo "make test-torch  the same on PyTorch, which it installs first"
 	@echo "make test-oldest  make test, with the oldest version of everything that is promised"
 	@echo "make test-newest  make test, with the next Keras (keras-nightly)"
+	@echo "make test-zoo  every door on models of other libraries; writes docs/compatibility.md"
 	@echo "make lint      ruff and mypy"
 	@echo "make docs      the documentation as a site, in out/site/"
 	@echo "make figures   the pictures of the documentation, in docs/images/"
@@ -91,6 +97,16 @@ $(NEWEST_STAMP): pyproject.toml
 test-newest: $(NEWEST_STAMP)
 	$(NEWEST_VENV)/bin/python $(PIP_INSTALL) --pre --upgrade --no-deps '$(NEXT_KERAS)'
 	$(NEWEST_VENV)/bin/python $(RUN_TESTS) -m "not slow" $(PYTEST_ARGS)
+
+# Not part of CI: it takes about an hour, and a fault may be the other library's.
+$(ZOO_STAMP): pyproject.toml tests/third_party/requirements.txt
+	$(ZOO_PYTHON) -m venv --clear $(ZOO_VENV)
+	$(ZOO_VENV)/bin/python $(PIP_INSTALL) -e '.[onnx,litert]' -r tests/third_party/requirements.txt
+	$(ZOO_VENV)/bin/python $(PIP_INSTALL) --no-deps keras-tcn==3.5.7
+	@touch $@
+
+test-zoo: $(ZOO_STAMP)
+	$(ZOO_VENV)/bin/python tests/third_party/run.py $(ZOO_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -21,6 +21,8 @@ _HOME = {
     "load": "smh.artifact.files",
     "load_weights": "smh.artifact.files",
     "export": "smh.exporting",
+    "shrink": "smh.shrinking",
+    "ShrinkReport": "smh.shrinking",
     "report": "smh.sizes.size_report",
     "plan": "smh.sizes.planning",
     "search_size": "smh.searching",

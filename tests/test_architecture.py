@@ -54,7 +54,10 @@ INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.serialization"},
     {"variable"},
     {"inside_keras.holder"},
-    {"inside_keras.attachment"},
+    {"inside_keras.own", "inside_keras.blank"},
+    {"inside_keras.hooks", "inside_keras.saveables"},
+    {"inside_keras.members", "inside_keras.overrides"},
+    {"inside_keras.own_state", "inside_keras.attachment"},
     {"inside_keras.building", "inside_keras.deploying", "inside_keras.rebuilding"}
     | {
         "inside_keras.random_state",
@@ -80,14 +83,15 @@ INSIDE_DATASETS = [
     {"loading"},
 ]
 INSIDE_ARTIFACT = [
-    {"layout.brief", "layout.records"},
-    {"layout.pools"},
+    {"layout.brief", "layout.infinities"},
+    {"layout.states", "layout.pools"},
+    {"layout.records"},
     {"layout.reading"},
     {"order", "tensors", "inspection"},
     {"saving", "loading"},
     {"files"},
 ]
-INSIDE_BLUEPRINT = [{"describe", "restore", "keras_version"}, {"keras_files"}]
+INSIDE_BLUEPRINT = [{"describe", "restore", "checking", "keras_version"}, {"keras_files"}]
 INSIDE_POOLS = [
     {"shape", "hashing", "low_rank", "row_plan", "factor_initializers", "base"},
     {"products", "fit"},

@@ -91,12 +91,12 @@ def compress(case, folder):
 def fit(case, folder):
     """A step of `fit` moves the factors."""
     model = case.compressed()
-    before = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
+    factors = virtual_variables(model)[0].parametrization.source.core_variables
+    before = [keras.ops.convert_to_numpy(factor).copy() for factor in factors]
     step(model, case.inputs())
-    after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    factors = [i for i, v in enumerate(model.trainable_variables) if "pool" in v.path]
-    if not any((before[i] != after[i]).any() for i in factors):
-        raise NotEqual("no factor was trained")
+    for factor, old in zip(factors, before, strict=True):
+        if (keras.ops.convert_to_numpy(factor) == old).all():
+            raise NotEqual(f"{factor.path} was not trained")
 
 
 def prune(case, folder):

@@ -1,7 +1,7 @@
 """The table of `docs/compatibility.md`."""
 
-import doors
-
+DOORS = ("compress", "fit", "prune", "cluster", "materialize", "deploy")
+DOORS += (".smh", ".keras", "weights", "SavedModel", "LiteRT", "ONNX")
 MARKS = {"ok": "ok", "refused": "refused", "fails": "**fails**", "Keras fails too": "as Keras"}
 
 HEAD = """# Other libraries
@@ -9,8 +9,8 @@ HEAD = """# Other libraries
 What smh does with models of other people's Keras 3 libraries: small, with random weights, made and
 tried by `make test-zoo` (`tests/third_party/`). Written by that command; do not edit.
 
-- *ok*: it works, and the outputs are equal to 1e-4 of their range where they should be. What `.smh`,
-  `.keras` and `weights` (`.weights.h5`) wrote was loaded in a new process.
+- *ok*: it works, and the outputs are equal to 1e-4 of their range where they should be. What
+  `.smh`, `.keras` and `weights` (`.weights.h5`) wrote was loaded in a new process.
 - *refused*: an error of smh, before anything was changed or written, that says what to do.
 - *as Keras*: the dense model without smh fails here too.
 - **fails**: a fault. The notes below the table have the message.
@@ -34,10 +34,10 @@ def _of_backend(library, backend, result):
     lines = [f"{versions or backend}:\n"]
     if "died" in result:
         return f"{lines[0]}\nNot tried: {result['died']}\n"
-    lines += [f"| model | {' | '.join(doors.DOORS)} |", "| --- |" + " --- |" * len(doors.DOORS)]
+    lines += [f"| model | {' | '.join(DOORS)} |", "| --- |" + " --- |" * len(DOORS)]
     notes = []
     for model, cells in result["models"].items():
-        marks = [MARKS.get(cells.get(door, [""])[0], "") for door in doors.DOORS]
+        marks = [MARKS.get(cells.get(door, [""])[0], "") for door in DOORS]
         lines.append(f"| {model} | {' | '.join(marks)} |")
         notes += [
             f"- {model}, {door}: {cell[0]}: `{cell[1].replace('`', chr(39))}`"

@@ -20,6 +20,8 @@ import traceback
 from importlib import metadata
 from pathlib import Path
 
+from page import page
+
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 BACKENDS = ("tensorflow", "jax")
@@ -29,36 +31,44 @@ OK, REFUSED, FAILS, KERAS, MISSING = "ok", "refused", "fails", "Keras fails too"
 def main():
     arguments = _arguments()
     if arguments.inside:
-        (_load if arguments.load else _try)(arguments.libraries[0], Path(arguments.inside))
+        (_load if arguments.load else _try)(arguments, Path(arguments.inside))
         return
-    from libraries import LIBRARIES
-
+    libraries = arguments.libraries or _all_libraries()
     record = DOCS / "compatibility.json"
     found = json.loads(record.read_text()) if record.exists() else {}
-    for library in arguments.libraries or LIBRARIES:
+    for library in libraries:
         for backend in arguments.backends:
-            found.setdefault(library, {})[backend] = _run(library, backend)
+            before = found.setdefault(library, {}).get(backend, {}).get("models", {})
+            now = _run(library, backend, arguments.only)
+            if arguments.only:
+                now["models"] = before | now["models"]
+            found[library][backend] = now
             record.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    from page import page
-
-    (DOCS / "compatibility.md").write_text(page(found))
-    sys.exit(_count([found[name] for name in arguments.libraries or LIBRARIES]))
+            (DOCS / "compatibility.md").write_text(page(found))
+    sys.exit(_count([found[name] for name in libraries]))
 
 
 def _arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("libraries", nargs="*")
     parser.add_argument("--backends", nargs="+", default=BACKENDS)
+    parser.add_argument("--only", default="", metavar="TEXT", help="models with this in the name")
     parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _run(library, backend):
+def _all_libraries():
+    from libraries import LIBRARIES
+
+    return list(LIBRARIES)
+
+
+def _run(library, backend, only):
     """Runs the two processes of a library and returns what they found."""
     environment = dict(os.environ, KERAS_BACKEND=backend)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, library, "--inside", folder]
+        command = [sys.executable, __file__, library, "--only", only, "--inside", folder]
         for step in ([], ["--load"]):
             process = subprocess.run([*command, *step], env=environment)
             result = Path(folder, "result.json")
@@ -67,13 +77,11 @@ def _run(library, backend):
         return json.loads(result.read_text())
 
 
-def _try(library, folder):
+def _try(arguments, folder):
     """The first process: every door of every model; what is to be loaded stays in `folder`."""
-    from libraries import LIBRARIES
-
-    result = {"versions": _versions(library), "models": {}}
+    result = {"versions": _versions(arguments.libraries[0]), "models": {}}
     try:
-        cases = LIBRARIES[library].cases()
+        cases = _cases(arguments)
     except ImportError as error:
         result["died"] = _line(error)
         cases = []
@@ -83,6 +91,13 @@ def _try(library, folder):
         result["models"][case.name] = _doors(case, place)
         (folder / "result.json").write_text(json.dumps(result))
     (folder / "result.json").write_text(json.dumps(result))
+
+
+def _cases(arguments):
+    from libraries import LIBRARIES
+
+    cases = LIBRARIES[arguments.libraries[0]].cases()
+    return [case for case in cases if arguments.only in case.name]
 
 
 def _doors(case, folder):
@@ -127,13 +142,12 @@ def _cell(case, name, call, folder):
     return [OK, ""]
 
 
-def _load(library, folder):
+def _load(arguments, folder):
     """The second process: loads every file that the first has written."""
     import doors
-    from libraries import LIBRARIES
 
     result = json.loads((folder / "result.json").read_text())
-    cases = LIBRARIES[library].cases() if result["models"] else []
+    cases = _cases(arguments) if result["models"] else []
     for number, case in enumerate(cases):
         cells, place = result["models"][case.name], folder / str(number)
         for door in doors.LOADS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -151,6 +152,11 @@ class VirtualWeights(keras.Layer):
             parametrization.slot = parametrization.source.slot_at(begin, length)
         for virtual in self.virtuals:
             virtual.refresh_cache()
+        self.__dict__.pop("then", _nothing)()
+
+    def after_loading(self, then: Callable[[], None]) -> None:
+        """Calls `then` once, as soon as the parts have been loaded."""
+        self.__dict__["then"] = then
 
     def cache(self) -> None:
         """Keeps the value of each virtual variable, dense, until `forget`."""
@@ -205,6 +211,10 @@ class VirtualWeights(keras.Layer):
                 _drop_snapshot(user)
         _set_trained(source, in_training)
         torch_storage.list_stored(layer for user in users for layer in _above(user))
+
+
+def _nothing() -> None:
+    """What there is to do after loading, by default."""
 
 
 def trained_parts(virtual: VirtualVariable) -> list[keras.Variable]:

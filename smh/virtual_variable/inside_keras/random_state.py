@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from smh.errors import ArtifactError
-from smh.virtual_variable.inside_keras.attachment import own_layers
+from smh.virtual_variable.inside_keras.own import own_layers
 
 
 def random_state(model: keras.Layer) -> list[list[int]]:
