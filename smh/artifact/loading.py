@@ -8,12 +8,13 @@ from typing import Any
 import keras
 
 from smh.artifact.layout.records import Factor, Model, Stored
-from smh.artifact.order import variables_in_order
+from smh.artifact.order import variables_in_order, virtuals_in_order
 from smh.blueprint.describe import describe, sources
 from smh.blueprint.restore import restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
 from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
 
 
@@ -53,7 +54,7 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
             f"'{model.name}' is compressed in another way than the model in {path}. Build it "
             "without smh.compress, or with the arguments of the one that was saved."
         )
-    variables = variables_in_order(model, describe(model))
+    variables = variables_in_order(model, entry.description)
     expected = [tuple(v.shape) for v in variables]
     found = [stored.shape(number) for number in entry.order]
     if expected != found:
@@ -63,8 +64,19 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         )
     for variable, number in track(list(zip(variables, entry.order, strict=True)), "decoding"):
         variable.assign(stored.value(number))
+    _settle(model, entry.description)
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
+
+
+def _settle(model: keras.Layer, description: Mapping[str, Any]) -> None:
+    """Freezes what is frozen at the values that were loaded, where the file has none of its own."""
+    virtuals = virtuals_in_order(model, description)
+    for virtual, weight in zip(virtuals, description["weights"], strict=True):
+        if not weight["frozen"]:
+            drop_snapshot(virtual)
+    for pool in sources(model):
+        settle_pool(pool)
 
 
 def _key(factors: Sequence[int | Factor]) -> tuple:

@@ -17,7 +17,8 @@ def variables_in_order(model: keras.Layer, description: Mapping[str, Any]) -> li
 
     Args:
         model: a model or layer.
-        description: what `smh.blueprint.describe` returns for it.
+        description: what `smh.blueprint.describe` returns for it, or what a file says of it: a file
+            may have no snapshot of a weight that has one, which is then left out.
 
     Returns:
         Variables of which each has a value of its own; one that several weights share comes more
@@ -26,22 +27,27 @@ def variables_in_order(model: keras.Layer, description: Mapping[str, Any]) -> li
     found = []
     for pool, entry in zip(sources(model), description["pools"], strict=True):
         found += variables_of_pool(pool, entry)
-    for virtual in virtuals_in_order(model, description):
-        found += variables_of_weight(virtual)
-    return found + other_variables(model, found)
+    left_out = []
+    virtuals = virtuals_in_order(model, description)
+    for virtual, weight in zip(virtuals, description["weights"], strict=True):
+        found += variables_of_weight(virtual, weight["frozen"])
+        left_out += [] if virtual._snapshot is None else [virtual._snapshot]
+    return found + other_variables(model, [*found, *left_out])
 
 
 def variables_of_pool(pool: Source, entry: Mapping[str, Any]) -> list[keras.Variable]:
     """Returns its factors, then the parts of those that are computed themselves."""
     found = [factor for factor in factors(pool) if not isinstance(factor, VirtualVariable)]
-    for virtual in virtuals_in_order(pool, entry.get("inside", {"weights": []})):
-        found += variables_of_weight(virtual)
+    inside = entry.get("inside", {"weights": []})
+    virtuals = virtuals_in_order(pool, inside)
+    for virtual, weight in zip(virtuals, inside["weights"], strict=True):
+        found += variables_of_weight(virtual, weight["frozen"])
     return found
 
 
-def variables_of_weight(virtual: VirtualVariable) -> list[keras.Variable]:
-    """Returns the parts of a computed weight, and its snapshot if it is frozen."""
-    snapshot = [] if virtual._snapshot is None else [virtual._snapshot]
+def variables_of_weight(virtual: VirtualVariable, frozen: bool) -> list[keras.Variable]:
+    """Returns the parts of a computed weight, and its snapshot if `frozen`."""
+    snapshot = [virtual._snapshot] if frozen and virtual._snapshot is not None else []
     return [*virtual.parametrization.parts, *snapshot]
 
 
