@@ -1,7 +1,7 @@
-"""What frozen layers cost: no copy where nothing of a pool is trained, none in a file that needs it.
+"""What frozen layers cost: no copy where nothing of a pool is trained, none in a file without need.
 
-Whatever is frozen, in whatever order: predictions stay, a file is as small as it can be, and what is
-loaded from it is frozen in the same way.
+Whatever is frozen, in whatever order: predictions stay, a file is as small as it can be, and what
+is loaded from it is frozen in the same way.
 """
 
 import keras

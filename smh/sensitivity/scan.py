@@ -57,9 +57,8 @@ def sensitivity_scan(
             `(x, y, sample_weight)` or a dataset that can be read again, measured by
             `model.evaluate`.
         sparsities: shares of zeros, above 0 and below 1.
-        apply_to: what to scan, as in `smh.compress`: matched against the path or bare name of a
-            weight or factor. Default: every trainable float variable of rank 2 or more, and every
-            trainable factor of a pool.
+        apply_to: what to scan, as in `smh.compress`, of weights and factors. Default: every
+            trainable float variable of rank 2 or more, and every trainable factor of a pool.
         exclude: what to leave out, in the same form.
         structure: `None`: single numbers. `"filters"`: whole filters (output channels; the columns
             of a `Dense` kernel) of least L2 norm; factors have none and are left out.
