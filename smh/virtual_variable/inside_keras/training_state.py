@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from smh.virtual_variable.inside_keras.attachment import own_layers
+from smh.virtual_variable.inside_keras.own import own_layers
 
 
 def reset_training(model: keras.Layer, build: bool = False) -> None:
