@@ -242,3 +242,23 @@ def test_the_optimizer_counts_every_step_also_those_that_only_accumulate():
         for _ in range(5):
             model.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
         assert steps_made(model) == 5
+
+
+def test_a_layer_opens_a_name_scope_of_its_name_and_tracks_its_generators():
+    from keras.src.backend.common.name_scope import current_path
+
+    seen = []
+
+    class Reads(layers.Layer):
+        def __init__(self):
+            super().__init__(name="reads")
+            self.seeds = keras.random.SeedGenerator(0)
+
+        def call(self, x):
+            seen.append(current_path())
+            return x
+
+    layer = Reads()
+    layer(np.ones((1, 4), "float32"))
+    assert seen[-1].split("/")[-1] == "reads"
+    assert [generator.state for generator in layer._seed_generators] == [layer.seeds.state]
