@@ -189,12 +189,15 @@ def _is_outermost(layer: keras.Layer) -> bool:
 def _described(layer: keras.Layer) -> dict[str, Any]:
     # Relies on: the writer of whole models in HDF5 sets this attribute.
     _check_format(_global_attribute("use_legacy_config"), layer)
+    reader = keras.saving.get_registered_object(NAME)
+    if has_presets(type(layer)):
+        reader.check(layer)  # who keeps presets writes configuration and weights by himself
     _mark_as_shared(layer._flatten_layers())
     with plain_configurations():
         entry = keras.saving.serialize_keras_object(layer)
     config = entry.pop("config")
     entry.pop("compile_config", None)  # stands where Keras looks for it, outside
-    described = keras.saving.get_registered_object(NAME).describe(layer)
+    described = reader.describe(layer)
     return {**config, ENTRY: {"layer": entry, **described}}
 
 
