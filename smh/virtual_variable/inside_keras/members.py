@@ -193,9 +193,9 @@ def _named(
     there = keys_of(own)
     if _sorted(keys, len(there)) != _sorted(there, len(there)):
         raise ArgumentError(
-            f"'{layer.name}' (at '{path}') has {len(there)} variables, which it saves under {there}; "
-            f"expected {'as many' if keys is None else keys}. (LoRA and the like, once enabled in a "
-            "layer that is inside of another, are in no configuration.)"
+            f"'{layer.name}' (at '{path}') has {len(there)} variables, saved under {there}, "
+            f"expected {'these by number' if keys is None else keys}. (LoRA that was enabled in a "
+            "layer inside of another, for example, is in no configuration.)"
         )
     keys = [str(i) for i in range(len(there))] if keys is None else keys
     without = iter([v for v, key in zip(own.variables, there, strict=True) if key is None])

@@ -74,7 +74,7 @@ def _load(owner: keras.Layer, stored: Mapping[str, np.ndarray]) -> dict:
         _check_keys(owner, stored)
     given: dict[str, Any] = {k: v for k, v in stored.items() if k not in computed}
     given |= {k.removeprefix(_COMPUTED): virtuals[i].numpy() for k, i in computed.items()}
-    # Files of smh 0.1 have no entry for a computed weight, where the layer did not name it.
+    # Early files have no entry for a computed weight, where the layer did not name it.
     return hooks.load(owner, given, in_place=bool(computed) or not stored)
 
 

@@ -131,8 +131,8 @@ def _load(layer: keras.Layer, member: Member, state: OwnState | None, always: bo
         raise ArgumentError(
             f"'{layer.name}' ({type(layer).__name__}) cannot load what was saved of it: its "
             f"load_own_variables or load_assets raises {error!r:.300}, given the keys "
-            f"{sorted(store)} and the files {sorted(state.assets)}. (A file of smh 0.1 or older "
-            "has variables only: save the model again.)"
+            f"{sorted(store)} and the files {sorted(state.assets)}. (A file that an "
+            "early smh wrote has variables only: save the model again.)"
         ) from error
 
 
