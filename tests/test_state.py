@@ -1,6 +1,7 @@
 """What a model was, it still is: state that is no variable, through every door."""
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from stateful_models import STATEFUL, Positions, Table, chain, predictions, with
 
 import smh
 from smh import container, runtime
-from smh.errors import ArgumentError, ArtifactError
+from smh.errors import ArgumentError, ArtifactError, VirtualVariableError
 from smh.virtual_variable import own_layers
 
 pytestmark = pytest.mark.backend_agnostic
@@ -139,7 +140,7 @@ def test_a_search_tries_copies_that_are_the_model():
         seen.append(predictions(below, STATEFUL["Normalization"][1]))
         return 0.5
 
-    smh.search_drop(model, 0.1, evaluate, bits=4, apply_to="end/kernel")
+    smh.search_drop(model, 0.1, evaluate, bits=4, apply_to=".*end/kernel")
     assert seen
     for found in seen:
         np.testing.assert_allclose(found, before, atol=1e-5)
@@ -452,7 +453,7 @@ def test_looking_whether_a_file_can_be_loaded_leaves_no_trace(tmp_path):
 
 
 def test_a_message_names_what_has_to_be_imported(tmp_path):
-    model = chain(Table())
+    model = chain(with_table())
     smh.save(model, tmp_path / "m.smh")
     smh.prune(model, 0.5).save(tmp_path / "p.keras")
     script = f"""
@@ -470,3 +471,77 @@ for load, name in ((smh.load, "m.smh"), (keras.saving.load_model, "p.keras")):
     for line in lines:
         assert "'Table' of the module 'stateful_models' is not known here" in line
         assert "custom_objects={'Table': Table}" in line
+
+
+@keras.saving.register_keras_serializable(package="stateful")
+class Backbone(keras.Model):
+    """Kept in folders, as those of Keras-Hub: the class is looked up before anything is made."""
+
+    def __init__(self, width=16, **kwargs):
+        x = keras.Input((12,))
+        y = layers.Dense(width, activation="relu", name="first")(x)
+        super().__init__(x, layers.Dense(3, name="second")(y), **kwargs)
+        self.width = width
+
+    def get_config(self):
+        return {"name": self.name, "trainable": self.trainable, "width": self.width}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def save_to_preset(self, folder):
+        config = keras.saving.serialize_keras_object(self)
+        for name in ("compile_config", "build_config"):
+            config.pop(name, None)
+        (folder / "config.json").write_text(json.dumps(config))
+        self.save_weights(folder / "model.weights.h5")
+
+    @classmethod
+    def from_preset(cls, folder):
+        config = json.loads((folder / "config.json").read_text())
+        found = keras.saving.get_registered_object(config["registered_name"])
+        if not issubclass(found, cls):
+            raise ValueError(f"has type {found.__name__} which is not a subclass of {cls.__name__}")
+        model = keras.saving.deserialize_keras_object(config)
+        model.load_weights(folder / "model.weights.h5")
+        return model
+
+    def enable_lora(self, rank):
+        for layer in self.layers:
+            layer.trainable = False
+            if hasattr(layer, "enable_lora"):
+                layer.enable_lora(rank)
+
+
+@pytest.mark.parametrize("treatment", ["compress", "prune", "cluster"])
+def test_a_preset_of_a_compressed_backbone_is_one_of_its_class(treatment, tmp_path):
+    x = np.ones((2, 12), "float32")
+    model = TREATMENTS[treatment](Backbone(width=20))
+    model.save_to_preset(tmp_path)
+    smh.save(model, tmp_path / "m.smh")
+    for again in (
+        Backbone.from_preset(tmp_path),
+        smh.load(tmp_path / "m.smh"),
+        saved_by_keras(model, tmp_path / "m.keras"),
+        copy.deepcopy(model),
+    ):
+        assert isinstance(again, Backbone) and again.width == 20
+        assert len(again.trainable_variables) == len(model.trainable_variables)
+        np.testing.assert_array_equal(predictions(again, x), predictions(model, x))
+    assert type(smh.materialize(model)) is Backbone
+
+
+def test_a_preset_that_could_not_be_read_is_not_written(tmp_path):
+    model = smh.prune(Backbone(), 0.5)
+    model.width = 7
+    with pytest.raises(ArgumentError, match="cannot be made again"):
+        model.save_to_preset(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_lora_of_a_whole_compressed_model_is_refused_before_anything_is_frozen():
+    model = smh.compress(Backbone(), 0.5)
+    with pytest.raises(VirtualVariableError, match="enable_lora"):
+        model.enable_lora(2)
+    assert all(layer.trainable for layer in model.layers)
