@@ -5,8 +5,8 @@ Run it with `python examples/toy_keras.py`; it takes a few seconds and needs no 
 """
 
 import keras
-import numpy as np
 import tensorflow as tf
+from toy_training import fit
 
 from smh import variable_factory, variable_pool
 
@@ -18,15 +18,6 @@ def toy_network_tf2(images):
     logits = tf.compat.v2.keras.layers.Dense(10)(net)
 
     return logits
-
-
-def synthetic_images(count=48, seed=0):
-    """Each of the 10 classes is a pattern of coloured squares under noise."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 10
-    patterns = rng.normal(size=(10, 8, 8, 3)).repeat(16, axis=1).repeat(16, axis=2)
-    images = patterns[labels] + 0.5 * rng.normal(size=(count, 128, 128, 3))
-    return images.astype("float32"), labels
 
 
 def main():
@@ -46,18 +37,9 @@ def main():
     model = keras.Model(images, logits)
 
     # From here on it is a Keras model like any other.
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    before = [factor.numpy() for factor in pool.core_variables]
-    history = model.fit(*synthetic_images(), batch_size=16, epochs=5, verbose=2)
+    seen = fit(model, pool)
     print(f"{pool.status:,} weights from {model.count_params():,} trained numbers")
-    return {
-        "losses": history.history["loss"],
-        "before": before,
-        "after": [factor.numpy() for factor in pool.core_variables],
-        "trained": [variable.path for variable in model.trainable_variables],
-        "pool": pool,
-        "model": model,
-    }
+    return seen
 
 
 if __name__ == "__main__":

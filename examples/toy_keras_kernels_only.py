@@ -4,8 +4,8 @@ Run it with `python examples/toy_keras_kernels_only.py`; it takes a few seconds.
 """
 
 import keras
-import numpy as np
 import tensorflow as tf
+from toy_training import fit
 
 from smh import variable_factory, variable_pool
 
@@ -15,15 +15,6 @@ def toy_network(images):
     net = keras.layers.MaxPool2D(pool_size=(2, 2), strides=2)(net)
     net = keras.layers.Flatten()(net)
     return keras.layers.Dense(10, name="dense")(net)
-
-
-def synthetic_images(count=48, seed=0):
-    """Each of the 10 classes is a pattern of coloured squares under noise."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 10
-    patterns = rng.normal(size=(10, 8, 8, 3)).repeat(16, axis=1).repeat(16, axis=2)
-    images = patterns[labels] + 0.5 * rng.normal(size=(count, 128, 128, 3))
-    return images.astype("float32"), labels
 
 
 def main():
@@ -38,19 +29,10 @@ def main():
         logits = toy_network(images)
     model = keras.Model(images, logits)
 
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    before = [factor.numpy() for factor in pool.core_variables]
-    history = model.fit(*synthetic_images(), batch_size=16, epochs=5, verbose=2)
+    seen = fit(model, pool)
     for variable, place in kernel_factory.layer_name_variable_index_map.items():
         print(f"{variable}: {'stays dense' if place is None else f'entries {place} of the pool'}")
-    return {
-        "losses": history.history["loss"],
-        "before": before,
-        "after": [factor.numpy() for factor in pool.core_variables],
-        "trained": [variable.path for variable in model.trainable_variables],
-        "pool": pool,
-        "model": model,
-    }
+    return seen
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Run it with `python examples/toy_keras_one_layer.py`; it takes a few seconds.
 """
 
 import keras
-import numpy as np
 import tensorflow as tf
+from toy_training import fit
 
 from smh import variable_factory, variable_pool
 
@@ -20,15 +20,6 @@ def toy_network(images, var_factory):
     return keras.layers.Dense(10, name="dense")(net)
 
 
-def synthetic_images(count=48, seed=0):
-    """Each of the 10 classes is a pattern of coloured squares under noise."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 10
-    patterns = rng.normal(size=(10, 8, 8, 3)).repeat(16, axis=1).repeat(16, axis=2)
-    images = patterns[labels] + 0.5 * rng.normal(size=(count, 128, 128, 3))
-    return images.astype("float32"), labels
-
-
 def main():
     # The convolution has 5 * 5 * 3 * 16 + 16 = 1,216 numbers: a small pool is enough.
     pool = variable_pool.ProductVariablePool(trainable=True, pool_size=1216, fraction=0.4, seed=0)
@@ -38,18 +29,9 @@ def main():
     images = keras.Input((128, 128, 3))
     model = keras.Model(images, toy_network(images, factory))
 
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    before = [factor.numpy() for factor in pool.core_variables]
-    history = model.fit(*synthetic_images(), batch_size=16, epochs=5, verbose=2)
+    seen = fit(model, pool)
     print("trained:", ", ".join(variable.path for variable in model.trainable_variables))
-    return {
-        "losses": history.history["loss"],
-        "before": before,
-        "after": [factor.numpy() for factor in pool.core_variables],
-        "trained": [variable.path for variable in model.trainable_variables],
-        "pool": pool,
-        "model": model,
-    }
+    return seen
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import smh
 from smh import variable_factory, variable_pool
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))  # as Python does for a script: they share a file
 FACTORS = ["ProductVariablePool/variable_left", "ProductVariablePool/variable_right"]
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 

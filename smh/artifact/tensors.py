@@ -23,6 +23,7 @@ from smh.parametrizations.integers import (
 )
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.progress import track
 from smh.virtual_variable.variable import VirtualVariable
 
@@ -117,6 +118,10 @@ def encoder(part: keras.Variable, virtual: VirtualVariable, of_a_pool: bool) -> 
     if isinstance(parametrization, FakeQuantized):
         stored = parametrization
         return lambda name, options: _integers(name, rounded_weight(stored), options, part.path)
+    if isinstance(parametrization, Stepped) and (
+        part is parametrization.weight or part is parametrization.mask
+    ):
+        return lambda name, options: _encoded_steps(name, virtual, options)
     if isinstance(parametrization, Clustered) and part is parametrization.index:
         pruned = parametrization.pruned
         return lambda name, options: _encoded_index(name, part, pruned, options)
@@ -175,6 +180,14 @@ def _encoded_sparse(
         dtype = "float16" if of_a_pool and options.bits else options.rest
     hows = [coding.Sparse(how, coder=options.coder) for how in _in_full(dtype, options)]
     return _tensor(name, value, hows, weight.path)
+
+
+def _encoded_steps(name: str, virtual: VirtualVariable, options: Options) -> Tensor:
+    """Whole numbers and steps; of a pruned weight, what is not zero is not pruned."""
+    stepped = virtual.parametrization
+    steps = stepped.steps()
+    how = coding.Stepped(steps.step, steps.exponents, steps.axis, options.coder)
+    return _tensor(name, stepped.integers(), [how], virtual.path)
 
 
 def _encoded_index(name: str, index: keras.Variable, pruned: bool, options: Options) -> Tensor:

@@ -13,6 +13,7 @@ import smh.parametrizations.clustered  # noqa: F401  (registers what description
 import smh.parametrizations.masked  # noqa: F401
 import smh.parametrizations.pool_slice  # noqa: F401
 import smh.parametrizations.rounded  # noqa: F401
+import smh.parametrizations.stepped  # noqa: F401
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
 from smh.index_store import Slot, check_length
 from smh.virtual_variable import (

@@ -17,10 +17,12 @@ import numpy as np
 from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.selection import make_matcher
+from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import ArgumentError, DeployedModelError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.typing import Selector
 from smh.virtual_variable import (
     Parametrization,
@@ -33,12 +35,13 @@ from smh.virtual_variable import (
     own_variables,
     wrap_calls,
 )
+from smh.virtual_variable.assigning import check_not_assigned
 from smh.virtual_variable.inside_keras.deploying import is_deployed
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
 
 Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
-_OWN_NUMBERS = (Masked, Clustered, FakeQuantized)
+_OWN_NUMBERS = (Masked, Clustered, FakeQuantized, Stepped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Candidate:
     """A trained weight that has numbers of its own.
 
     Attributes:
-        variable: stored, or virtual and `Masked`, `Clustered` or `FakeQuantized`.
+        variable: stored, or virtual and `Masked`, `Clustered`, `FakeQuantized` or `Stepped`.
         owners: the layers that track it; of a factor, its pool.
     """
 
@@ -84,7 +87,7 @@ class Candidate:
     def mask(self) -> np.ndarray:
         """Bool, of the weight's shape: what is not pruned."""
         p = self.parametrization
-        if isinstance(p, Masked):
+        if isinstance(p, Masked) or (isinstance(p, Stepped) and p.mask is not None):
             return np.array(keras.ops.convert_to_numpy(p.mask.value))
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
@@ -98,8 +101,8 @@ def candidates(
 
     Args:
         model: a built model or layer that is not deployed.
-        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
-            rank 2 or more, and all factors.
+        apply_to: what to select, as in `smh.compress`. Default: every trained weight that is taken
+            by its role (`smh.weight_roles`), and all factors.
         exclude: what to leave out.
 
     Raises:
@@ -111,21 +114,26 @@ def candidates(
     left_out = make_matcher(exclude or [], "exclude")
     every = list(_all(model))
 
-    def wanted(item: Candidate) -> bool:
-        v = item.variable
-        if left_out(v.path, v.name, v) or not item.size:
-            return False
-        if chosen is None:
-            return len(v._shape) >= 2 or isinstance(item.owners[0], Source)
-        return chosen(v.path, v.name, v)
+    def named(matches, item: Candidate) -> bool:
+        return matches(item.path, item.variable.name, item.variable)
 
-    selected = [item for item in every if wanted(item)]
+    selected = [item for item in every if item.size and not named(left_out, item)]
+    if chosen is None:
+        check_no_adapters(((item.variable, item.owners) for item in selected), model)
+        selected = [
+            item
+            for item in selected
+            if isinstance(item.owners[0], Source) or is_taken(item.variable, item.owners)
+        ]
+    else:
+        selected = [item for item in selected if named(chosen, item)]
     if not selected:
         lines = "\n".join(f"  {item.path} {tuple(item.variable._shape)}" for item in every)
         raise SelectionError(
             f"Nothing was selected in '{model.name}'. Only trainable float variables can be; "
-            f"without `apply_to`, those of rank 2 or more. There are:\n{lines or '  (none)'}"
+            f"without `apply_to`, {BY_DEFAULT}. There are:\n{lines or '  (none)'}"
         )
+    check_not_assigned(model, [item.variable for item in selected])
     return selected
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smh.report_page.markup import Markup, join, tag
-from smh.sizes.size_report import Row
+from smh.sizes.size_report import Row, Sums
 
 # What a bar shows, from what costs most on: class, and words for the legend.
 _SEGMENTS = {
@@ -24,31 +24,11 @@ _LEAST = 0.6  # percent of the column: the thinnest bar that shows
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(Sums):
     """The weights of one layer, or the factors of one pool."""
 
     name: str
     rows: tuple[Row, ...]
-
-    @property
-    def dense(self) -> int:
-        """Numbers of the dense layer."""
-        return sum(row.original for row in self.rows)
-
-    @property
-    def trained(self) -> int:
-        """Numbers that training changes."""
-        return sum(row.trained for row in self.rows)
-
-    @property
-    def bytes(self) -> int:
-        """Bytes in memory."""
-        return sum(row.bytes for row in self.rows)
-
-    @property
-    def packed(self) -> int:
-        """Bytes at the width that is computed with."""
-        return sum(row.packed for row in self.rows)
 
     def segments(self) -> dict[str, int]:
         """How many of its numbers are stored in which way."""
@@ -78,10 +58,7 @@ def layers_section(rows: Sequence[Row]) -> Markup:
     headings = ["layer", "weights", "dense numbers", "trained", "bytes in memory"]
     headings += ["bytes packed"] if is_packed else []
     body = [_row(layer, longest, headings) for layer in layers]
-    sums = [sum(getattr(layer, name) for layer in layers) for name in ("dense", "trained", "bytes")]
-    sums += [sum(layer.packed for layer in layers)] if is_packed else []
-    cells = zip(headings[2:], sums, strict=True)
-    total = [_number(heading, value) for heading, value in cells]
+    total = _numbers(Layer("total", tuple(rows)), headings)
     keys = {"layer": "text", "weights": None}
     head = [tag("th", h, scope="col", data_sort=keys.get(h, "number")) for h in headings]
     bar = tag("th", "how its numbers are stored", scope="col")
@@ -128,12 +105,11 @@ def _pattern(name: str, figure: Markup, size: int) -> Markup:
 
 
 def _row(layer: Layer, longest: int, headings: Sequence[str]) -> Markup:
-    values = [layer.dense, layer.trained, layer.bytes, layer.packed][: len(headings) - 2]
     return tag(
         "tr",
         tag("th", _breakable(layer.name), scope="row", data_value=layer.name),
         tag("td", *_weights(layer), class_="weights"),
-        *(_number(heading, value) for heading, value in zip(headings[2:], values, strict=True)),
+        *_numbers(layer, headings),
         tag("td", _bar(layer, longest), class_="bar"),
         class_="factors" if _is_pool(layer) else None,
     )
@@ -141,6 +117,11 @@ def _row(layer: Layer, longest: int, headings: Sequence[str]) -> Markup:
 
 def _is_pool(layer: Layer) -> bool:
     return layer.rows[0].kind == "factor"
+
+
+def _numbers(layer: Layer, headings: Sequence[str]) -> list[Markup]:
+    values = layer.original_params, layer.trained_params, layer.bytes, layer.packed
+    return [_number(heading, value) for heading, value in zip(headings[2:], values, strict=False)]
 
 
 def _number(label: str, value: int) -> Markup:

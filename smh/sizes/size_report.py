@@ -17,6 +17,7 @@ from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import grid_of
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.pools.products import MatrixProduct
 from smh.tables import PathCell, as_text, longest_name, new_table, width
 from smh.variable_pool import VariablePool
@@ -33,7 +34,12 @@ from smh.virtual_variable.weight_spec import itemsize
 if TYPE_CHECKING:
     from rich.table import Table
 
-_KINDS = ((Masked, "pruned"), (Clustered, "shared"), (FakeQuantized, "rounded"))
+_KINDS = (
+    (Masked, "pruned"),
+    (Clustered, "shared"),
+    (FakeQuantized, "rounded"),
+    (Stepped, "rounded"),
+)
 
 
 @dataclass(frozen=True)
@@ -91,19 +97,10 @@ class PoolMap:
     slots: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
 
 
-@dataclass(frozen=True)
-class SizeReport:
-    """What `smh.report` returns: rows and totals. `print` shows it as a table.
+class Sums:
+    """The sums over `rows`, of a whole model or of one layer."""
 
-    Attributes:
-        name: name of the model.
-        rows: one `Row` per weight, then one per factor of each pool.
-        pools: one `PoolMap` per pool.
-    """
-
-    name: str
     rows: tuple[Row, ...]
-    pools: tuple[PoolMap, ...] = ()
 
     @property
     def original_params(self) -> int:
@@ -129,6 +126,21 @@ class SizeReport:
     def packed(self) -> int:
         """Bytes of all that is stored at the width that the model computes with."""
         return sum(row.packed for row in self.rows)
+
+
+@dataclass(frozen=True)
+class SizeReport(Sums):
+    """What `smh.report` returns: rows and totals. `print` shows it as a table.
+
+    Attributes:
+        name: name of the model.
+        rows: one `Row` per weight, then one per factor of each pool.
+        pools: one `PoolMap` per pool.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    pools: tuple[PoolMap, ...] = ()
 
     def _dense_totals(self) -> tuple[str, str]:
         return f"{self.original_params:,}", f"{self.original_bytes:,}"

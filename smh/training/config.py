@@ -21,6 +21,11 @@ def _setting(kind: type, expected: str, help: str, valid: Callable = bool, **def
     return dataclasses.field(metadata=metadata, **default)
 
 
+def _count(help: str, default: int | None) -> Any:
+    """A field that is a whole number from 1 on."""
+    return _setting(int, "a whole number, at least 1", help, lambda n: n >= 1, default=default)
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """What decides the result of a training run.
@@ -66,20 +71,8 @@ class TrainingConfig:
         lambda value: 2 <= value <= 8,
         default=None,
     )
-    epochs: int = _setting(
-        int,
-        "a whole number, at least 1",
-        "passes over the training images",
-        lambda value: value >= 1,
-        default=20,
-    )
-    batch_size: int = _setting(
-        int,
-        "a whole number, at least 1",
-        "images in a step",
-        lambda value: value >= 1,
-        default=128,
-    )
+    epochs: int = _count("passes over the training images", default=20)
+    batch_size: int = _count("images in a step", default=128)
     peak_rate: float = _setting(
         float,
         "a number above 0",
@@ -115,12 +108,8 @@ class TrainingConfig:
         lambda value: 0 <= value < 1 or value % 1 == 0 and value >= 1,
         default=0.1,
     )
-    image_size: int | None = _setting(
-        int,
-        "a whole number of pixels, at least 1",
-        "pixels per side (digits, imagenette, image_folder)",
-        lambda value: value >= 1,
-        default=None,
+    image_size: int | None = _count(
+        "pixels per side (digits, imagenette, image_folder)", default=None
     )
     data_dir: str | None = _setting(
         str, "a folder", "folder to look for the data in first", default=None

@@ -31,6 +31,7 @@ import keras
 from smh.errors import DeployedModelError
 from smh.typing import Tensor
 from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.inside_keras.global_state import global_attribute
 from smh.virtual_variable.inside_keras.ordering import computed_after
 
 _values: ContextVar[Mapping[int, Tensor] | None] = ContextVar("smh_values", default=None)
@@ -241,9 +242,7 @@ def _shared_between_siblings(caller: keras.Layer) -> dict | None:
 
 
 def _call_context():
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute("current_call_ctx")
+    return global_attribute("current_call_ctx")
 
 
 def _current_graph() -> Any | None:

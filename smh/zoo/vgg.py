@@ -69,19 +69,8 @@ def vgg_16_small(input_shape: Shape = (32, 32, 3), classes: int = 10) -> keras.M
 
 
 def _large(depth: int, input_shape: Shape, classes: int) -> keras.Model:
-    x = inputs = keras.Input(input_shape)
-    for block, number, filters in _convolutions(depth):
-        name = f"block{block}_conv{number}"
-        x = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=name,
-        )(x)
-        if number == _COUNTS[depth][block - 1]:
-            x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    inputs = keras.Input(input_shape)
+    x = _convolutions(inputs, depth, activation="relu")
     x = layers.Flatten(name="flatten")(x)
     for name in ("fc1", "fc2"):
         x = layers.Dense(4096, activation="relu", kernel_initializer="he_normal", name=name)(x)
@@ -90,30 +79,24 @@ def _large(depth: int, input_shape: Shape, classes: int) -> keras.Model:
 
 
 def _small(depth: int, input_shape: Shape, classes: int) -> keras.Model:
-    x = inputs = keras.Input(input_shape)
-    for block, number, filters in _convolutions(depth):
-        name = f"block{block}_conv{number}"
-        conv = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            name=name,
-        )
-        x = _normalised(conv(x), name)
-        if number == _COUNTS[depth][block - 1]:
-            x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    inputs = keras.Input(input_shape)
+    x = _convolutions(inputs, depth, use_bias=False)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = _normalised(layers.Dense(512, kernel_initializer="he_normal", name="fc1")(x), "fc1")
     return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name=f"vgg_{depth}_small")
 
 
-def _convolutions(depth: int):
-    """Block, number in the block, and filters of each convolution."""
+def _convolutions(x, depth: int, **options):
+    """Five blocks of convolutions; those without a bias are normalised."""
     for block, (filters, count) in enumerate(zip(_FILTERS, _COUNTS[depth], strict=True), start=1):
         for number in range(1, count + 1):
-            yield block, number, filters
+            name = f"block{block}_conv{number}"
+            x = layers.Conv2D(
+                filters, 3, padding="same", kernel_initializer="he_normal", name=name, **options
+            )(x)
+            x = x if options.get("use_bias", True) else _normalised(x, name)
+        x = layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    return x
 
 
 def _normalised(x, name: str):

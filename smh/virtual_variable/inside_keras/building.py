@@ -10,6 +10,7 @@ import keras
 
 from smh.errors import SmhWarning
 from smh.virtual_variable.inside_keras import attachment
+from smh.virtual_variable.inside_keras.global_state import global_attribute
 from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.variable import virtualize
@@ -72,9 +73,7 @@ def _variable_in_closure(initial_value: Any) -> keras.Variable | None:
 
 
 def _name_scopes() -> list:
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute("name_scope_stack") or []
+    return global_attribute("name_scope_stack") or []
 
 
 def _tracking_layer(layer: keras.Layer, variable: keras.Variable) -> keras.Layer | None:

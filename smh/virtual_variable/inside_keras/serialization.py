@@ -26,6 +26,7 @@ import keras
 
 from smh.errors import VirtualVariableError
 from smh.virtual_variable import once
+from smh.virtual_variable.inside_keras.global_state import global_attribute
 
 NAME = "smh>Compressed"  # under which Keras' registry has what reads these configurations
 ENTRY = "smh"  # the configuration's additional entry
@@ -56,7 +57,7 @@ def objects_being_loaded() -> dict[Any, Any] | None:
 
     Relies on: `ObjectSharingScope` is open from the begin of a file's configuration to its end.
     """
-    return _global_attribute("shared_objects/id_to_obj_map")
+    return global_attribute("shared_objects/id_to_obj_map")
 
 
 @contextlib.contextmanager
@@ -68,7 +69,7 @@ def sharing_layers(layers: Iterable[keras.Layer] = ()) -> Iterator[None]:
     from keras.src.backend.common import global_state
 
     names = "shared_objects/id_to_obj_map", "shared_objects/id_to_config_map"
-    before = [_global_attribute(name) for name in names]
+    before = [global_attribute(name) for name in names]
     for name in names:
         global_state.set_global_attribute(name, {})
     _mark_as_shared(layers)
@@ -85,15 +86,9 @@ def _mark_as_shared(layers: Iterable[keras.Layer]) -> None:
     Relies on: `record_object_after_serialization` writes that at an object's second occurrence.
     It writes it to the first one as well, but too late: what is stored then is a copy.
     """
-    seen = _global_attribute("shared_objects/id_to_config_map")
+    seen = global_attribute("shared_objects/id_to_config_map")
     for layer in layers if seen is not None else ():
         seen.setdefault(id(layer), {})
-
-
-def _global_attribute(name: str) -> Any:
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute(name)
 
 
 def read_described_by(reader: type) -> None:
@@ -188,7 +183,7 @@ def _is_outermost(layer: keras.Layer) -> bool:
 
 def _described(layer: keras.Layer) -> dict[str, Any]:
     # Relies on: the writer of whole models in HDF5 sets this attribute.
-    _check_format(_global_attribute("use_legacy_config"), layer)
+    _check_format(global_attribute("use_legacy_config"), layer)
     reader = keras.saving.get_registered_object(NAME)
     if has_presets(type(layer)):
         reader.check(layer)  # who keeps presets writes configuration and weights by himself
