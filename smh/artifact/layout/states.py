@@ -89,7 +89,7 @@ def _tensor(key: str, number: Any, left: list[Section], used: set[int]) -> Secti
 
 def _check_paths(assets: Mapping[str, Any]) -> None:
     """Refuses whatever could be written anywhere but below a layer's folder."""
-    folders = set()
+    folders: set[str] = set()
     for path in assets:
         parts = path.split("/")
         for part in parts:

@@ -155,7 +155,7 @@ def keys_of(member: Member, stored: Mapping[str, Any] | None = None) -> list[str
             stored = saved(member.layer)
         except Exception:  # of the user's code; then there is nothing but the number
             stored = {}
-    keys = {id(value): key for key, value in reversed(stored.items())}
+    keys = {id(value): key for key, value in reversed(list(stored.items()))}
     return [keys.get(id(variable)) for variable in member.variables]
 
 

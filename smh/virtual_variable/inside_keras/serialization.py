@@ -103,7 +103,7 @@ def read_described_by(reader: type) -> None:
     from keras.src.saving import serialization_lib
 
     asked = serialization_lib._retrieve_class_or_fn
-    if hasattr(asked, "_smh_reader"):
+    if "_smh_reader" in vars(asked):
         return
 
     @functools.wraps(asked)
@@ -111,10 +111,10 @@ def read_described_by(reader: type) -> None:
         found = asked(name, registered_name, module, obj_type, full_config, custom_objects)
         config = full_config.get("config") if isinstance(full_config, dict) else None
         if obj_type == "class" and isinstance(config, dict) and ENTRY in config:
-            return retrieve._smh_reader
+            return reader
         return found
 
-    retrieve._smh_reader = reader
+    vars(retrieve)["_smh_reader"] = reader
     serialization_lib._retrieve_class_or_fn = retrieve
 
 
