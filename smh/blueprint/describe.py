@@ -53,9 +53,9 @@ def describe(model: keras.Layer, counted: Sequence[Member | None] | None = None)
     numbers = {id(pool): i for i, pool in enumerate(pools)}
     owners: dict[int, dict[int, Member]] = {}
     for i, member in enumerate(counted):
-        holder = None if member is None else holder_of(member.layer)
-        for virtual in holder.virtuals if holder is not None else ():
-            owners.setdefault(id(virtual), {})[i] = member  # type: ignore[assignment]
+        if member is not None and (holder := holder_of(member.layer)) is not None:
+            for virtual in holder.virtuals:
+                owners.setdefault(id(virtual), {})[i] = member
     return {
         "pools": [_describe_pool(pool) for pool in pools],
         "weights": [
