@@ -142,6 +142,7 @@ class _Saving:
             what = counted[layer].layer.name
             entry = {
                 "layer": layer,
+                "name": what,
                 "variables": dict(state.variables),
                 "values": {k: self._table.extra(v, f"{what}/{k}") for k, v in state.values.items()},
                 "assets": {
@@ -150,7 +151,7 @@ class _Saving:
                 },
             }
             usual = {"variables": numbered(counted[layer].variables), "values": {}, "assets": {}}
-            if set(entry := kept(entry, usual)) != {"layer"}:
+            if set(entry := kept(entry, usual)) != {"layer", "name"}:
                 entries.append(entry)
         return entries
 
