@@ -47,7 +47,8 @@ HOUSE = [
 # Beside the tower: may import from it, and nothing in it imports them.
 BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
-    {"inside_keras.torch_storage", "inside_keras.overlay", "wrapping", "weight_spec"},
+    {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.recording"}
+    | {"wrapping", "weight_spec"},
     {"inside_keras.ordering", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},
