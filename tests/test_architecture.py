@@ -89,8 +89,8 @@ INSIDE_POOLS = [
 ]
 INSIDE_PARAMETRIZATIONS = [{"pool_slice", "masked", "clustered", "rounded"}, {"integers"}]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans", "weight_roles", "output_units"},
-    {"candidates", "compressible"},
+    {"built", "selection", "kmeans", "weight_roles"},
+    {"candidates", "compressible", "output_units"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
     {"pruning_schedule"},

@@ -211,6 +211,23 @@ def test_a_parametrization_of_a_users_own_is_refused_too():
     assert not virtual_variables(model)
 
 
+@tensorflow_only
+def test_the_published_door_refuses_it_while_it_is_built():
+    import tensorflow as tf
+
+    def build(apply_to):
+        pool = smh.variable_pool.ProductVariablePool(True, 1000, 0.5)
+        factory = smh.variable_factory.VariableFactory(pool, apply_to)
+        with tf.variable_creator_scope(factory.custom_getter_tf2):
+            normalised = layers.SpectralNormalization(layers.Dense(9, name="normalised"))
+            return stack(normalised, layers.Dense(9, name="plain"))
+
+    with pytest.raises(SelectionError, match=r"normalised/kernel'.*Spectral.*apply_to"):
+        build(".*")
+    model = build(".*plain/kernel")
+    assert [v.path for v in virtual_variables(model)] == [model.layers[1].kernel.path]
+
+
 @agnostic
 def test_what_layers_count_and_average_is_no_reason_to_refuse():
     class Counting(layers.Layer):
