@@ -45,7 +45,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="REGEX",
         help="weights whose path or bare name begins so; may be repeated "
-        "(default: all of rank 2 or more)",
+        "(default: kernels, embeddings and other weights of rank 2 or more)",
     )
     parser.add_argument(
         "--exclude", action="append", metavar="REGEX", help="weights to leave alone, the same way"

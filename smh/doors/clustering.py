@@ -54,8 +54,8 @@ def cluster(
         init: where k-means starts: `"linear"` (evenly from the smallest to the largest, which
             keeps the few large weights; best in Deep Compression), `"density"` (evenly by
             their distribution), `"random"` (Forgy) or `"k-means++"`.
-        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
-            rank 2 or more.
+        apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
         seed: of `"random"` and `"k-means++"`.
 
@@ -64,7 +64,8 @@ def cluster(
 
     Raises:
         ArgumentError: a value that cannot work, or factors that `smh.quantize_factors` rounds.
-        SelectionError: nothing is selected, or a weight with NaN in it.
+        SelectionError: nothing is selected, or a weight with NaN in it, or one that its layer
+            assigns to (`SpectralNormalization`), or LoRA adapters.
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed.
         In every case the model is as it was.
