@@ -202,6 +202,13 @@ def test_left_out_it_trains_on(door):
 
 
 @agnostic
+def test_a_level_for_another_weight_is_no_reason_to_refuse():
+    model = stack(layers.SpectralNormalization(layers.Dense(3)), layers.Dense(2, name="last"))
+    smh.prune(model, [(".*last/kernel", 0.5)])
+    assert [v.path for v in virtual_variables(model)] == [model.layers[1].kernel.path]
+
+
+@agnostic
 def test_a_parametrization_of_a_users_own_is_refused_too():
     model = stack(layers.SpectralNormalization(layers.Dense(3)))
     kernel = model.layers[0].layer.kernel

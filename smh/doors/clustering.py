@@ -86,7 +86,7 @@ def cluster(
         items = [item for item in items if isinstance(item.parametrization, Clustered)]
         made = [(item, functools.partial(_apart, item)) for item in items]
     else:
-        wanted = by_pattern(items, bits, "bits", _checked_bits)
+        wanted = by_pattern(model, items, bits, "bits", _checked_bits)
         items = [items[i] for i in wanted]
         for item in items:
             _check_not_rounded(item)

@@ -105,7 +105,7 @@ class PruningSchedule(keras.callbacks.Callback):
         if self.sparsity is None:
             return
         items = candidates(model, *self._selection)
-        self._levels = by_pattern(items, self.sparsity, "sparsity", checked_sparsity)
+        self._levels = by_pattern(model, items, self.sparsity, "sparsity", checked_sparsity)
         chosen = [items[i] for i in self._levels]
         self._paths = [item.path for item in chosen]
         check_may_be_pruned(chosen)

@@ -70,7 +70,7 @@ def quantize_weights(
             f"{granularity!r}."
         )
     items = _dense(candidates(model, apply_to, exclude), model, apply_to is not None)
-    wanted = by_pattern(items, bits, "bits", _checked_bits)
+    wanted = by_pattern(model, items, bits, "bits", _checked_bits)
     made = []
     for number, width in track(wanted.items(), "rounding"):
         item = items[number]
