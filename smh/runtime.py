@@ -158,10 +158,15 @@ def _rounded(config: Mapping, parts: Mapping[str, np.ndarray]) -> np.ndarray:
     return weight
 
 
+def _stepped(config: Mapping, parts: Mapping[str, np.ndarray]) -> np.ndarray:
+    return parts["weight"]  # likewise
+
+
 _OWN_NUMBERS = {
     "smh>Masked": _masked,
     "smh>Clustered": _clustered,
     "smh>FakeQuantized": _rounded,
+    "smh>Stepped": _stepped,
 }
 
 

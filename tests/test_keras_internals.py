@@ -248,7 +248,7 @@ def test_what_is_assigned_in_a_stateless_scope_stays_in_it():
 def test_nothing_is_recorded_while_what_is_recomputed_runs_forward(traced):
     import tensorflow as tf
 
-    from smh.virtual_variable.inside_keras.recording import is_stopped
+    from smh.virtual_variable.inside_keras.tapes import is_stopped
 
     seen = []
 
@@ -267,3 +267,40 @@ def test_nothing_is_recorded_while_what_is_recomputed_runs_forward(traced):
 
     (tf.function(step) if traced else step)(tf.constant(3.0))
     assert seen == [False, True, False, False]  # the last one: run again, for the gradient
+
+
+def test_what_made_an_output_is_in_its_history():
+    from keras import ops
+
+    from smh.virtual_variable.inside_keras.outputs import output_activations, symbolic_output
+
+    x = keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, "softmax")])
+    outputs = {
+        "a": layers.Softmax()(x),
+        "b": layers.Activation("linear", dtype="float32")(layers.Dense(2, "sigmoid")(x)),
+        "c": layers.Reshape((3, 1))(inner(x)),
+        "d": ops.softmax(x),
+        "e": ops.sigmoid(x),
+        "f": layers.Dense(2, "relu")(x),
+        "g": layers.TimeDistributed(layers.Dense(2, "softmax"))(layers.Reshape((2, 2))(x)),
+        "h": layers.Dropout(0.5)(layers.Dense(2)(x)),
+    }
+    expected = ["softmax", "sigmoid", "softmax", "softmax", "sigmoid", "linear", "softmax"]
+    model = keras.Model(x, outputs)
+    assert output_activations(model) == [*expected, "linear"]
+    assert set(symbolic_output(model)) == set(outputs)
+    assert symbolic_output(inner).shape == (None, 3) and output_activations(inner) == ["softmax"]
+    assert symbolic_output(keras.Sequential([layers.Dense(3)])) is None
+
+
+def test_the_optimizer_counts_every_step_also_those_that_only_accumulate():
+    from smh.virtual_variable.inside_keras.training_state import steps_made
+
+    for wrap in (lambda inner: inner, keras.optimizers.LossScaleOptimizer):
+        model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+        assert steps_made(model) == 0
+        model.compile(wrap(keras.optimizers.SGD(gradient_accumulation_steps=3)), "mse")
+        for _ in range(5):
+            model.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
+        assert steps_made(model) == 5

@@ -22,6 +22,7 @@ from smh.errors import ArgumentError, DeployedModelError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.typing import Selector
 from smh.virtual_variable import (
     Parametrization,
@@ -40,7 +41,7 @@ from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
 
 Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
-_OWN_NUMBERS = (Masked, Clustered, FakeQuantized)
+_OWN_NUMBERS = (Masked, Clustered, FakeQuantized, Stepped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class Candidate:
     """A trained weight that has numbers of its own.
 
     Attributes:
-        variable: stored, or virtual and `Masked`, `Clustered` or `FakeQuantized`.
+        variable: stored, or virtual and `Masked`, `Clustered`, `FakeQuantized` or `Stepped`.
         owners: the layers that track it; of a factor, its pool.
     """
 
@@ -86,7 +87,7 @@ class Candidate:
     def mask(self) -> np.ndarray:
         """Bool, of the weight's shape: what is not pruned."""
         p = self.parametrization
-        if isinstance(p, Masked):
+        if isinstance(p, Masked) or (isinstance(p, Stepped) and p.mask is not None):
             return np.array(keras.ops.convert_to_numpy(p.mask.value))
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0

@@ -23,6 +23,7 @@ from smh.errors import ArgumentError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.progress import track
 from smh.typing import Selector
 from smh.virtual_variable import wrapping_of
@@ -166,9 +167,9 @@ def _check_not_rounded(item: Candidate) -> None:
             f"'{item.path}' is rounded by smh.quantize_factors. Call smh.quantize_factors(model, "
             "bits=None) first: a factor is rounded or shares values, not both."
         )
-    if isinstance(item.parametrization, FakeQuantized):
+    if isinstance(item.parametrization, FakeQuantized | Stepped):
         raise ArgumentError(
-            f"'{item.path}' is rounded by smh.quantize_weights: a weight is rounded or shares "
+            f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink: a weight is rounded or shares "
             "values, not both. Begin with smh.materialize(model)."
         )
 

@@ -23,6 +23,7 @@ from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.progress import track
 from smh.typing import Selector
 
@@ -246,10 +247,11 @@ def _magnitude(item: Candidate) -> np.ndarray:
     return np.nan_to_num(value, copy=False, nan=0.0)
 
 
-def add_masks(model: keras.Model, items: Sequence[Candidate]) -> None:
-    """Gives those of `items` that have none a mask that prunes nothing."""
+def add_masks(model: keras.Model, items: Sequence[Candidate]) -> bool:
+    """Gives those of `items` that have none a mask that prunes nothing; says if there were any."""
     new = [item for item in items if not _is_masked(item)]
     _apply(model, new, [item.mask() for item in new])
+    return bool(new)
 
 
 def _apply(model: keras.Model, items: Sequence[Candidate], masks: Sequence[np.ndarray]) -> None:
@@ -285,10 +287,10 @@ def check_may_be_pruned(items: Sequence[Candidate]) -> None:
                 f"'{item.path}' shares its values already; prune first, then share. "
                 "smh.cluster(model, bits=None) gives every weight a number of its own again."
             )
-        if isinstance(item.parametrization, FakeQuantized):
+        if isinstance(item.parametrization, FakeQuantized | Stepped):
             raise ArgumentError(
-                f"'{item.path}' is rounded by smh.quantize_weights; prune first, then share values "
-                "(smh.cluster). Begin with smh.materialize(model)."
+                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, then "
+                "round or share values. Begin with smh.materialize(model)."
             )
 
 

@@ -17,6 +17,7 @@ from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import grid_of
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.stepped import Stepped
 from smh.pools.products import MatrixProduct
 from smh.tables import PathCell, as_text, longest_name, new_table, width
 from smh.variable_pool import VariablePool
@@ -33,7 +34,12 @@ from smh.virtual_variable.weight_spec import itemsize
 if TYPE_CHECKING:
     from rich.table import Table
 
-_KINDS = ((Masked, "pruned"), (Clustered, "shared"), (FakeQuantized, "rounded"))
+_KINDS = (
+    (Masked, "pruned"),
+    (Clustered, "shared"),
+    (FakeQuantized, "rounded"),
+    (Stepped, "rounded"),
+)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 
 from smh.errors import SelectionError
-from smh.virtual_variable.inside_keras.attachment import own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import own_layers, own_variables
 from smh.virtual_variable.variable import VirtualVariable
 
 _ASSIGNING = frozenset({"assign", "assign_add", "assign_sub", "set_weights"})

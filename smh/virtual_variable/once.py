@@ -30,7 +30,8 @@ import keras
 
 from smh.errors import DeployedModelError
 from smh.typing import Tensor
-from smh.virtual_variable.inside_keras import recording, torch_storage
+from smh.virtual_variable.inside_keras import tapes, torch_storage
+from smh.virtual_variable.inside_keras.global_state import global_attribute
 from smh.virtual_variable.inside_keras.ordering import computed_after
 
 
@@ -59,7 +60,7 @@ def _known() -> Mapping[int, Tensor]:
     of it: there everything is computed anew, so that it reads the variables behind them itself.
     """
     values = _values.get()
-    return {} if values is None or values.stopped is not recording.is_stopped() else values.tensors
+    return {} if values is None or values.stopped is not tapes.is_stopped() else values.tensors
 
 
 def wrap_call(layer: keras.Layer, virtuals: Sequence[Any]) -> None:
@@ -149,7 +150,7 @@ def _computed(layer: keras.Layer, args: Any, kwargs: Mapping[str, Any]):
         with computed_after(inputs, _variables_of(missing)) as inputs:
             computed = _compute(missing, caller=None)
     penalties = [] if anew else _add_penalties(layer, missing, computed)
-    token = _values.set(_Values({**known, **computed}, recording.is_stopped()))
+    token = _values.set(_Values({**known, **computed}, tapes.is_stopped()))
     try:
         yield inputs
     finally:
@@ -255,13 +256,11 @@ def _shared_between_siblings(caller: keras.Layer) -> dict | None:
     if _recomputes(caller) or _recomputes(context.entry_layer):
         return None  # PyTorch recomputes each rematerialised layer by itself
     by_graph = context.__dict__.setdefault("_smh_shared", {})
-    return by_graph.setdefault((graph, recording.is_stopped()), {})
+    return by_graph.setdefault((graph, tapes.is_stopped()), {})
 
 
 def _call_context():
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute("current_call_ctx")
+    return global_attribute("current_call_ctx")
 
 
 def _current_graph() -> Any | None:

@@ -9,8 +9,9 @@ import keras
 
 from smh.errors import ArgumentError, DeployedModelError
 from smh.virtual_variable.assigning import check_not_assigned
-from smh.virtual_variable.inside_keras.attachment import attach, own_layers, wrap_calls
+from smh.virtual_variable.inside_keras.attachment import attach, wrap_calls
 from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.variable import VirtualVariable

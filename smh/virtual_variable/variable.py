@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import keras
 import numpy as np
@@ -14,6 +17,24 @@ from smh.virtual_variable.inside_keras import torch_storage
 from smh.virtual_variable.parametrization import Parametrization
 
 _numbers = itertools.count()
+_assigned: ContextVar[dict | None] = ContextVar("smh_assigned_while_loading", default=None)
+
+
+@contextlib.contextmanager
+def loading_around_computed() -> Iterator[dict]:
+    """Inside, what is assigned to a computed weight is left aside.
+
+    A layer that loads itself assigns to all of its weights, and knows not which are computed.
+
+    Yields:
+        A dictionary that will have what was assigned: `(variable, value)` by the variable's `id`.
+    """
+    assigned: dict = {}
+    token = _assigned.set(assigned)
+    try:
+        yield assigned
+    finally:
+        _assigned.reset(token)
 
 
 class VirtualVariable(keras.Variable):
@@ -71,7 +92,10 @@ class VirtualVariable(keras.Variable):
 
     def assign(self, value):
         """Raises: there is nothing to assign to."""
-        del value
+        assigned = _assigned.get()
+        if assigned is not None:
+            assigned[id(self)] = self, value
+            return value
         raise VirtualVariableError(
             f"'{self.path}' is a virtual variable: its value is computed from "
             f"{self._origin()}, so nothing can be assigned to it. Assign to "
@@ -92,7 +116,7 @@ class VirtualVariable(keras.Variable):
             return f"a {type(self._parametrization).__name__}"
 
     def _direct_assign(self, value):
-        self.assign(value)
+        return self.assign(value)
 
     def __repr__(self):
         return (

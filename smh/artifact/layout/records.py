@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from smh.artifact.layout.states import State
 from smh.container import Container
 
 
@@ -46,6 +47,7 @@ class Model:
         plain: the numbers of those that are weights themselves.
         weights: those that are computed.
         pools: each with `config`, and `factors`: each a number or a `Factor`.
+        states: what its layers have beside variables.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     plain: tuple[int, ...]
     weights: tuple[Weight, ...]
     pools: tuple[Mapping[str, Any], ...]
+    states: tuple[State, ...]
 
 
 @dataclass
@@ -91,6 +94,14 @@ class Stored:
     def paths_in(self, tensor: str) -> list[str]:
         """The paths of the variables that a tensor holds, in order."""
         return [variable.path for variable in self._variables if variable.tensor == tensor]
+
+    def extra(self, tensor: str) -> np.ndarray:
+        """The numbers of a layer's state, or the bytes of a file of it."""
+        return self._opened.tensor(tensor)
+
+    def type_of(self, tensor: str) -> str:
+        """The type in which a tensor of numbers in full is stored."""
+        return self._opened.spec(tensor)["dtype"]
 
     def value(self, number: int) -> np.ndarray:
         """Its value; the tensor that was decoded last is kept, as many variables share one."""

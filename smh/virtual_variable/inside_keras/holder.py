@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -73,10 +74,21 @@ class VirtualWeights(keras.Layer):
             setattr(self, next(free), part)
 
     def release_parts(self, virtual: VirtualVariable) -> None:
-        """Undoes `track_parts`. Relies on: `Layer.__delattr__` stops tracking a variable."""
+        """Undoes `track_parts`."""
         parts = {id(part) for part in virtual._parametrization.parts}
         for name in [n for n, value in vars(self).items() if id(value) in parts]:
             delattr(self, name)
+
+    def __delattr__(self, name):
+        """Lets go of a part or copy, as Keras does, but without collecting garbage each time.
+
+        Relies on: `Layer.__delattr__` stops tracking a variable, hands the name to the next class,
+        and then calls `gc.collect()`: a tenth of a second and more, for each of many variables.
+        """
+        value = getattr(self, name)
+        if isinstance(value, keras.Variable):
+            self._untrack_variable(value)
+        super(keras.Layer, self).__delattr__(name)
 
     @property
     def trainable(self):
@@ -140,6 +152,11 @@ class VirtualWeights(keras.Layer):
             parametrization.slot = parametrization.source.slot_at(begin, length)
         for virtual in self.virtuals:
             virtual.refresh_cache()
+        self.__dict__.pop("then", _nothing)()
+
+    def after_loading(self, then: Callable[[], None]) -> None:
+        """Calls `then` once, as soon as the parts have been loaded."""
+        self.__dict__["then"] = then
 
     def cache(self) -> None:
         """Keeps the value of each virtual variable, dense, until `forget`."""
@@ -194,6 +211,10 @@ class VirtualWeights(keras.Layer):
                 _drop_snapshot(user)
         _set_trained(source, in_training)
         torch_storage.list_stored(layer for user in users for layer in _above(user))
+
+
+def _nothing() -> None:
+    """What there is to do after loading, by default."""
 
 
 def trained_parts(virtual: VirtualVariable) -> list[keras.Variable]:

@@ -1,22 +1,54 @@
-"""Whether operations are recorded for gradients at this moment."""
+"""What a model's layers are called with, and who owns a variable."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
 import keras
 
+from smh.virtual_variable.inside_keras.attachment import own_layers, own_variables
 
-def is_stopped() -> bool:
-    """Whether nothing is recorded now, whatever tapes there are.
 
-    So it is inside a function that `tf.recompute_grad` wraps (`keras.remat` does) while it runs
-    forward: it is run again, and recorded, when the gradient is asked for. There the gradient
-    reaches arguments, and the variables that the function reads, but no tensor from outside.
+@contextlib.contextmanager
+def recorded_calls(
+    layers: Sequence[keras.Layer],
+) -> Iterator[list[tuple[keras.Layer, tuple]]]:
+    """Inside, each call of one of `layers` adds the layer and its positional arguments to a list.
 
-    Relies on: `tf.recompute_grad` runs its function under `stop_recording`, which sets this flag of
-    TensorFlow's. JAX and PyTorch hand gradients on to tensors from outside.
+    Relies on: `Layer.__call__` looks `call` up on the instance.
     """
-    if keras.backend.backend() != "tensorflow":
-        return False
-    from tensorflow.python import pywrap_tfe
+    calls: list[tuple[keras.Layer, tuple]] = []
+    kept = [layer.__dict__.get("call") for layer in layers]
+    try:
+        for layer in layers:
+            layer.__dict__["call"] = _recording(layer, layer.call, calls)
+        yield calls
+    finally:
+        for layer, before in zip(layers, kept, strict=True):
+            layer.__dict__.pop("call", None)
+            if before is not None:
+                layer.__dict__["call"] = before
 
-    return bool(pywrap_tfe.TFE_Py_TapeSetIsStopped())
+
+def _recording(layer: keras.Layer, call: Callable, calls: list) -> Callable:
+    def recording(*args, **kwargs):
+        calls.append((layer, args))
+        return call(*args, **kwargs)
+
+    return recording
+
+
+def owner_of(model: keras.Layer, variable: keras.Variable) -> keras.Layer | None:
+    """The layer of `model` that owns `variable`: a weight, or the state of a generator of its own.
+
+    Returns:
+        `None` for a variable that no layer lists as its own, such as Keras' global seed.
+
+    Relies on: a layer tracks its generators in `_seed_generators`; a generator has a `state`.
+    """
+    for layer in own_layers(model):
+        seeds = [generator.state for generator in layer._seed_generators]
+        if any(owned is variable for owned in [*own_variables(layer), *seeds]):
+            return layer
+    return None
