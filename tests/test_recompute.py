@@ -169,6 +169,7 @@ CALLS = {
     "sensitivity_scan": lambda m: smh.sensitivity_scan(m, lambda m: 1.0, [0.5], verbose=0),
     "bits_scan": lambda m: smh.bits_scan(m, lambda m: 1.0, [4], verbose=0),
     "plan": lambda m: smh.plan(m, [0.5]),
+    "shrink": lambda m: smh.shrink(m, quality=50),
 }
 
 

@@ -34,12 +34,7 @@ from smh.virtual_variable.weight_spec import itemsize
 if TYPE_CHECKING:
     from rich.table import Table
 
-_KINDS = (
-    (Masked, "pruned"),
-    (Clustered, "shared"),
-    (FakeQuantized, "rounded"),
-    (Stepped, "rounded"),
-)
+_KINDS = ((Masked, "pruned"), (Clustered, "shared"), (FakeQuantized, "rounded"), (Stepped, "rounded"))
 
 
 @dataclass(frozen=True)
