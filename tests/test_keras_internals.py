@@ -335,6 +335,68 @@ def test_hooks_of_keras_own_layers_only_assign_variables():
     assert not has_own_hooks(built()) and has_own_hooks(layers.Normalization())
 
 
+def test_of_keras_layers_only_spectral_normalization_assigns_to_a_trained_weight():
+    from smh.virtual_variable.assigning import _ASSIGNING, _assigned, _names_used
+
+    kinds = [k for k in vars(layers).values() if isinstance(k, type) and issubclass(k, keras.Layer)]
+    assign = {k.__name__ for k in kinds if any(n & _ASSIGNING for n in _names_used(k))}
+    recurrent = {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+    others = {"FlaxLayer", "JaxLayer"}  # to their state, which is not trained
+    assert assign - others == recurrent | {"BatchNormalization", "SpectralNormalization"}
+    for layer, shape in (
+        (layers.BatchNormalization(), (None, 4)),
+        (layers.GRU(2, stateful=True), (3, 5, 4)),
+        (layers.ConvLSTM1D(2, 2), (None, 3, 5, 4)),
+    ):
+        built(layer, shape)
+        assert _assigned(layer, layer.trainable_variables) == []
+    normalised = built(layers.SpectralNormalization(layers.Dense(3)))
+    assert _assigned(normalised, normalised.trainable_variables) == [normalised.layer.kernel]
+
+
+def test_a_layer_says_which_shapes_it_was_built_for():
+    assert built().get_build_config() == {"input_shape": (None, 4)}
+    attention = layers.MultiHeadAttention(1, 2)
+    attention.build((None, 5, 4), (None, 6, 4))
+    shapes = attention.get_build_config()["shapes_dict"]
+    assert shapes["query_shape"] == (None, 5, 4) and shapes["value_shape"] == (None, 6, 4)
+
+
+def test_what_is_assigned_in_a_stateless_scope_stays_in_it():
+    variable = keras.Variable(np.zeros(2, "float32"))
+    with keras.StatelessScope() as scope:
+        assert scope.get_current_value(variable) is None
+        variable.assign(np.ones(2))
+    assert scope.get_current_value(variable) is not None
+    assert not np.asarray(keras.ops.convert_to_numpy(variable.value)).any()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's tapes")
+@pytest.mark.parametrize("traced", [True, False])
+def test_nothing_is_recorded_while_what_is_recomputed_runs_forward(traced):
+    import tensorflow as tf
+
+    from smh.virtual_variable.inside_keras.tapes import is_stopped
+
+    seen = []
+
+    @tf.recompute_grad
+    def function(x):
+        seen.append(is_stopped())
+        return x * x
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            seen.append(is_stopped())
+            tape.watch(x)
+            y = function(x)
+            seen.append(is_stopped())
+        return tape.gradient(y, x)
+
+    (tf.function(step) if traced else step)(tf.constant(3.0))
+    assert seen == [False, True, False, False]  # the last one: run again, for the gradient
+
+
 def test_what_made_an_output_is_in_its_history():
     from keras import ops
 

@@ -68,7 +68,8 @@ def _peptides(count: int) -> list[str]:
     inner = [letter for letter in SHARES if letter not in "KR"]
     share = np.array([SHARES[letter] for letter in inner])
     return [
-        "".join(rng.choice(inner, rng.integers(6, 30), p=share / share.sum())) + rng.choice(["K", "R"])
+        "".join(rng.choice(inner, rng.integers(6, 30), p=share / share.sum()))
+        + rng.choice(["K", "R"])
         for _ in range(count)
     ]
 

@@ -48,9 +48,7 @@ def _network(stored) -> keras.Model:
     embedded = keras.layers.Embedding(len(LETTERS), units, mask_zero=True, name="enc_emb")(letters)
     state = keras.layers.GRU(units, name="enc")(embedded)
     spoken = keras.layers.Embedding(len(PHONEMES), units, name="dec_emb")(before)
-    hidden = keras.layers.GRU(units, return_sequences=True, name="dec")(
-        spoken, initial_state=state
-    )
+    hidden = keras.layers.GRU(units, return_sequences=True, name="dec")(spoken, initial_state=state)
     model = keras.Model([letters, before], keras.layers.Dense(len(PHONEMES), name="fc")(hidden))
     for part in ("enc", "dec"):
         model.get_layer(f"{part}_emb").set_weights([stored[f"{part}_emb"]])

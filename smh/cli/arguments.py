@@ -46,7 +46,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="a path or its end as tables print it (fc1/kernel), or a regular expression that "
         "matches from the begin of a path or bare name (.*fc, kernel); may be repeated "
-        "(default: all of rank 2 or more)",
+        "(default: kernels, embeddings and other weights of rank 2 or more)",
     )
     parser.add_argument(
         "--exclude", action="append", metavar="PATTERN", help="weights to leave alone, the same way"

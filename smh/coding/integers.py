@@ -196,9 +196,7 @@ def encode(flat: np.ndarray, settings: Settings, watch=None) -> EncodedWavefront
     return EncodedWavefront(range_coder.shortest_bytes(encoder), beyond, model.weights)
 
 
-def split(
-    values: np.ndarray, expected: Expectation, largest: int
-) -> tuple[np.ndarray, np.ndarray]:
+def split(values: np.ndarray, expected: Expectation, largest: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the symbols of integers, and how far beyond the largest each lies."""
     symbol = expected.sign * values - expected.base
     return np.minimum(np.maximum(symbol, -largest), largest), np.abs(symbol) - largest

@@ -75,7 +75,9 @@ class Stepped:
         if self.axis is None:
             return NO_AXIS
         if type(self.axis) is not int or not -len(shape) <= self.axis < len(shape):
-            raise ArgumentError(f"axis must be one of an array of shape {shape}, got {self.axis!r}.")
+            raise ArgumentError(
+                f"axis must be one of an array of shape {shape}, got {self.axis!r}."
+            )
         return self.axis % len(shape)
 
     def _checked_exponents(self, channels: int) -> np.ndarray:
@@ -146,7 +148,9 @@ def nearest_steps(wanted: Any) -> tuple[float, np.ndarray | None]:
     """
     wanted = np.asarray(wanted, np.float64)
     if wanted.ndim > 1 or not wanted.size or not np.isfinite(wanted).all() or (wanted < 0).any():
-        raise ArgumentError(f"wanted must be a number or a vector of numbers above 0, got {wanted}.")
+        raise ArgumentError(
+            f"wanted must be a number or a vector of numbers above 0, got {wanted}."
+        )
     if not wanted.any():
         wanted = np.ones_like(wanted)
     least = float(wanted[wanted > 0].min())

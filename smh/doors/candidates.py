@@ -134,7 +134,6 @@ def candidates(
             f"Nothing was selected in '{model.name}'. Only trainable float variables can be; "
             f"without `apply_to`, {BY_DEFAULT}. There are:\n{lines or '  (none)'}"
         )
-    check_not_assigned(model, [item.variable for item in selected])
     return selected
 
 
@@ -161,11 +160,16 @@ def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> li
 
 
 def by_pattern(
-    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+    model: keras.Layer,
+    items: Sequence[Candidate],
+    given: Any,
+    argument: str,
+    check: Callable[[Any, str], Any],
 ) -> dict[int, Any]:
     """Returns which value each of `items` gets, by its number; some may get none.
 
     Args:
+        model: what they are of.
         items: the candidates.
         given: one value for all, or (pattern, value) pairs, or a mapping of these. Patterns are
             those of `apply_to`, see `smh.doors.selection`; the first that fits counts.
@@ -174,7 +178,16 @@ def by_pattern(
 
     Raises:
         ArgumentError: malformed pairs, or a pattern that fits nothing.
+        SelectionError: one that gets a value is assigned to by its layer.
     """
+    chosen = _values_of(items, given, argument, check)
+    check_not_assigned(model, [items[i].variable for i in chosen])
+    return chosen
+
+
+def _values_of(
+    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+) -> dict[int, Any]:
     if isinstance(given, dict):
         given = list(given.items())
     if not isinstance(given, list | tuple):

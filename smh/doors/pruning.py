@@ -94,7 +94,7 @@ def prune(
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
     items = candidates(model, apply_to, exclude)
-    levels = by_pattern(items, sparsity, "sparsity", checked_sparsity)
+    levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
     if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
         raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
