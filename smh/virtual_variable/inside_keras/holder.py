@@ -281,4 +281,4 @@ def _is_current(virtual: VirtualVariable) -> bool:
     virtual._snapshot = None
     current = virtual.numpy()
     virtual._snapshot = snapshot
-    return bool((current == snapshot.numpy()).all())
+    return bool((current == keras.ops.convert_to_numpy(snapshot)).all())
