@@ -291,4 +291,4 @@ def has_own_value(virtual: VirtualVariable) -> bool:
         current = virtual.numpy()
     finally:
         virtual._snapshot = snapshot
-    return not bool((current == snapshot.numpy()).all())
+    return not bool((current == keras.ops.convert_to_numpy(snapshot)).all())
