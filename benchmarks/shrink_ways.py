@@ -21,12 +21,13 @@ import smh
 from smh.errors import ArgumentError
 
 PEER = Path(__file__).parent / "peer_codecs.py"
-# Of `nncodec`: biases and statistics in coarser steps than by default, which made every file smaller
-# at no loss; and steps chosen by the size of each tensor as well. `qp` is a quarter of an octave.
+# Of `nncodec`: with steps chosen by the size of each tensor as well, and without; biases and
+# statistics to 2^-10, or to 2^-18 as by default. `qp` is a quarter of an octave.
 NNCODEC = {
     "nonweight_qp=-40": {"nonweight_qp": -40},
     "nonweight_qp=-40, opt_qp": {"nonweight_qp": -40, "opt_qp": True},
 }
+AS_BY_DEFAULT = {"default": {}, "opt_qp": {"opt_qp": True}}
 FINEST, COARSEST = -44, -4
 
 
@@ -135,12 +136,21 @@ def with_nncodec(network: Network, peer: Peer, folder: Path) -> list[Made]:
         return at
 
     found: list[Made] = []
-    for setting, options in NNCODEC.items():
-        found += searched(make(options, setting), network.levels)
+    for (setting, options), (name, default) in zip(
+        NNCODEC.items(), AS_BY_DEFAULT.items(), strict=True
+    ):
+        tried = searched(make(options, setting), network.levels)
+        found += tried.values()
+        kept = {
+            max(q for q, one in tried.items() if one.loss <= level)
+            for level in network.levels
+            if any(one.loss <= level for one in tried.values())
+        }
+        found += map(make(default, name), sorted(kept))
     return found
 
 
-def searched(make: Callable[[int], Made], levels: tuple[float, ...]) -> list[Made]:
+def searched(make: Callable[[int], Made], levels: tuple[float, ...]) -> dict[int, Made]:
     """All that was tried to find, for each level, the coarsest step that keeps it.
 
     Bisection for the first level; each later one begins at the one before, with steps that double.
@@ -165,7 +175,7 @@ def searched(make: Callable[[int], Made], levels: tuple[float, ...]) -> list[Mad
         while fine + reach <= COARSEST and keeps(fine + reach, following):
             fine, reach = fine + reach, 2 * reach
         coarse = min(COARSEST + 1, fine + reach)
-    return list(tried.values())
+    return tried
 
 
 def with_zipnn(network: Network, peer: Peer, folder: Path) -> list[Made]:
