@@ -48,7 +48,7 @@ HOUSE = [
 BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.global_state"}
-    | {"inside_keras.outputs", "wrapping", "weight_spec"},
+    | {"inside_keras.outputs", "inside_keras.tapes", "wrapping", "weight_spec"},
     {"inside_keras.ordering", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},
@@ -99,14 +99,14 @@ INSIDE_POOLS = [
 ]
 INSIDE_PARAMETRIZATIONS = [{"pool_slice", "masked", "clustered", "rounded"}, {"integers"}]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans", "weight_roles", "output_units"},
-    {"candidates", "compressible"},
+    {"built", "selection", "kmeans", "weight_roles"},
+    {"candidates", "compressible", "output_units"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
     {"pruning_course"},
     {"pruning_schedule"},
 ]
-INSIDE_SIZES = [{"layer_rules"}, {"multiply_adds"}, {"planning", "size_report"}]
+INSIDE_SIZES = [{"layer_rules", "frozen_copies"}, {"multiply_adds"}, {"planning", "size_report"}]
 INSIDE_SENSITIVITY = [
     {"magnitude", "suggestion", "metrics", "scanned", "picture"},
     {"result"},
