@@ -57,9 +57,9 @@ class VariableFactory:
     Args:
         variable_pool: the pool; `None` leaves every variable as it is.
         apply_to: which variables: a regular expression matched (`re.match`) against the full
-            Keras path or TF1 name and against the bare name, a function of the Keras variable, or
-            a list of these; `None` for all. Variables that are not trainable or not of a float
-            type always stay as they are.
+            Keras path or TF1 name and against the bare name, the end of a path after a `/`
+            (`fc1/kernel`), a function of the Keras variable, or a list of these; `None` for all.
+            Variables that are not trainable or not of a float type always stay as they are.
         modifier: a function of one tensor, or a `Modifier`, applied to each slice.
 
     Example:

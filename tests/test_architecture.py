@@ -106,7 +106,7 @@ INSIDE_DOORS = [
     {"pruning_course"},
     {"pruning_schedule"},
 ]
-INSIDE_SIZES = [{"layer_rules"}, {"multiply_adds"}, {"planning", "size_report"}]
+INSIDE_SIZES = [{"layer_rules", "frozen_copies"}, {"multiply_adds"}, {"planning", "size_report"}]
 INSIDE_SENSITIVITY = [
     {"magnitude", "suggestion", "metrics", "scanned", "picture"},
     {"result"},

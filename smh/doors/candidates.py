@@ -110,9 +110,10 @@ def candidates(
         SelectionError: nothing is selected.
     """
     check_model(model)
-    chosen = make_matcher(apply_to, "apply_to") if apply_to is not None else None
-    left_out = make_matcher(exclude or [], "exclude")
     every = list(_all(model))
+    paths = [item.path for item in every]
+    chosen = make_matcher(apply_to, "apply_to", paths) if apply_to is not None else None
+    left_out = make_matcher(exclude or [], "exclude", paths)
 
     def named(matches, item: Candidate) -> bool:
         return matches(item.path, item.variable.name, item.variable)
@@ -170,8 +171,8 @@ def by_pattern(
     Args:
         model: what they are of.
         items: the candidates.
-        given: one value for all, or (pattern, value) pairs, or a mapping of these. A pattern is a
-            path, or a regular expression as in `apply_to`; the first that fits counts.
+        given: one value for all, or (pattern, value) pairs, or a mapping of these. Patterns are
+            those of `apply_to`, see `smh.doors.selection`; the first that fits counts.
         argument: its name, for messages.
         check: returns a value, checked, or raises; gets the value and a name for it.
 
@@ -198,18 +199,21 @@ def _values_of(
             f"[('dense/kernel', 0.9)]; got {given!r:.200}."
         )
     chosen: dict[int, Any] = {}
+    paths = [item.path for item in items]
     for pattern, raw in given:
         value = check(raw, f"{argument} of {pattern!r}")
-        matches = make_matcher(pattern, argument)
-        # A path means that weight alone, not others whose paths begin with it.
-        fits = [i for i, item in enumerate(items) if item.path == pattern] or [
+        matches = make_matcher(pattern, argument, paths)
+        fits = [
             i
             for i, item in enumerate(items)
             if matches(item.path, item.variable.name, item.variable)
         ]
         if not fits:
-            paths = ", ".join(item.path for item in items)
-            raise ArgumentError(f"{argument}: {pattern!r} fits no weight. There are: {paths}.")
+            raise ArgumentError(
+                f"{argument}: {pattern!r} fits no weight: it is neither a path nor the end of one, "
+                "and as a regular expression it matches no begin of a path or name. There are: "
+                f"{', '.join(paths)}."
+            )
         for i in fits:
             chosen.setdefault(i, value)
     return chosen

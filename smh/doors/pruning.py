@@ -56,8 +56,8 @@ def prune(
     Args:
         model: a built Keras 3 model of any kind, or a layer.
         sparsity: the share of zeros, from 0 to below 1: one number, or (pattern, number) pairs,
-            or a mapping of these; a pattern is a path or a regular expression as in `apply_to`,
-            the first that fits counts, and what none fits is left alone.
+            or a mapping of these; a pattern is one of `apply_to`, the first that fits counts,
+            and what none fits is left alone.
         scope: `"layer"`: each weight gets that share. `"global"`: all together, so that weights
             of larger numbers keep more; needs one number.
         structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units of

@@ -71,6 +71,10 @@ class VirtualVariable(keras.Variable):
         """The computed weight, in the compute dtype if a mixed policy is active."""
         return self._maybe_autocast(once.read(self))
 
+    def numpy(self) -> np.ndarray:
+        """The value as an array; Keras' own takes only tensors that NumPy itself can read."""
+        return keras.ops.convert_to_numpy(self.value)
+
     @property
     def trainable(self):
         """Whether training may change this weight."""
