@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from smh.blueprint import keras_files as _keras_files
+from smh.blueprint import keras_version as _keras_version
 
 __version__ = "0.1.0"
 
@@ -115,4 +116,5 @@ def __dir__():
     return sorted([*__all__, *_MODULES, *_INSIDE])
 
 
+_keras_version.refuse_older_keras()
 _keras_files.register_with_keras()  # so that Keras can load compressed models from its files

@@ -156,6 +156,8 @@ MISTAKES = {
     "prune model.keras --sparsity much --out p.keras": "--sparsity must be a number, got 'much'",
     "quantize model.keras --bits 4 --kind uniform --out q.smh": "has no factors to round",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
+    "export model.keras --to onnx --shape 1 --shape 2 --out m.onnx": "once for each of 1 inputs",
+    "export model.keras --to onnx --shape 1,x --out m.onnx": "--shape must be a whole number",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number, got 'x'",
     "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
     "report odd.keras ": "smh --import MODULE COMMAND",

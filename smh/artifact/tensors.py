@@ -53,6 +53,7 @@ class Table:
         self._variables: list[keras.Variable] = []
         self._own: dict[int, Encode] = {}  # by the id of what a tensor is made from
         self._flat: dict[str, list[keras.Variable]] = {}
+        self._extra: dict[Any, tuple[np.ndarray, str]] = {}  # by what makes two of them one
 
     def __len__(self) -> int:
         return len(self._variables)
@@ -72,6 +73,17 @@ class Table:
     def other(self, variable: keras.Variable) -> int:
         """Returns the number of a variable that lies in a flat tensor."""
         return self._number(variable, id(variable), None)
+
+    def extra(self, value: np.ndarray, what: str) -> int:
+        """Returns the number of an array that a layer has beside its variables; equal ones are one.
+
+        Args:
+            value: the array; stored in full, whatever the options.
+            what: for messages.
+        """
+        key = value.dtype.name, value.shape, value.tobytes()
+        self._extra.setdefault(key, (value, what))
+        return list(self._extra).index(key)
 
     def _number(self, variable: keras.Variable, key: int, encode: Encode | None) -> int:
         if id(variable) not in self._numbers:
@@ -93,6 +105,8 @@ class Table:
             dtype = options.rest if array.dtype == np.float32 else None
             how = _in_full(dtype, options)
             tensors.append(_tensor(str(len(tensors)), array, how, variables[0].path))
+        for value, what in self._extra.values():
+            tensors.append(_tensor(str(len(tensors)), value, _in_full(None, options), what))
         return tensors
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from smh.coding.wavefront import MAX_NEIGHBOURS, UNIT, Neighbour
 
-_BITS_EACH = 32  # what a neighbour has to save
+_BITS_EACH = 32  # what a neighbour has to save, and
+_SHARE_EACH = 0.003  # bits of each element
 _SAMPLE = 1 << 19  # elements that are looked at
 _PEAKS = 3  # of the autocorrelation along each axis
 
@@ -72,6 +73,7 @@ def _greedy(lags, products: np.ndarray, with_target: np.ndarray, matrix: np.ndar
     chosen: list[int] = []
     weights = np.zeros(0)
     error = float((matrix**2).sum())
+    enough = max(_BITS_EACH, _SHARE_EACH * matrix.size)
     while len(chosen) < min(MAX_NEIGHBOURS, len(lags)):
         tries = []
         for one in range(len(lags)):
@@ -79,12 +81,12 @@ def _greedy(lags, products: np.ndarray, with_target: np.ndarray, matrix: np.ndar
                 these = [*chosen, one]
                 tries.append((*_solved(these, products, with_target, matrix), these))
         least, found, these = min(tries, key=lambda one: one[0])
-        if matrix.size / 2 * math.log2(error / max(least, 1e-9 * error)) < _BITS_EACH:
+        if matrix.size / 2 * math.log2(error / max(least, 1e-9 * error)) < enough:
             break
         error, weights, chosen = least, found, these
     rounded = np.clip(np.rint(UNIT * weights), -128, 127).astype(int)
     return tuple(
-        Neighbour(*lags[one], int(weight))
+        Neighbour(lags[one][0], lags[one][1], int(weight))
         for one, weight in zip(chosen, rounded, strict=True)
         if weight
     )

@@ -112,6 +112,31 @@ def words_of(encoder) -> bytes:
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
+def shortest_bytes(encoder) -> bytes:
+    """Returns the fewest bytes, highest first, that decode to what was encoded.
+
+    Bytes behind them count as zeros. Any number in the coder's last interval will do, and this is
+    the one with the most zero bytes at its end. Relied upon is constriction's `RangeEncoder.pos`,
+    which gives the interval's place and size.
+    """
+    place, (lower, size) = encoder.pos()
+    words = encoder.get_compressed()
+    sealed = int.from_bytes(words[: place + 1].astype(">u4").tobytes(), "big") << 32
+    # The sealed word may have been rounded up, and a carry may have gone through those before.
+    begin = sealed - (((int(words[place]) << 32) - lower) & ((1 << 64) - 1))
+    for zeros in range(64, -1, -8):
+        point = -(-begin >> zeros) << zeros
+        if point < begin + size:
+            break
+    return point.to_bytes(4 * (place + 2), "big").rstrip(b"\0")
+
+
+def decoder_of(data: bytes | memoryview):
+    """Returns a decoder of what `shortest_bytes` made."""
+    padded = bytes(data) + bytes(8 - len(data) % 4)
+    return RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+
+
 @contextlib.contextmanager
 def as_artifact_error(reader: Reader) -> Iterator[None]:
     """Turns whatever constriction raises on bad words into an `ArtifactError`.

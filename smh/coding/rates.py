@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smh.coding import integers
+from smh.coding import integers, wavefront_block
 from smh.coding.range_coder import TOTAL
-from smh.coding.wavefront import LARGEST, Expectation
+from smh.coding.wavefront import LARGEST, MAX_SYMBOL, Expectation
 from smh.errors import ArgumentError
 
 _BEYOND_BITS = 8  # for each 7 bits of how far an integer lies beyond the largest symbol
@@ -46,6 +46,8 @@ class Rates:
                 f"other must be integers of shape {shape} or (k, {str(shape)[1:]}, got shape "
                 f"{other.shape} of type {other.dtype}."
             )
+        if not other.size:
+            return np.zeros(other.shape, np.float32)
         flat = other.reshape(-1, math.prod(shape))
         out = np.stack([self._price(one.astype(np.int64)) for one in flat])
         return out.astype(np.float32).reshape(other.shape)
@@ -79,18 +81,18 @@ def rates(given: np.ndarray, coder: str = "range") -> Rates:
             f"given must be integers below {LARGEST:,} in size, got {given.dtype} up to "
             f"{given.max(initial=0)}."
         )
-    block = integers.write(given, coder)
     flat = given.astype(np.int32).ravel()
-    if block and block[0] == integers.WAVEFRONT:
-        price: _Price = _OfWavefront(flat, integers.settings_of(block, flat.size))
-    else:
-        price = _OfPlain(flat)
-    return Rates(len(block), price.own.astype(np.float32).reshape(given.shape), price)
+    prices: list[_Price] = [_OfPlain(flat, coder)]
+    if coder == "range" and wavefront_block.worth_a_try(flat):
+        prices += [_OfWavefront(flat, settings) for settings in wavefront_block.choices(given)]
+    best = min(prices, key=lambda price: price.bytes)
+    return Rates(best.bytes, best.own.astype(np.float32).reshape(given.shape), best)
 
 
 class _Price:
     """Bits of integers in each place: `own` of those that were coded, and of any others."""
 
+    bytes: int
     own: np.ndarray
 
     def __call__(self, others: np.ndarray) -> np.ndarray:
@@ -100,7 +102,8 @@ class _Price:
 class _OfPlain(_Price):
     """By the histogram, with half a count for each integer that does not occur."""
 
-    def __init__(self, flat: np.ndarray):
+    def __init__(self, flat: np.ndarray, coder: str):
+        self.bytes = len(integers.write_plain(flat, coder)) if flat.size else 0
         self._values, place, counts = np.unique(flat, return_inverse=True, return_counts=True)
         total = counts.sum() + 0.5
         self._bits = np.log2(total / np.maximum(counts, 0.5))
@@ -119,11 +122,10 @@ class _OfPlain(_Price):
 class _OfWavefront(_Price):
     """By the tables of a `Wavefront`: `own` as they were then, others as they are at the end."""
 
-    def __init__(self, flat: np.ndarray, settings: integers.Settings):
+    def __init__(self, flat: np.ndarray, settings: wavefront_block.Settings):
         self._settings = settings
         self.own = np.empty(flat.size)
         self._sign, self._base, self._table = (np.empty(flat.size, np.int32) for _ in range(3))
-        weights = np.zeros((0, 0))
 
         def watch(expected: Expectation, shares: np.ndarray, symbols: np.ndarray) -> None:
             share = shares[np.arange(symbols.size), symbols] + 1
@@ -132,7 +134,9 @@ class _OfWavefront(_Price):
             self._base[expected.place] = expected.base
             self._table[expected.place] = expected.table
 
-        weights = integers.encode(flat, settings, watch).weights
+        encoded = wavefront_block.encode(flat, settings, watch)
+        self.bytes = 1 + len(wavefront_block.write(flat, settings, encoded))
+        weights = encoded.weights
         self._bits = np.log2(weights.sum(axis=1, keepdims=True) / weights)
         self.own += self._beside(self._symbols(flat))
 
@@ -148,5 +152,6 @@ class _OfWavefront(_Price):
     def _beside(self, symbols: np.ndarray) -> np.ndarray:
         """Bits that are not coded by a table: the lowest ones, and what is beyond the largest."""
         beyond = np.abs(symbols) - self._settings.largest
+        written = beyond >= (0 if self._settings.largest == MAX_SYMBOL else 1)
         groups = np.ceil(np.log2(np.maximum(beyond, 1) + 1) / 7)
-        return self._settings.shift + np.where(beyond >= 0, _BEYOND_BITS * np.maximum(groups, 1), 0)
+        return self._settings.shift + np.where(written, _BEYOND_BITS * groups, 0)

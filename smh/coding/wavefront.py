@@ -32,7 +32,9 @@ MAX_SYMBOL = 31  # what is further from its place is written apart
 MAX_NEIGHBOURS = 4
 UNIT = 64  # expectations and deviations are counted in 64ths
 
-_FIRST_TABLE, _ONE = 32 << 10, 1 << 10  # what a table begins with weighs 32 symbols
+_FIRST = 32  # symbols that what a table begins with weighs
+_ONE = 1 << 10  # the weight of one symbol
+_PATIENCE = 16  # shares are made anew when a table has grown by a sixteenth
 _SHRINK = 8  # a row's mean counts as if 8 of its elements had been the mean of all
 _MOST = 127 * UNIT  # of a deviation
 _PLACES = 6  # half steps between zero and the expected place
@@ -69,9 +71,9 @@ class Expectation:
     place: slice  # in the flat array
     rows: slice
     columns: slice  # of the reversed array
-    mean: np.ndarray  # in 64ths
-    sign: np.ndarray
-    base: np.ndarray
+    mean: np.ndarray | int  # in 64ths; without neighbours all are 0, all signs 1
+    sign: np.ndarray | int
+    base: np.ndarray | int
     table: np.ndarray
 
 
@@ -84,7 +86,8 @@ class Wavefront:
     Args:
         count: `n`, number of integers.
         width: elements of a row.
-        largest: symbols are `-largest .. largest`, the two ends standing for all beyond.
+        largest: symbols are `-largest .. largest`; of `MAX_SYMBOL` the two ends stand for all
+            that is beyond as well.
         neighbours: what expectations are made of.
     """
 
@@ -97,8 +100,11 @@ class Wavefront:
         self._rows = np.zeros(self.height, np.int64)
         self._columns = np.zeros(width, np.int64)  # reversed: rows grow as columns fall
         self._sum, self._seen = 0, 0
+        self._index = np.arange(max(self.height, width))
         self.weights = first_tables(largest)
         self._shares = np.empty(self.weights.shape)
+        self._shared = np.full(TABLES, _FIRST)  # symbols that a table's shares were made of
+        self._new = np.zeros(TABLES, np.int64)  # and those since then
         self._share_out(np.arange(TABLES))
 
     def walk(self, code: Code) -> None:
@@ -127,27 +133,30 @@ class Wavefront:
         start = first * (self.width - 1) + number
         size = last - first + 1
         place = slice(start, start + (size - 1) * stride + 1, stride)
-        mean = np.zeros(size, np.int64)
+        row = self._index[first : last + 1]
+        end = self.width - 1 - (number - first)  # of the reversed columns
+        rows, columns = slice(first, last + 1), slice(end, end + size)
+        overall = ((self._sum << 10) + (1 << 15)) // (self._seen + 1)
+        shrink = _SHRINK * overall
+        of_row = ((self._rows[rows] << 10) + shrink) // (number + _SHRINK - row)
+        of_column = ((self._columns[columns] << 10) + shrink) // (row + _SHRINK)
+        table = EDGES.searchsorted(of_row * of_column // max(overall, 1), side="right")
+        if not self._neighbours:
+            return Expectation(place, rows, columns, 0, 1, 0, table)
+        mean = self._mean(number, first, last, stride)
+        sign, base, half_steps = around(mean)
+        table += half_steps * RHO.size
+        return Expectation(place, rows, columns, mean, sign, base, table)
+
+    def _mean(self, number: int, first: int, last: int, stride: int) -> np.ndarray:
+        mean = np.zeros(last - first + 1, np.int64)
         for near in self._neighbours:
             low, high = max(first, near.above), min(last, number - near.before)
             if low <= high:
                 at = low * (self.width - 1) + number - near.above * self.width - near.before
                 those = self.values[at : at + (high - low) * stride + 1 : stride]
                 mean[low - first : high - first + 1] += near.weight * those.astype(np.int64)
-        far = np.abs(mean)
-        base = np.maximum(((far + UNIT // 2) >> 6) - 2, 0)
-        near_by = (2 * (far - UNIT * base) + UNIT // 2) >> 6
-        rows = slice(first, last + 1)
-        end = self.width - 1 - (number - first)  # of the reversed columns
-        columns = slice(end, end + size)
-        row = np.arange(first, last + 1)
-        overall = ((self._sum << 10) + (1 << 15)) // (self._seen + 1)
-        shrink = _SHRINK * overall
-        of_row = ((self._rows[rows] << 10) + shrink) // (number - row + _SHRINK)
-        of_column = ((self._columns[columns] << 10) + shrink) // (row + _SHRINK)
-        deviation = of_row * of_column // max(overall, 1)
-        table = near_by * RHO.size + np.searchsorted(EDGES, deviation, side="right")
-        return Expectation(place, rows, columns, mean, np.where(mean < 0, -1, 1), base, table)
+        return mean
 
     def _learn(self, expected: Expectation, values: np.ndarray, symbols: np.ndarray) -> None:
         self.values[expected.place] = values
@@ -157,7 +166,12 @@ class Wavefront:
         self._sum += int(deviation.sum())
         self._seen += values.size
         np.add.at(self.weights, (expected.table, symbols), _ONE)
-        self._share_out(np.flatnonzero(np.bincount(expected.table, minlength=TABLES)))
+        self._new += np.bincount(expected.table, minlength=TABLES)
+        grown = (_PATIENCE * self._new >= self._shared).nonzero()[0]
+        if grown.size:
+            self._shared[grown] += self._new[grown]
+            self._new[grown] = 0
+            self._share_out(grown)
 
     def _share_out(self, tables: np.ndarray) -> None:
         """Makes the shares of some tables anew, by the rule of `range_coder.frequencies`."""
@@ -165,6 +179,17 @@ class Wavefront:
         shared = 1 + weights * (TOTAL - weights.shape[1]) // weights.sum(axis=1, keepdims=True)
         shared[np.arange(tables.size), weights.argmax(axis=1)] += TOTAL - shared.sum(axis=1)
         self._shares[tables] = shared - 1
+
+
+def around(mean: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns signs, bases, and the half steps from each base to its expected place, 0 to 5.
+
+    Up to two steps from zero the base is zero, so that zero keeps its place, which rounding
+    favours; further out it follows.
+    """
+    far = np.abs(mean)
+    base = np.maximum(((far + UNIT // 2) >> 6) - 2, 0)
+    return np.where(mean < 0, -1, 1), base, (2 * (far - UNIT * base) + UNIT // 2) >> 6
 
 
 def first_tables(largest: int) -> np.ndarray:
@@ -182,5 +207,5 @@ def first_tables(largest: int) -> np.ndarray:
         return np.where((edge >= 0)[..., None], (1 << 32) - share, share)
 
     share = below(begin + 2) - below(begin)  # [places, symbols, deviations]
-    weights = np.maximum(share * _FIRST_TABLE >> 32, 1)
+    weights = np.maximum(share * (_FIRST * _ONE) >> 32, 1)
     return weights.transpose(0, 2, 1).reshape(TABLES, -1)
