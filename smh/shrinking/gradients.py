@@ -56,9 +56,7 @@ def squared_gradients(
     return [total / max(1, examples) for total in sums]
 
 
-def gradients(
-    score: Callable[[], Tensor], variables: Sequence[keras.Variable]
-) -> list[np.ndarray]:
+def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Returns the gradient of a number with respect to stored variables; zeros where it has none.
 
     Raises:
