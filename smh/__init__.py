@@ -92,6 +92,8 @@ if TYPE_CHECKING:
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan
     from smh.sensitivity import sensitivity_scan as sensitivity_scan
+    from smh.shrinking import ShrinkReport as ShrinkReport
+    from smh.shrinking import shrink as shrink
     from smh.sizes.planning import plan as plan
     from smh.sizes.size_report import SizeReport as SizeReport
     from smh.sizes.size_report import report as report

@@ -16,7 +16,11 @@ CONTRIBUTING = ROOT.parent / "CONTRIBUTING.md"
 # below its own, and from the rooms to the right of its own. CONTRIBUTING.md shows this drawing.
 HOUSE = [
     ("cli report_page", "what is typed; sizes and runs as a page for a browser"),
-    ("searching training", "the best model within a budget; a training run and its folder"),
+    (
+        "shrinking searching training",
+        "the smallest file of a trained model; the best model within a budget; a training run and "
+        "its folder",
+    ),
     (
         "exporting sensitivity sizes recipes zoo datasets plots",
         "files for other runtimes; what each weight can do without; reports and plans; how to "
@@ -97,7 +101,10 @@ INSIDE_POOLS = [
     {"products", "fit"},
     {"single"},
 ]
-INSIDE_PARAMETRIZATIONS = [{"pool_slice", "masked", "clustered", "rounded"}, {"integers"}]
+INSIDE_PARAMETRIZATIONS = [
+    {"pool_slice", "masked", "clustered", "rounded", "stepped"},
+    {"integers"},
+]
 INSIDE_DOORS = [
     {"built", "selection", "kmeans", "weight_roles"},
     {"candidates", "compressible", "output_units"},
@@ -113,6 +120,16 @@ INSIDE_SENSITIVITY = [
     {"scan"},
 ]
 INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
+INSIDE_SHRINKING = [
+    {"patches", "watching", "rounding", "request"},
+    {"products", "gradients"},
+    {"items"},
+    {"statistics", "shares", "rest"},
+    {"flow", "data"},
+    {"applying", "report"},
+    {"search"},
+    {"shrink_model"},
+]
 INSIDE_EXPORTING = [
     {"failure", "naming", "signatures"},
     {"samples", "serving"},
@@ -126,6 +143,7 @@ NUMPY_ONLY += ["container.canonical_json", "container.deflating", "pools.hashing
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
 NUMPY_ONLY += ["runtime"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
+USES_TENSORFLOW |= {"shrinking"}  # the gradients of each backend, only on that one
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 
@@ -160,7 +178,7 @@ def test_every_room_has_a_floor():
 
 def test_the_top_level_is_the_face():
     entries = {p.name for p in ROOT.iterdir() if p.name != "__pycache__"}
-    assert len(entries) <= 34, "is each room an idea of its own?"
+    assert len(entries) <= 35, "is each room an idea of its own?"
 
 
 def test_arrows_point_down_or_to_the_right():
@@ -199,6 +217,7 @@ def test_contributing_shows_the_house():
         ("pools", INSIDE_POOLS),
         ("sensitivity", INSIDE_SENSITIVITY),
         ("searching", INSIDE_SEARCHING),
+        ("shrinking", INSIDE_SHRINKING),
         ("sizes", INSIDE_SIZES),
     ],
 )

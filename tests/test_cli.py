@@ -283,3 +283,14 @@ def test_help_loads_no_keras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_shrink_writes_a_file_of_the_size_and_its_table(model_file, capsys):
+    line = "shrink model.keras --target-size 20KB --data digits --image-size 8 --examples 64"
+    assert run(f"{line} --csv rows.csv --png tries.png --out s.smh") == 0
+    assert 19_800 <= os.path.getsize("s.smh") <= 20_000
+    printed = capsys.readouterr().out
+    assert "bits each" in printed and "all else" in printed
+    assert Path("rows.csv").exists() and Path("tries.png").exists()
+    assert run("shrink model.keras --quality 20 --out q.keras") == 0
+    keras.saving.load_model("q.keras")
