@@ -205,6 +205,10 @@ def _named(
 
 def _check_alike(one: Member, two: Member) -> None:
     found, expected = _shapes(two), _shapes(one)
+    if expected and not two.layer.built:
+        raise ArgumentError(
+            f"'{one.layer.name}' is not built then. Let the build() of what has it build it."
+        )
     if found != expected or len(two.states) != len(one.states):
         raise ArgumentError(
             f"'{two.layer.name}' has weights of shapes {found} and {len(two.states)} random "
