@@ -80,8 +80,8 @@ def shrink(
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward pass
-        and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds each for a ResNet-8.
+    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward
+        pass and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds for a ResNet-8.
         Memory: three times the weights, `n * n` for each matrix, and the layers' inputs.
 
     Example:
