@@ -2,8 +2,9 @@
 
 Rounded by a step `d`, the error of a number is `level * weight * d ** 2 / 12`, where `level` is
 what is left of its inputs' variance after the other numbers made good, and its bits grow by one as
-`d` is halved. So the step where the error falls as fast as the bits rise, at `multiplier` for a bit, is
-`d ** 2 = 6 * multiplier / (ln 2 * level * weight)`: in reverse, water is filled to one level.
+`d` is halved. So the step where the error falls as fast as the bits rise, at `multiplier` for a
+bit, is `d ** 2 = 6 * multiplier / (ln 2 * level * weight)`: in reverse, water is filled to one
+level.
 
 Reference: Cover, Thomas, "Elements of Information Theory", section 10.3.3; Gish, Pierce,
 "Asymptotically Efficient Quantizing", 1968, for entropy-coded uniform steps.
