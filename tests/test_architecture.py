@@ -122,7 +122,7 @@ INSIDE_SENSITIVITY = [
 INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
 INSIDE_SHRINKING = [
     {"patches", "watching", "rounding", "request"},
-    {"products", "gradients"},
+    {"products", "gradients", "dead_biases"},
     {"items"},
     {"statistics", "shares", "rest"},
     {"flow", "data"},
