@@ -123,7 +123,7 @@ INSIDE_SENSITIVITY = [
 ]
 INSIDE_SHRINKING = [
     {"patches", "watching", "rounding", "request", "searching.copies", "searching.tries"},
-    {"products", "gradients", "searching.by_size", "searching.by_drop"},
+    {"products", "gradients", "dead_biases", "searching.by_size", "searching.by_drop"},
     {"items"},
     {"statistics", "shares", "rest"},
     {"flow", "data"},
