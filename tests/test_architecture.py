@@ -60,11 +60,13 @@ INSIDE_VIRTUAL_VARIABLE = [
 ]
 INSIDE_CODING = [
     {"payload"},
-    {"packed", "floats"},
-    {"spec", "range_coder", "huffman"},
-    {"symbols", "raw"},
-    {"uniform", "codebook", "planes"},
-    {"sparse"},
+    {"floats", "packed"},
+    {"huffman", "range_coder", "spec"},
+    {"raw", "symbols", "wavefront"},
+    {"codebook", "neighbours", "planes", "uniform"},
+    {"sparse", "wavefront_block"},
+    {"integers"},
+    {"pricing", "stepped"},
 ]
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
