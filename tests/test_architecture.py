@@ -73,13 +73,13 @@ INSIDE_VIRTUAL_VARIABLE = [
 ]
 INSIDE_CODING = [
     {"payload"},
-    {"packed", "floats"},
-    {"spec", "range_coder", "huffman"},
-    {"symbols", "raw", "wavefront"},
-    {"uniform", "codebook", "planes", "neighbours"},
+    {"floats", "packed"},
+    {"huffman", "range_coder", "spec"},
+    {"raw", "symbols", "wavefront"},
+    {"codebook", "neighbours", "planes", "uniform"},
     {"sparse", "wavefront_block"},
     {"integers"},
-    {"rates", "stepped"},
+    {"pricing", "stepped"},
 ]
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
