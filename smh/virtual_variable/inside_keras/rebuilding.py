@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -14,8 +14,14 @@ from smh.virtual_variable.inside_keras.attachment import own_layers
 from smh.virtual_variable.inside_keras.serialization import plain_configurations
 
 
-def rebuild(model: keras.Layer) -> keras.Layer:
+def rebuild(
+    model: keras.Layer, edit: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> keras.Layer:
     """Returns an equal model with fresh weights, built as `model` was.
+
+    Args:
+        model: a built model.
+        edit: changes its configuration, if the new model is to be another one.
 
     Relies on: `get_build_config` returns the shapes that the model was built with; a `Lambda`
     is only deserialised outside of safe mode, which is right here: it comes from this process;
@@ -26,7 +32,8 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     try:
         own = keras.saving.CustomObjectScope(_own_objects(model))
         with SafeModeScope(safe_mode=False), own, plain_configurations():
-            fresh = type(model).from_config(model.get_config())
+            config = model.get_config()
+            fresh = type(model).from_config(edit(config) if edit else config)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"'{model.name}' ({type(model).__name__}) cannot be rebuilt from its configuration: "
