@@ -18,6 +18,7 @@ from smh.doors.candidates import (
     pairs_of,
     reparametrize,
 )
+from smh.doors.slimming.choosing import SHARES, take_channels
 from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
@@ -28,7 +29,7 @@ from smh.typing import Selector
 Sparsity = float | Mapping[str, float] | Sequence[tuple[str, float]]
 
 _SCOPES = ("layer", "global")
-_STRUCTURES = ("weights", "filters")
+_STRUCTURES = ("weights", "filters", "channels")
 _TRANSPOSED = (
     keras.layers.Conv1DTranspose,
     keras.layers.Conv2DTranspose,
@@ -42,6 +43,7 @@ def prune(
     *,
     scope: str = "layer",
     structure: str = "weights",
+    of: str = "channels",
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     seed: int = 0,
@@ -54,7 +56,8 @@ def prune(
     already; a lower sparsity gives the largest of those back. Of a compressed model the factors
     are pruned.
 
-    Pruning makes neither training nor prediction faster: the layers compute with zeros.
+    Pruning makes neither training nor prediction faster: the layers compute with zeros. With
+    `structure="channels"` they are zeros that `smh.slim` takes out of the network.
 
     Args:
         model: a built Keras 3 model of any kind, or a layer.
@@ -66,6 +69,11 @@ def prune(
         structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units, by
             the L2 norm of their weights (the last axis of a kernel; of a transposed convolution
             the last but one); biases stay.
+            `"channels"`: whole channels of the network, with all that makes them in any layer
+            (what a sum adds to them, batch normalisation, biases), chosen over all layers. Only
+            those that `smh.slim` can take out; needs one number, and a graph of layers.
+        of: with `structure="channels"`: `sparsity` is the share of the `"channels"` that can go,
+            or of the model's `"multiply_adds"`.
         apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
             rank 2 or more.
         exclude: what to leave alone.
@@ -89,11 +97,17 @@ def prune(
         >>> model.fit(x, y)
 
     Reference: Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient Neural
-    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017;
+    channels: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
+    check_choice("of", of, SHARES)
     items = candidates(model, apply_to, exclude)
+    if structure == "channels":
+        return _prune_channels(model, sparsity, of, items, seed)
+    if of != "channels":
+        raise ArgumentError(f"of={of!r} goes with structure='channels' only.")
     levels = by_pattern(items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
     if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
@@ -216,6 +230,18 @@ def _unit_mask(item: Candidate, level: float, random) -> np.ndarray:
 def _unit_axis(item: Candidate) -> int:
     """The axis of a weight along which its layer's output units lie."""
     return -2 if isinstance(item.owners[0], _TRANSPOSED) else -1
+
+
+def _prune_channels(model, sparsity: Any, of: str, items, seed: int) -> keras.Model:
+    level = checked_sparsity(sparsity, "sparsity")
+    every = candidates(model, lambda variable: True)
+    check_may_be_pruned(every)
+    random = np.random.default_rng(seed)
+    taken = take_channels(model, level, of, every, items, _magnitude, random)
+    _apply(model, [item for item, _ in taken.masks], [mask for _, mask in taken.masks])
+    for variable, value in taken.zeroed:
+        variable.assign(value)
+    return model
 
 
 def _global_masks(items: Sequence[Candidate], level: float, random) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from smh.doors.slimming.labels import KEPT
 from smh.doors.slimming.wiring import Reading, Wiring
 
 
-def removable(net: Wiring, unread: bool = True) -> np.ndarray:
+def removable(net: Wiring) -> np.ndarray:
     """Returns for each label whether its class can go, bool `[labels]`.
 
     A class can go if everything that reads one of its channels finds a zero there, or a constant
@@ -22,14 +22,27 @@ def removable(net: Wiring, unread: bool = True) -> np.ndarray:
         unread: whether the third reason counts.
     """
     roots = net.labels.roots()
-    readings = [_Read(reading, roots, fine) for reading, fine in _fine(net.readings)]
+    readings = _by_classes(net, roots)
     kept = {KEPT}
     while True:
-        gone = _largest(readings, roots, kept, unread)
+        gone = _largest(readings, roots, kept)
         emptied = next((a for a in axes_of(net) if len(a) and gone[a].all()), None)
         if emptied is None:
             return gone
         kept.add(int(roots[emptied[0]]))
+
+
+def could_go(net: Wiring) -> np.ndarray:
+    """Returns for each label whether its class is zero, or a constant, wherever it is read."""
+    roots = net.labels.roots()
+    free = roots != KEPT
+    for read in _by_classes(net, roots):
+        free[read.ins[~read.fine]] = False
+    return free[roots]
+
+
+def _by_classes(net: Wiring, roots: np.ndarray) -> list[_Read]:
+    return [_Read(reading, roots, fine) for reading, fine in _fine(net.readings)]
 
 
 def axes_of(net: Wiring) -> Iterable[np.ndarray]:
@@ -62,23 +75,21 @@ class _Read:
             # What goes together with a channel does not read it any more.
             self.used = self.used & (self.ins[:, None] != self.outs[None, :])
 
-    def needed(self, gone: np.ndarray, unread: bool) -> np.ndarray:
+    def needed(self, gone: np.ndarray) -> np.ndarray:
         """The classes that this reading cannot do without."""
-        if not unread:
-            return self.ins[~self.fine]
         open_ones = np.flatnonzero(~self.fine)
         live = ~gone[self.outs]
         return self.ins[open_ones[self.used[open_ones][:, live].any(axis=1)]]
 
 
-def _largest(readings: list[_Read], roots: np.ndarray, kept: set[int], unread: bool) -> np.ndarray:
+def _largest(readings: list[_Read], roots: np.ndarray, kept: set[int]) -> np.ndarray:
     """The largest set of classes that can go: what goes reads nothing, so more can go."""
     may = ~np.isin(roots, list(kept))
     gone = np.zeros(len(roots), bool)
     while True:
         needed = np.zeros(len(roots), bool)
         for reading in readings:
-            needed[reading.needed(gone, unread)] = True
+            needed[reading.needed(gone)] = True
         more = may & ~needed[roots]
         if (more == gone).all():
             return gone
