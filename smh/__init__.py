@@ -79,8 +79,8 @@ if TYPE_CHECKING:
     from smh.doors.pruning import LevelPruner as LevelPruner
     from smh.doors.pruning import prune as prune
     from smh.doors.pruning_schedule import PruningSchedule as PruningSchedule
-    from smh.doors.slimming import slim as slim
     from smh.doors.quantization import quantize_factors as quantize_factors
+    from smh.doors.slimming import slim as slim
     from smh.doors.weight_quantization import quantize_weights as quantize_weights
     from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType

@@ -25,7 +25,9 @@ def multi_head(seen: Seen, net: Wiring) -> list[Channels] | None:
         return None
     names = ("query", "value", "key")
     given = {**dict(zip(names, seen.args, strict=False)), **seen.kwargs}
-    if any(isinstance(given.get(m), Channels) for m in ("attention_mask", "query_mask", "key_mask")):
+    if any(
+        isinstance(given.get(m), Channels) for m in ("attention_mask", "query_mask", "key_mask")
+    ):
         for x in seen.inputs:
             if not any(x is given.get(name) for name in names):
                 net.keep(x)
@@ -91,7 +93,9 @@ def _output(layer: Any, v: np.ndarray, heads, sizes, shape, net: Wiring) -> Chan
         values = net.mix(part, x, outs, weights, None, False, f"kernel {number}")
     values = values + np.ravel(bias_of(net, part))
     axis = -1 if plain else None
-    return Channels(shape, axis, outs if plain else np.zeros(0, int), values if plain else values[:0])
+    return Channels(
+        shape, axis, outs if plain else np.zeros(0, int), values if plain else values[:0]
+    )
 
 
 def _scaled(layer: Any, sizes: np.ndarray, net: Wiring) -> None:

@@ -220,7 +220,9 @@ class _Ledger:
 
 
 def _nothing(net: Wiring) -> str:
-    reasons = "".join(f"\n  {left.layer} ({left.kind}): {left.reason}" for left in net.left.values())
+    reasons = "".join(
+        f"\n  {left.layer} ({left.kind}): {left.reason}" for left in net.left.values()
+    )
     return (
         "No channel can go: each one is an input or an output of the model, is not selected, or is "
         f"used where nothing can be cut.{reasons}"

@@ -73,7 +73,9 @@ class _Numbers:
             value.ravel()[: added.size] += added.astype(value.dtype)  # of a GRU's two the first
         for axis, labels in cut.axes.items():
             value = np.compress(~self.gone[labels], value, axis)
-        return value if cut.scale is None else value * np.asarray(cut.scale(self.count), value.dtype)
+        return (
+            value if cut.scale is None else value * np.asarray(cut.scale(self.count), value.dtype)
+        )
 
 
 class _Config:

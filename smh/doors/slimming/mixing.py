@@ -48,7 +48,9 @@ def dense(seen: Seen, net: Wiring) -> list[Channels]:
     outs = net.made_by(layer, kernel.shape[1])
     net.index(layer, kernel, {0: x.labels}, {1: outs})
     net.index(layer, layer.bias, makes={0: outs})
-    values = net.mix(layer, x, outs, pairs(net.read(kernel)), layer.bias, True) + bias_of(net, layer)
+    values = net.mix(layer, x, outs, pairs(net.read(kernel)), layer.bias, True) + bias_of(
+        net, layer
+    )
     net.work(layer, seen.positions, x.labels, outs)
     net.edit(layer, lambda config, count: config.update(units=count(outs)))
     y = Channels(tuple(seen.shapes[0]), -1, outs, values)
@@ -77,7 +79,9 @@ def convolution(seen: Seen, net: Wiring) -> list[Channels]:
     elif groups > 1:
         for labels in (x.labels, outs):
             net.labels.unite(labels, np.tile(labels[: len(labels) // groups], groups))
-    net.index(layer, kernel, {} if whole_groups else {rank - 2: x.labels[:inside]}, {rank - 1: outs})
+    net.index(
+        layer, kernel, {} if whole_groups else {rank - 2: x.labels[:inside]}, {rank - 1: outs}
+    )
     net.index(layer, layer.bias, makes={0: outs})
     if whole_groups:
         values = _one_by_one(layer, net.read(kernel), np.repeat(x.values, filters // groups))
@@ -197,7 +201,9 @@ def einsum(seen: Seen, net: Wiring) -> list[Channels] | None:
         return None
     read, new = summed[0], made[-1]
     at_in, at_out = left.index(read) - len(left), out.index(new) - len(out)
-    if "." in left[at_in:] + out[at_out:] or (layer.bias is not None and new not in layer.bias_axes):
+    if "." in left[at_in:] + out[at_out:] or (
+        layer.bias is not None and new not in layer.bias_axes
+    ):
         return None
     rows, columns = right.index(read), right.index(new)
     x = net.on_axis(seen.inputs[0], at_in, kernel.shape[rows])
@@ -222,5 +228,3 @@ def einsum(seen: Seen, net: Wiring) -> list[Channels] | None:
 
     net.edit(layer, change)
     return [activated(layer.activation, Channels(shape, at_out, outs, values), net)]
-
-

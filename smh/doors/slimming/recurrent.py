@@ -113,4 +113,6 @@ def wrapped_configs(layer: Any, config: dict[str, Any]) -> list[tuple[keras.Laye
         return [(part, config[key]) for key, part in inner if config.get(key)]
     if isinstance(layer, layers.TimeDistributed):
         return [(layer.layer, config["layer"])]
+    if isinstance(layer, layers.RNN) and "cell" in config:  # of `RNN` itself
+        return [(layer.cell, config["cell"])]
     return []

@@ -30,9 +30,7 @@ def numbers_of(variable: keras.Variable) -> np.ndarray:
     return value if value.dtype.name in ("float32", "float64") else value.astype("float32")
 
 
-def walk(
-    model: keras.Model, read: Callable[[keras.Variable], np.ndarray] = numbers_of
-) -> Wiring:
+def walk(model: keras.Model, read: Callable[[keras.Variable], np.ndarray] = numbers_of) -> Wiring:
     """Returns what the layers of a model say about each other.
 
     Labels come out the same in every walk over the same model.
