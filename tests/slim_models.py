@@ -1,4 +1,4 @@
-"""The table of models that `smh.slim` must make smaller: each has what one rule, or two, are for."""
+"""The table of models that `smh.slim` must make smaller: each is there for a rule or two."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Case:
         """The model, with random weights in all of it."""
         dtype = "int32" if self.tokens else "float32"
         inputs = [keras.Input(shape, dtype=dtype) for shape in self.shapes]
-        model = keras.Model(inputs, self.make(*inputs))
+        model = keras.Model(inputs if len(inputs) > 1 else inputs[0], self.make(*inputs))
         randomize(model)
         return model
 

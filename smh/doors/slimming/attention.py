@@ -25,12 +25,7 @@ def multi_head(seen: Seen, net: Wiring) -> list[Channels] | None:
         return None
     names = ("query", "value", "key")
     given = {**dict(zip(names, seen.args, strict=False)), **seen.kwargs}
-    if any(
-        isinstance(given.get(m), Channels) for m in ("attention_mask", "query_mask", "key_mask")
-    ):
-        for x in seen.inputs:
-            if not any(x is given.get(name) for name in names):
-                net.keep(x)
+    net.keep(*(x for x in seen.inputs if not any(x is given.get(name) for name in names)))
     query, value = given["query"], given["value"]
     key = value if given.get("key") is None else given["key"]
     heads = net.made_by(layer, layer.num_heads, "heads")

@@ -94,10 +94,9 @@ def _free(model, net: Wiring, known: Mapping[int, Candidate], may: set[int]):
     pinned = [
         labels
         for cut in _makers(net)
+        if not (cut.state or _may_lose(cut, known, may))
         for labels in cut.makes.values()
-        if not cut.state
-        and (id(cut.variable) not in known or (len(cut.variable.shape) > 1 and id(cut.variable) not in may))
-    ]  # fmt: skip
+    ]
     for labels in pinned:
         net.labels.keep(labels)
     roots = net.labels.roots()
@@ -110,6 +109,12 @@ def _free(model, net: Wiring, known: Mapping[int, Candidate], may: set[int]):
     for labels in pinned:
         then.labels.keep(labels)
     return roots, could_go(then)
+
+
+def _may_lose(cut: Cut, known: Mapping[int, Candidate], may: set[int]) -> bool:
+    """Whether a weight can be masked, and is selected; a bias goes with its kernel."""
+    key = id(cut.variable)
+    return key in known and (key in may or len(cut.variable.shape) < 2)
 
 
 def _made_of(cut: Cut, roots: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -209,9 +209,10 @@ def concatenate(seen: Seen, net: Wiring) -> list[Channels]:
 
 # Operations of `keras.ops` in a functional graph that look at each number by itself.
 ALONE = set(
-    "Abs Absolute Celu Clip Elu Exp Gelu HardSigmoid HardSilu HardSwish HardTanh Identity LeakyRelu "
-    "LogSigmoid Mish Negative Relu Relu6 Selu Sigmoid Silu SoftShrink Softplus Softsign Sqrt Square "
-    "Tanh TanhShrink Cast Add Subtract Multiply Divide TrueDivide Maximum Minimum Power".split()
+    "Abs Absolute Celu Clip Elu Exp Gelu HardSigmoid HardSilu HardSwish HardTanh Identity "
+    "LeakyRelu LogSigmoid Mish Negative Relu Relu6 Selu Sigmoid Silu SoftShrink Softplus Softsign "
+    "Sqrt Square Tanh TanhShrink Cast Add Subtract Multiply Divide TrueDivide Maximum Minimum "
+    "Power".split()
 )
 
 
@@ -226,7 +227,7 @@ def operation(seen: Seen, net: Wiring) -> list[Channels] | None:
         for value in keras.tree.flatten((seen.args, seen.kwargs))
         if not isinstance(value, Channels)
     ]
-    if kind not in ALONE or len(seen.inputs) != 1 or any(np.ndim(value) for value in others):
+    if len(seen.inputs) != 1 or any(np.ndim(value) for value in others):
         return None
     x = seen.inputs[0]
 

@@ -1,4 +1,4 @@
-"""Which channels are one: labels on the channels of tensors, and the classes that rules make of them."""
+"""Which channels are one: labels on the channels of tensors, and what unites them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from smh.typing import Shape
 
 # The label of what stays whatever happens: it can be united with others, and then they stay too.
 KEPT = 0
@@ -25,7 +24,7 @@ class Channels:
             input; NaN if it is not always the same.
     """
 
-    shape: Shape
+    shape: tuple[int | None, ...]
     axis: int | None
     labels: np.ndarray
     values: np.ndarray

@@ -153,7 +153,7 @@ def separable(seen: Seen, net: Wiring) -> list[Channels]:
     net.index(layer, layer.bias, makes={0: outs})
     numbers = net.read(first).reshape(-1, inside * multiplier)
     used, sums = pairs(net.read(second))
-    used = used & numbers.any(axis=0)[:, None]
+    used = used & (numbers != 0).any(axis=0)[:, None]
     sums = sums * numbers.sum(axis=0)[:, None]
     each_in = (inside, multiplier, -1)
     weights = used.reshape(each_in).any(axis=1), sums.reshape(each_in).sum(axis=1)

@@ -27,8 +27,7 @@ def recurrent(seen: Seen, net: Wiring) -> list[Channels] | None:
     layer, cell = seen.layer, seen.layer.cell
     gate = next((gate for kind, gate in _CANDIDATE if isinstance(cell, kind)), None)
     own = type(cell).call.__module__.split(".")[0] != "keras"
-    masked = isinstance(seen.kwargs.get("mask"), Channels)
-    if gate is None or own or masked or layer.stateful or not acts_alone(cell.activation):
+    if gate is None or own or layer.stateful or not acts_alone(cell.activation):
         return None
     units = net.made_by(layer, cell.units)
     x, *states = seen.inputs
@@ -88,15 +87,21 @@ def bidirectional(seen: Seen, net: Wiring) -> list[Channels] | None:
     halves = (layer.forward_layer, layer.backward_layer)
     if len(seen.inputs) != 1 or not all(isinstance(half, layers.RNN) for half in halves):
         return None
+    # Keras takes the output to be twice as wide as that of the first: both have to stay equal.
+    if len({getattr(half.cell, "units", None) for half in halves}) != 1:
+        return None
     both = []
     shape = tuple(seen.shapes[0])
     for half in halves:
+        if half.return_state:
+            return None
         inside = replace(seen, layer=half, shapes=[(*shape[:-1], half.cell.units)])
         outputs = recurrent(inside, net)
-        if outputs is None or half.return_state:
+        if outputs is None:
             return None
         net.known.add(id(half))
         both.append(outputs[0])
+    net.labels.unite(both[0].labels, both[1].labels)
     if merge is None:
         return both
     if merge == "concat":

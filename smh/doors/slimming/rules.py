@@ -111,7 +111,8 @@ def rule_of(operation: keras.Operation) -> Rule | None:
     if not _of_keras(getattr(kind.call, "__module__", "")) or _has_other_weights(operation):
         return None
     if not isinstance(operation, keras.Layer):
-        return elementwise.operation if _of_keras(kind.__module__) else None
+        known = _of_keras(kind.__module__) and kind.__name__ in elementwise.ALONE
+        return elementwise.operation if known else None
     return next((rule for kinds, rule in _RULES if any(_is(kind, k) for k in kinds)), None)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from smh.doors.slimming.labels import Channels, whole
 from smh.doors.slimming.wiring import Wiring
-from smh.typing import Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +25,7 @@ class Seen:
 
     layer: Any
     inputs: Sequence[Channels]
-    shapes: Sequence[Shape]
+    shapes: Sequence[tuple[int | None, ...]]
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
 
@@ -45,7 +44,7 @@ def product(sizes: Sequence[int | None]) -> int | None:
     return None if None in sizes else math.prod(n for n in sizes if n is not None)
 
 
-def channel_axis(layer: Any, shape: Shape) -> int:
+def channel_axis(layer: Any, shape: Sequence[int | None]) -> int:
     """The axis of a layer's channels, from the end, by its `data_format`."""
     first = getattr(layer, "data_format", "channels_last") == "channels_first"
     return 1 - len(shape) if first else -1

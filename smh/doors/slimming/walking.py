@@ -70,8 +70,12 @@ def _with_channels(call: Call, known: dict[int, Channels]) -> Seen:
     def channels(value):
         return known[id(value)] if isinstance(value, keras.KerasTensor) else value
 
-    args, kwargs = keras.tree.map_structure(channels, (call.args, call.kwargs))
-    inputs = [known[id(x)] for x in call.inputs]
+    # Keras computes the masks of steps in the graph, and passes them by this name. None of the
+    # layers that have a rule takes numbers from them.
+    given = {name: value for name, value in call.kwargs.items() if name != "mask"}
+    args, kwargs = keras.tree.map_structure(channels, (call.args, given))
+    flat = keras.tree.flatten((args, kwargs))
+    inputs = [value for value in flat if isinstance(value, Channels)]
     return Seen(call.operation, inputs, [x.shape for x in call.outputs], args, kwargs)
 
 
@@ -101,7 +105,7 @@ def _left(seen: Seen, reason: str, net: Wiring) -> Sequence[Channels]:
                 net.labels.keep(labels)
         net.edits.pop(id(part), None)
         net.known.discard(id(part))
-    if any(x.shape[1:] for x in seen.inputs):
+    if _layers_of(seen.layer) and seen.layer.weights or any(x.labels.size for x in seen.inputs):
         net.leave(seen.layer, reason)
     return all_whole(seen)
 
