@@ -233,6 +233,8 @@ def _unit_axis(item: Candidate) -> int:
 
 
 def _prune_channels(model, sparsity: Any, of: str, items, seed: int) -> keras.Model:
+    if isinstance(sparsity, Mapping | Sequence):
+        raise ArgumentError("structure='channels' needs one number as sparsity.")
     level = checked_sparsity(sparsity, "sparsity")
     every = candidates(model, lambda variable: True)
     check_may_be_pruned(every)
