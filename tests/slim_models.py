@@ -73,6 +73,15 @@ def before(x):
     return logits(bn_relu(x))
 
 
+def padded(x):
+    """The shortcut of thin ResNets: every second pixel, and zeros for the channels that are new."""
+    x = conv(6)(x)
+    y = conv(12, strides=2)(x)
+    short = ops.pad(x[:, ::2, ::2], ((0, 0), (0, 0), (0, 0), (2, 4)))
+    x = ops.concatenate([bn_relu(layers.Add()([short, y])), y], axis=-1)
+    return layers.Dense(3)(conv(6)(x)[:, 0, -1])
+
+
 def unscaled(x):
     """As Inception has it: no gamma."""
     for filters in (8, 6):
@@ -211,6 +220,7 @@ IMAGE = ((8, 8, 3),)
 CASES = [
     Case("residual", residual, IMAGE),
     Case("concatenation, normalised before", before, IMAGE),
+    Case("padded shortcut", padded, IMAGE),
     Case("normalised without gamma", unscaled, IMAGE),
     Case("inverted bottleneck", inverted, IMAGE),
     Case("depthwise with a multiplier", multiplier, IMAGE),

@@ -49,7 +49,7 @@ BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.global_state"}
     | {"wrapping", "weight_spec"},
-    {"inside_keras.ordering", "registered"},
+    {"inside_keras.ordering", "inside_keras.graph", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},
     {"variable"},
@@ -89,8 +89,15 @@ INSIDE_POOLS = [
 ]
 INSIDE_PARAMETRIZATIONS = [{"pool_slice", "masked", "clustered", "rounded"}, {"integers"}]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans"},
-    {"candidates", "compressible"},
+    {"built", "selection", "kmeans", "copying", "slimming.labels"},
+    {"candidates", "compressible", "slimming.wiring"},
+    {"slimming.seen", "slimming.removable"},
+    {"slimming.elementwise", "slimming.shaping"},
+    {"slimming.mixing", "slimming.recurrent"},
+    {"slimming.attention", "slimming.cutting"},
+    {"slimming.rules", "slimming.report"},
+    {"slimming.walking"},
+    {"slimming.choosing"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
     {"pruning_schedule"},

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from slim_models import CASES, Case, randomize
+from slim_models import CASES, randomize
 
 import smh
 from smh.errors import ArgumentError, SelectionError
@@ -34,8 +34,9 @@ def test_slim_gives_what_the_masked_model_gives(case, level, tmp_path):
     small, report = smh.slim(model, return_report=True)
     assert_equal(model, small, data)
     assert not virtual_variables(small)
-    assert small.count_params() < model.count_params() * (1 - 0.4 * level)
-    assert report.numbers == (model.count_params(), small.count_params())
+    dense = sum(row.original for row in smh.report(model).rows)
+    assert small.count_params() < dense * (1 - 0.4 * level)
+    assert report.numbers == (dense, small.count_params())
     shrunk = {row.layer for row in report.rows if row.after != row.before}
     # A layer that could lose channels did, but for one whose few are all worth more.
     assert len(shrunk) >= 0.5 * sum(may_lose(model, row.layer) for row in report.rows)
@@ -86,8 +87,8 @@ def test_whatever_is_zero_slim_gives_the_same(case, structure):
 @table
 def test_a_model_without_zeros_stays(case):
     model, data = case.build(), case.data()
-    small = smh.slim(model)
-    assert small.count_params() == model.count_params()
+    small, report = smh.slim(model, return_report=True)
+    assert small.count_params() == model.count_params() == report.numbers[0]
     assert_equal(model, small, data)
 
 
@@ -261,3 +262,33 @@ def test_slim_takes_compressed_models_too():
     assert_equal(model, small, data)
     with pytest.raises(SelectionError, match="No channel can go"):
         smh.prune(model, 0.5, structure="channels")
+
+
+ZOO = [name for name in smh.zoo.__all__ if name not in ("build", "names")]
+APPLICATIONS = (
+    "ConvNeXtTiny DenseNet121 DenseNet169 DenseNet201 EfficientNetB1 EfficientNetB2 EfficientNetB3 "
+    "EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2S InceptionResNetV2 InceptionV3 MobileNet "
+    "MobileNetV2 MobileNetV3Large MobileNetV3Small NASNetMobile ResNet101 ResNet101V2 ResNet50 "
+    "ResNet50V2 VGG16 VGG19 Xception"
+).split()
+SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "alexnet": 71}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0.3, 0.6])
+@pytest.mark.parametrize("name", [*ZOO, *APPLICATIONS])
+def test_networks_give_what_they_gave_masked(name, level):
+    shape = SIZES.get(name, 32), SIZES.get(name, 32), 3
+    model = smh.zoo.build(name, shape, 10)
+    rng = np.random.default_rng(1)
+    for variable in model.variables:  # so that what is masked would not be zero by itself
+        if variable.path.endswith(("beta", "bias", "moving_mean")):
+            variable.assign(rng.normal(size=variable.shape) * 0.1)
+    data = [rng.random((2, *shape)).astype("float32")]
+    smh.prune(model, level, structure="channels")
+    small, report = smh.slim(model, return_report=True)
+    assert_equal(model, small, data)
+    first, second = outputs(small, data)[0]
+    assert np.abs(first - second).max() > 1e-4  # else it would not see the images
+    assert report.numbers[1] < report.numbers[0] * (1 - 0.5 * level)
+    assert report.multiply_adds[1] == count_multiply_adds(small).multiply_adds

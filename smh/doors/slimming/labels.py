@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-
 # The label of what stays whatever happens: it can be united with others, and then they stay too.
 KEPT = 0
 

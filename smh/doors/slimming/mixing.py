@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -217,8 +218,9 @@ def einsum(seen: Seen, net: Wiring) -> list[Channels] | None:
         bias = np.moveaxis(net.read(layer.bias).astype("float64"), place, -1).reshape(-1, len(outs))
         values = values + np.where((bias == bias[:1]).all(axis=0), bias[0], np.nan)
     shape = tuple(seen.shapes[0])
-    places = product([n for i, n in enumerate(shape) if i and i != at_out % len(shape)])
-    net.work(layer, places, x.labels, outs)
+    places = product([n for i, n in enumerate(x.shape) if i and i != at_in % len(x.shape)])
+    more = math.prod(kernel.shape[i] for i, n in enumerate(right) if n not in left + new)
+    net.work(layer, None if places is None else places * more, x.labels, outs)
 
     def change(config, count):
         target = [config["output_shape"]] if isinstance(config["output_shape"], int) else []

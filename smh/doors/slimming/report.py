@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import numpy as np
 from smh.doors.slimming.cutting import counting
 from smh.doors.slimming.wiring import Count, Left, Wiring
 from smh.tables import PathCell, as_text, new_table
+from smh.virtual_variable import own_layers, own_variables
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -89,10 +91,16 @@ def report_of(model: keras.Model, plain: keras.Model, net: Wiring, gone: np.ndar
     return SlimReport(
         model.name,
         tuple(rows.values()),
-        (model.count_params(), plain.count_params()),
+        (_dense_numbers(model), _dense_numbers(plain)),
         (_adds(net, everything), _adds(net, rest)),
         tuple(net.left.values()),
     )
+
+
+def _dense_numbers(model: keras.Model) -> int:
+    """How many numbers the layers see, each once: also those that are masked."""
+    variables = {id(v): v for layer in own_layers(model) for v in own_variables(layer)}
+    return sum(math.prod(v.shape) for v in variables.values())
 
 
 def _adds(net: Wiring, count: Count, layer: keras.Layer | None = None) -> int | None:

@@ -91,7 +91,14 @@ _RULES: tuple[tuple[tuple[type | str, ...], Rule], ...] = (
     ((layers.Reshape,), shaping.reshape),
     ((layers.Permute,), shaping.permute),
     ((layers.RepeatVector,), shaping.repeat_vector),
+    ((layers.Normalization,), shaping.at_input),
 )
+# Of `keras.ops`, beside those that look at each number by itself.
+_OPERATIONS: dict[str, Rule] = {
+    "Concatenate": elementwise.concatenate,
+    "GetItem": shaping.get_item,
+    "Pad": shaping.pad,
+}
 # Without a rule for a reason: each number depends on all channels.
 MIXES = (
     layers.Softmax,
@@ -111,8 +118,8 @@ def rule_of(operation: keras.Operation) -> Rule | None:
     if not _of_keras(getattr(kind.call, "__module__", "")) or _has_other_weights(operation):
         return None
     if not isinstance(operation, keras.Layer):
-        known = _of_keras(kind.__module__) and kind.__name__ in elementwise.ALONE
-        return elementwise.operation if known else None
+        alone = elementwise.operation if kind.__name__ in elementwise.ALONE else None
+        return _OPERATIONS.get(kind.__name__, alone) if _of_keras(kind.__module__) else None
     return next((rule for kinds, rule in _RULES if any(_is(kind, k) for k in kinds)), None)
 
 

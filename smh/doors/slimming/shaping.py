@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from smh.doors.slimming.labels import Channels
@@ -52,7 +53,7 @@ def reshape(seen: Seen, net: Wiring) -> list[Channels]:
     if x.axis is None or None in x.shape[1:] or None in shape[1:]:
         net.keep(x)
         return all_whole(seen)
-    full = _spread(x).reshape(shape[1:])
+    full = _spread(x).reshape([n or 0 for n in shape[1:]])  # none is free
     for axis in reversed(range(full.ndim)):
         line = full[tuple(slice(None) if a == axis else slice(1) for a in range(full.ndim))]
         if (full["label"] == line["label"]).all():
@@ -98,3 +99,52 @@ def repeat_vector(seen: Seen, net: Wiring) -> list[Channels]:
     """`RepeatVector`: the channels stay on the last axis."""
     x = net.on_axis(seen.inputs[0], -1)
     return [Channels(tuple(seen.shapes[0]), -1, x.labels, x.values)]
+
+
+def get_item(seen: Seen, net: Wiring) -> list[Channels] | None:
+    """`x[:, ::2, -1]`, if it takes all channels."""
+    x = seen.inputs[0]
+    key = seen.args[1] if len(seen.args) > 1 else seen.kwargs.get("key")
+    key = tuple(key) if isinstance(key, list | tuple) else (key,)
+    if x.axis is None or not all(isinstance(part, slice | int) for part in key):
+        return None
+    key += (slice(None),) * (len(x.shape) - len(key))
+    place = len(x.shape) + x.axis
+    if key[place] != slice(None) or isinstance(key[0], int):
+        return None
+    axis = x.axis + sum(isinstance(part, int) for part in key[place:])
+    return [Channels(tuple(seen.shapes[0]), axis, x.labels, x.values)]
+
+
+def pad(seen: Seen, net: Wiring) -> list[Channels] | None:
+    """`keras.ops.pad` with zeros, at the border or as channels that are always zero."""
+    x, widths = seen.inputs[0], [tuple(width) for width in seen.layer.pad_width]
+    others = [v for v in keras.tree.flatten((seen.args[1:], seen.kwargs)) if v is not x]
+    if x.axis is None or seen.layer.mode != "constant" or any(v is not None for v in others):
+        return None
+    widths = widths * len(x.shape) if len(widths) == 1 else widths
+    place = len(x.shape) + x.axis
+    before, after = widths[place]
+    at_border = any(max(width) for axis, width in enumerate(widths) if axis != place)
+    values = np.where(x.values == 0, 0, np.nan) if at_border else x.values
+    first, last = (
+        net.made_by(seen.layer, n, side) for n, side in ((before, "before"), (after, "after"))
+    )
+
+    def change(config: dict[str, Any], count: Count) -> None:
+        widths[place] = (count(first), count(last))
+        config["pad_width"] = [list(width) for width in widths]
+
+    net.edit(seen.layer, change)
+    labels = np.concatenate([first, x.labels, last])
+    values = np.concatenate([np.zeros(before), values, np.zeros(after)])
+    return [Channels(tuple(seen.shapes[0]), x.axis, labels, values)]
+
+
+def at_input(seen: Seen, net: Wiring) -> list[Channels] | None:
+    """`Normalization`, where nothing could be cut anyway."""
+    if seen.inputs[0].labels.size:
+        return None
+    for variable in seen.layer.variables:
+        net.index(seen.layer, variable)
+    return all_whole(seen)
