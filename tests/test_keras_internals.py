@@ -219,7 +219,7 @@ def test_a_functional_model_keeps_its_calls_by_depth_and_a_sequential_one_has_on
         assert names == [layer.name for layer in configured_layers(each)]
     graph = graph_of(model)
     assert [c.operation.name for c in graph.calls] == [dense.name, dense.name, "add", inner.name]
-    assert [layer.name for layer in graph.input_layers] == [x.name]
+    assert graph.input_layers == (model.layers[0],)
     first, second = graph.calls[:2]
     assert first.inputs == [x] and second.inputs == list(first.outputs)
     assert graph.outputs[0] is graph.calls[-1].outputs[0] and graph.outputs[1] is x

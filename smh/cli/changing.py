@@ -22,8 +22,10 @@ Takes out of a network what pruning made zero: whole filters, units and heads.
 The new model is plain, gives the same, and is smaller and faster everywhere.
 Prune with `--structure channels` and train first."""
 _SLIM_EXAMPLE = """\
-  smh prune model.keras --sparsity 0.5 --structure channels --out pruned.keras
-  smh slim pruned.keras --out small.keras"""
+  smh slim pruned.keras --out small.keras
+and before:
+  smh prune model.keras --sparsity 0.5 --structure channels \\
+      --out pruned.keras"""
 _QUANTIZE = """\
 Stores a model in few bits. `uniform` rounds the factors of a compressed model
 to a grid, 2 to 8 bits. `codebook` gives each weight 2^bits values that k-means

@@ -44,11 +44,9 @@ def applied(function: Callable, values: np.ndarray) -> np.ndarray:
     """Returns a function of those values that are known."""
     known, result = ~np.isnan(values), unknown(len(values))
     if known.any():
-        result[known] = np.asarray(
-            keras.ops.convert_to_numpy(
-                function(keras.ops.convert_to_tensor(values[known], "float32"))
-            )
-        )
+        tensor = keras.ops.convert_to_tensor(values[known], "float32")
+        given = np.asarray(keras.ops.convert_to_numpy(function(tensor)), "float64")
+        result[known] = np.where(np.isfinite(given), given, np.nan)
     return result
 
 

@@ -27,7 +27,8 @@ def recurrent(seen: Seen, net: Wiring) -> list[Channels] | None:
     layer, cell = seen.layer, seen.layer.cell
     gate = next((gate for kind, gate in _CANDIDATE if isinstance(cell, kind)), None)
     own = type(cell).call.__module__.split(".")[0] != "keras"
-    if gate is None or own or layer.stateful or not acts_alone(cell.activation):
+    functions = [cell.activation, getattr(cell, "recurrent_activation", cell.activation)]
+    if gate is None or own or layer.stateful or not all(map(acts_alone, functions)):
         return None
     units = net.made_by(layer, cell.units)
     x, *states = seen.inputs
