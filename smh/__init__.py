@@ -8,6 +8,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from smh.blueprint import keras_files as _keras_files
+from smh.blueprint import keras_version as _keras_version
 
 __version__ = "0.1.0"
 
@@ -20,6 +21,8 @@ _HOME = {
     "load": "smh.artifact.files",
     "load_weights": "smh.artifact.files",
     "export": "smh.exporting",
+    "shrink": "smh.shrinking",
+    "ShrinkReport": "smh.shrinking",
     "report": "smh.sizes.size_report",
     "plan": "smh.sizes.planning",
     "search_size": "smh.searching",
@@ -91,6 +94,8 @@ if TYPE_CHECKING:
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan
     from smh.sensitivity import sensitivity_scan as sensitivity_scan
+    from smh.shrinking import ShrinkReport as ShrinkReport
+    from smh.shrinking import shrink as shrink
     from smh.sizes.planning import plan as plan
     from smh.sizes.size_report import SizeReport as SizeReport
     from smh.sizes.size_report import report as report
@@ -115,4 +120,5 @@ def __dir__():
     return sorted([*__all__, *_MODULES, *_INSIDE])
 
 
+_keras_version.refuse_older_keras()
 _keras_files.register_with_keras()  # so that Keras can load compressed models from its files

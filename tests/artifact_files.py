@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from smh import container
-from smh.coding import Codebook, Planes, Raw, Sparse, Uniform, encode
+from smh.coding import Codebook, Planes, Raw, Sparse, Stepped, Uniform, encode
 from smh.container import Tensor
 from smh.errors import ArtifactError
 
@@ -42,6 +42,10 @@ def all_codings():
         tensor("zeros", np.zeros((300, 300), np.float32), Uniform(8)),
         tensor("empty", np.zeros((0, 3), np.float32), Uniform(4)),
         tensor("scalar", np.int64(-7), Raw()),
+        tensor("stepped", np.cumsum(normal, axis=0), Stepped(0.5)),
+        tensor("stepped far", np.where(normal > 1.5, 70, 0), Stepped(0.5)),
+        tensor("stepped fine", np.rint(normal * 900).astype(int), Stepped(1e-4)),
+        tensor("stepped axis", normal[:4], Stepped(0.1, np.arange(12), 1, coder="packed")),
     ]
 
 

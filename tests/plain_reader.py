@@ -13,6 +13,7 @@ from pathlib import Path
 
 FORMAT = Path(__file__).parent.parent / "docs" / "format.md"
 TOTAL = 1 << 24
+MASK = (1 << 64) - 1
 ITEMS = {
     "bool": "?", "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i",
     "uint32": "I", "int64": "q", "uint64": "Q", "float16": "e", "float32": "f", "float64": "d",
@@ -95,6 +96,8 @@ def array(spec, cursor):
         for place, value in zip(places, array(spec["values"], cursor), strict=True):
             flat[place] = value
         return flat
+    if spec["coding"] == "stepped":
+        return stepped(spec, cursor)
     half = 1 << (spec["bits"] - 1)
     count = {"tensor": 1, "row": shape[0], "column": shape[-1]}[spec["per"]] if shape else 1
     scales = cursor.items(spec["scale"], count)
@@ -103,6 +106,109 @@ def array(spec, cursor):
     of = {"tensor": lambda i: 0, "row": lambda i: i // row, "column": lambda i: i % columns}
     levels = symbols(cursor, size, 2 * half)
     return [single((level - half) * scales[of[spec["per"]](i)]) for i, level in enumerate(levels)]
+
+
+def stepped(spec, cursor):
+    shape, axis = spec["shape"], spec["axis"]
+    (step,) = cursor.items("bfloat16", 1)
+    steps = [step]
+    if axis >= 0:
+        roots = struct.unpack(">4f", bytes.fromhex("3f8000003f9837f03fb504f33fd744fd"))
+        exponents = symbols(cursor, shape[axis], cursor.take(1)[0] + 1)
+        steps = [single(step * roots[e % 4]) * 2.0 ** (e // 4) for e in exponents]
+    inner = product(shape[axis + 1 :]) if axis >= 0 else 1
+    return [
+        single(number * steps[i // inner % len(steps)])
+        for i, number in enumerate(integers(cursor, product(shape)))
+    ]
+
+
+def integers(cursor, count):
+    if count == 0:
+        return []
+    kind = cursor.take(1)[0]
+    if kind > 0:
+        return wavefront(cursor, count, kind - 1)
+    least, span = zigzag(cursor.varint()), cursor.varint()
+    low = max(0, span.bit_length() - 12)
+    high = symbols(cursor, count, (span >> low) + 1)
+    return [least + number for number in with_low(cursor, high, low)]
+
+
+def zigzag(number):
+    return -(number + 1) // 2 if number % 2 else number // 2
+
+
+def with_low(cursor, high, low):
+    if not low:
+        return high
+    return [h << low | f for h, f in zip(high, fields(cursor, len(high), low), strict=True)]
+
+
+EDGES = [1024, 1448, 2048, 2896, 4096, 5793, 8192, 11585, 16384, 23170, 32768, 46341, 65536,
+         92682, 131072, 185364, 262144, 370728, 524288, 741455]  # fmt: skip
+RHO = [861, 1217, 1721, 2432, 3435, 4844, 6814, 9536, 13217, 18012, 23892, 30518, 37278, 43539,
+       48887, 53191, 56514, 59008, 60846, 62182, 63146]  # fmt: skip
+
+
+def wavefront(cursor, count, low):
+    width = cursor.varint()
+    most, near = divmod(cursor.take(1)[0], 8)
+    neighbours = [(cursor.varint(), cursor.varint(), *cursor.items("int8", 1)) for _ in range(near)]
+    beyond = [cursor.varint() for _ in range(cursor.varint())] if most == 31 else []
+    coded = cursor.take(cursor.varint())
+    coder = RangeDecoder(coded + bytes(-len(coded) % 4), ">")
+    tables = [first_weights(place, rho, most) for place in range(6) for rho in RHO]
+    shares = [cumulative(table) for table in tables]
+    shared, new = [32] * len(tables), [0] * len(tables)
+    height = -(-count // width)
+    values, of_rows, of_columns, total, seen = {}, [0] * height, [0] * width, 0, 0
+    for antidiagonal in range(height + width):
+        learnt = []
+        for row in range(max(0, antidiagonal - width + 1), min(height, antidiagonal + 1)):
+            column = antidiagonal - row
+            if row * width + column >= count:
+                continue
+            mean = sum(g * values.get((row - a, column - b), 0) for a, b, g in neighbours)
+            far = abs(mean)
+            base = max((far + 32) // 64 - 2, 0)
+            place = (2 * (far - 64 * base) + 32) // 64
+            overall = (1024 * total + 32768) // (seen + 1)
+            of_row = (1024 * of_rows[row] + 8 * overall) // (column + 8)
+            of_column = (1024 * of_columns[column] + 8 * overall) // (row + 8)
+            deviation = of_row * of_column // max(overall, 1)
+            table = 21 * place + sum(edge <= deviation for edge in EDGES)
+            symbol = coder.symbol(shares[table])
+            x = symbol - most
+            if most == 31 and abs(x) == 31:
+                x += beyond.pop(0) if x > 0 else -beyond.pop(0)
+            value = -(x + base) if mean < 0 else x + base
+            learnt.append((row, column, value, table, symbol, min(abs(64 * value - mean), 8128)))
+        for row, column, value, table, symbol, far in learnt:
+            values[row, column] = value
+            of_rows[row] += far
+            of_columns[column] += far
+            total, seen = total + far, seen + 1
+            tables[table][symbol] += 1024
+            new[table] += 1
+        for table in {entry[3] for entry in learnt}:
+            if 16 * new[table] >= shared[table]:
+                shared[table], new[table] = shared[table] + new[table], 0
+                shares[table] = cumulative(tables[table])
+    high = [values[divmod(i, width)] for i in range(count)]
+    return with_low(cursor, high, low)
+
+
+def first_weights(place, rho, most):
+    tail = [1 << 31]
+    while len(tail) < 2 * most + 10:
+        tail.append(tail[-1] * rho >> 16)
+
+    def below(edge):
+        return (1 << 32) - tail[edge] if edge >= 0 else tail[-edge]
+
+    begins = [2 * x - 1 - place for x in range(-most, most + 1)]
+    return [max(32768 * (below(j + 2) - below(j)) >> 32, 1) for j in begins]
 
 
 def item_size(dtype):
@@ -170,29 +276,35 @@ def huffman(cursor, count, alphabet):
     return found
 
 
+class RangeDecoder:
+    def __init__(self, data, order="<"):
+        words = list(struct.unpack(f"{order}{len(data) // 4}I", data))
+        self.following = iter(words + [0, 0])
+        self.point = next(self.following) << 32 | next(self.following)
+        self.lower, self.size = 0, MASK
+
+    def symbol(self, begins):
+        scale = self.size >> 24
+        quantile = ((self.point - self.lower) & MASK) // scale
+        symbol = next(s for s in range(len(begins) - 1) if begins[s + 1] > quantile)
+        self.lower = (self.lower + scale * begins[symbol]) & MASK
+        self.size = scale * (begins[symbol + 1] - begins[symbol])
+        if self.size < 1 << 32:
+            self.size <<= 32
+            self.lower = self.lower << 32 & MASK
+            self.point = self.point << 32 & MASK | next(self.following, 0)
+        return symbol
+
+
 def ranged(cursor, count, weights, step):
-    words = cursor.varint()
-    words = list(struct.unpack(f"<{words}I", cursor.take(4 * words)))
-    mask = (1 << 64) - 1
-    following = iter(words + [0, 0])
-    point = next(following) << 32 | next(following)
-    lower, size, found, block_end = 0, mask, [], 0
+    coder, found, block_end = RangeDecoder(cursor.take(4 * cursor.varint())), [], 0
     while len(found) < count:
         if len(found) == block_end:
             for symbol in found[len(found) - block(block_end)[1] :] if found else []:
                 weights[symbol] += step
             block_end += block(block_end)[0]
             begins = cumulative(weights)
-        scale = size >> 24
-        quantile = ((point - lower) & mask) // scale
-        symbol = next(s for s in range(len(weights)) if begins[s + 1] > quantile)
-        found.append(symbol)
-        lower = (lower + scale * begins[symbol]) & mask
-        size = scale * (begins[symbol + 1] - begins[symbol])
-        if size < 1 << 32:
-            size <<= 32
-            lower = lower << 32 & mask
-            point = point << 32 & mask | next(following, 0)
+        found.append(coder.symbol(begins))
     return found
 
 

@@ -2,7 +2,8 @@
 
 `encode(array, coding)` and `decode(spec, payload)` are inverse up to the loss that the coding
 names. Integers (quantised weights, codebook indices, the places of nonzeros) are entropy-coded to
-within 2 % + 64 bytes of the entropy of their histogram, tables included. `docs/format.md` is the
+within 2 % + 64 bytes of the entropy of their histogram, tables included; rounded weights of any
+range (`Stepped`) below it where they depend on what lies beside them. `docs/format.md` is the
 specification. Needs NumPy and constriction, neither Keras nor TensorFlow.
 
 Example:
@@ -22,13 +23,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smh.coding import codebook, planes, raw, sparse, uniform
+from smh.coding import codebook, planes, raw, sparse, stepped, uniform
 from smh.coding.codebook import Codebook
 from smh.coding.payload import Reader
 from smh.coding.planes import Planes
+from smh.coding.rates import Rates, rates
 from smh.coding.raw import Raw
 from smh.coding.sparse import Sparse
 from smh.coding.spec import MAX_RANK, Layout, check_shape, least_bytes
+from smh.coding.stepped import Stepped, nearest_steps, steps
 from smh.coding.uniform import Uniform
 from smh.errors import ArgumentError, ArtifactError
 
@@ -37,12 +40,17 @@ __all__ = [
     "Encoded",
     "Layout",
     "Planes",
+    "Rates",
     "Raw",
     "Sparse",
+    "Stepped",
     "Uniform",
     "decode",
     "describe",
     "encode",
+    "nearest_steps",
+    "rates",
+    "steps",
 ]
 
 _CODINGS = {
@@ -50,6 +58,7 @@ _CODINGS = {
     "planes": planes,
     "raw": raw,
     "sparse": sparse,
+    "stepped": stepped,
     "uniform": uniform,
 }
 
@@ -67,26 +76,29 @@ class Encoded:
     payload: bytes
 
 
-def encode(array: np.ndarray, coding: Raw | Planes | Uniform | Codebook | Sparse) -> Encoded:
+def encode(
+    array: np.ndarray, coding: Raw | Planes | Uniform | Codebook | Sparse | Stepped
+) -> Encoded:
     """Returns `array` as bytes.
 
     Args:
         array: any shape, also `()` and with dimensions of length 0.
-        coding: a `Raw`, `Planes`, `Uniform`, `Codebook` or `Sparse`; each says what it does to the
-            numbers.
+        coding: a `Raw`, `Planes`, `Uniform`, `Codebook`, `Sparse` or `Stepped`; each says what
+            it does to the numbers.
 
     Returns:
-        An `Encoded`. The same array and coding give the same bytes on every machine.
+        An `Encoded`. The same array and coding give the same bytes on every machine; of `Stepped`,
+        whose neighbours are found by least squares, on every machine that solves them alike.
 
     Raises:
         ArgumentError: if the numbers have no place in the coding (a NaN in a quantised tensor).
 
     Cost: 25 million 4-bit symbols take a few seconds, and some 2 bytes each.
     """
-    if not isinstance(coding, Raw | Planes | Uniform | Codebook | Sparse):
+    if not isinstance(coding, Raw | Planes | Uniform | Codebook | Sparse | Stepped):
         raise ArgumentError(
-            "coding must be a Raw, Planes, Uniform, Codebook or Sparse, for example `Raw()`; "
-            f"got {coding!r}."
+            "coding must be a Raw, Planes, Uniform, Codebook, Sparse or Stepped, for example "
+            f"`Raw()`; got {coding!r}."
         )
     array = np.asarray(array)
     if array.ndim > MAX_RANK:

@@ -55,3 +55,13 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def unsigned(value: int) -> int:
+    """Returns a signed number as one that `varint` takes: 0, -1, 1, -2, ... become 0, 1, 2, 3."""
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def signed(value: int) -> int:
+    """Returns what `unsigned` was given."""
+    return -(value + 1) // 2 if value & 1 else value // 2

@@ -31,6 +31,9 @@ Categorical = constriction.stream.model.Categorical
 RangeDecoder = constriction.stream.queue.RangeDecoder
 RangeEncoder = constriction.stream.queue.RangeEncoder
 
+# A model for each symbol: it takes a row of `frequencies` less one, in float64, with each.
+FAMILY = Categorical(perfect=False)
+
 
 def frequencies(weights: np.ndarray) -> np.ndarray:
     """Returns positive integers that sum to `TOTAL`, in proportion to `weights`.
@@ -74,7 +77,7 @@ def encode(symbols: np.ndarray, weights: np.ndarray, step: int) -> bytes:
         block = symbols[start:stop]
         encoder.encode(block.astype(np.int32), model)
         weights += step * np.bincount(block, minlength=weights.size)
-    return _words(encoder)
+    return words_of(encoder)
 
 
 def decode(reader: Reader, words: memoryview, count: int, weights: np.ndarray, step: int):
@@ -85,7 +88,7 @@ def decode(reader: Reader, words: memoryview, count: int, weights: np.ndarray, s
     """
     out = np.empty(count, symbol_dtype(weights.size))
     weights = weights.copy()
-    with _as_artifact_error(reader):
+    with as_artifact_error(reader):
         decoder = RangeDecoder(np.frombuffer(words, "<u4").astype(np.uint32))
         encoder = RangeEncoder()
         for start, stop in blocks(count):
@@ -95,7 +98,7 @@ def decode(reader: Reader, words: memoryview, count: int, weights: np.ndarray, s
             out[start:stop] = symbols
             encoder.encode(symbols, model)
             weights += step * np.bincount(symbols, minlength=weights.size)
-        if _words(encoder) != words:
+        if words_of(encoder) != words:
             raise reader.error("the range-coded words are not those of any symbols")
     return out
 
@@ -104,12 +107,38 @@ def _model(weights: np.ndarray):
     return Categorical((frequencies(weights) - 1).astype(np.float64), perfect=False)
 
 
-def _words(encoder) -> bytes:
+def words_of(encoder) -> bytes:
+    """Returns the 32-bit words of what was encoded so far, little-endian."""
     return encoder.get_compressed().astype("<u4").tobytes()
 
 
+def shortest_bytes(encoder) -> bytes:
+    """Returns the fewest bytes, highest first, that decode to what was encoded.
+
+    Bytes behind them count as zeros. Any number in the coder's last interval will do, and this is
+    the one with the most zero bytes at its end. Relied upon is constriction's `RangeEncoder.pos`,
+    which gives the interval's place and size.
+    """
+    place, (lower, size) = encoder.pos()
+    words = encoder.get_compressed()
+    sealed = int.from_bytes(words[: place + 1].astype(">u4").tobytes(), "big") << 32
+    # The sealed word may have been rounded up, and a carry may have gone through those before.
+    begin = sealed - (((int(words[place]) << 32) - lower) & ((1 << 64) - 1))
+    for zeros in range(64, -1, -8):
+        point = -(-begin >> zeros) << zeros
+        if point < begin + size:
+            break
+    return point.to_bytes(4 * (place + 2), "big").rstrip(b"\0")
+
+
+def decoder_of(data: bytes | memoryview):
+    """Returns a decoder of what `shortest_bytes` made."""
+    padded = bytes(data) + bytes(8 - len(data) % 4)
+    return RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+
+
 @contextlib.contextmanager
-def _as_artifact_error(reader: Reader) -> Iterator[None]:
+def as_artifact_error(reader: Reader) -> Iterator[None]:
     """Turns whatever constriction raises on bad words into an `ArtifactError`.
 
     A Rust panic arrives as pyo3's PanicException, which derives from BaseException and has no

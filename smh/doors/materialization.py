@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import keras
 
-from smh.doors.copying import copy_into, numbers_of
+from smh.doors.remaking import remade
 from smh.errors import ArgumentError, UnbuiltModelError
-from smh.virtual_variable.inside_keras.rebuilding import rebuild
 
 
 def materialize(model: keras.Model) -> keras.Model:
@@ -35,6 +34,4 @@ def materialize(model: keras.Model) -> keras.Model:
         raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' is not built: there are no weights to copy.")
-    plain = rebuild(model)
-    copy_into(plain, model, numbers_of)
-    return plain
+    return remade(model)

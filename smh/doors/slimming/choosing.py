@@ -13,10 +13,12 @@ from smh.doors.slimming.labels import KEPT
 from smh.doors.slimming.removable import axes_of, could_go
 from smh.doors.slimming.walking import numbers_of, walk
 from smh.doors.slimming.wiring import Cut, Wiring
+from smh.doors.weight_roles import Role, role_of
 from smh.errors import ArgumentError, SelectionError
 
 # What a sparsity is a share of.
 SHARES = ("channels", "multiply_adds")
+_ALONG = frozenset({Role.BIAS, Role.SCALE})
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,12 @@ def _free(model, net: Wiring, known: Mapping[int, Candidate], may: set[int]):
 def _may_lose(cut: Cut, known: Mapping[int, Candidate], may: set[int]) -> bool:
     """Whether a weight can be masked, and is selected; a bias goes with its kernel."""
     key = id(cut.variable)
-    return key in known and (key in may or len(cut.variable.shape) < 2)
+    return key in known and (key in may or _goes_along(known[key]))
+
+
+def _goes_along(item: Candidate) -> bool:
+    """Whether a weight goes with others, and says nothing of how much a channel counts."""
+    return len(item.variable.shape) < 2 or role_of(item.variable, item.owners) in _ALONG
 
 
 def _made_of(cut: Cut, roots: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -128,7 +135,7 @@ def _made_of(cut: Cut, roots: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def _scores(made, roots: np.ndarray, magnitude) -> np.ndarray:
     sums, counts = np.zeros(len(roots)), np.zeros(len(roots))
     for cut, item in made:
-        if len(cut.variable.shape) < 2:
+        if _goes_along(item):
             continue
         squares = np.square(magnitude(item), dtype="float64")
         for axis, labels in cut.makes.items():

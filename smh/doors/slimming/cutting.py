@@ -7,11 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.doors.copying import copy_into, numbers_of
+from smh.doors.remaking import numbers_of, remade
 from smh.doors.slimming.recurrent import wrapped_configs
 from smh.doors.slimming.wiring import Count, Wiring
 from smh.virtual_variable.inside_keras.graph import configured_layers, graph_of
-from smh.virtual_variable.inside_keras.rebuilding import rebuild
 
 
 def cut(model: keras.Model, net: Wiring, gone: np.ndarray) -> keras.Model:
@@ -27,10 +26,8 @@ def cut(model: keras.Model, net: Wiring, gone: np.ndarray) -> keras.Model:
     """
     onto, new_bias = _constants(net, gone)
     config = _Config(net, counting(gone), set(new_bias))
-    plain = rebuild(model, lambda whole: config.edited(model, whole))
     numbers = _Numbers(net, gone, onto)
-    copy_into(plain, model, numbers.of, new_bias)
-    return plain
+    return remade(model, lambda whole: config.edited(model, whole), numbers.of, new_bias)
 
 
 def counting(gone: np.ndarray) -> Count:

@@ -1,0 +1,83 @@
+"""A block of signed integers of any range, in whichever way takes the fewest bytes.
+
+The first byte says how: `PLAIN` shifts them to begin at zero, for the coders of `symbols`, and
+`WAVEFRONT` is the model of `wavefront`. Both are made and the shorter is kept, so that a context
+is used only where it pays, on the integers at hand.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from smh.coding import symbols, wavefront_block
+from smh.coding.packed import with_low_bits, write_low_bits
+from smh.coding.payload import Reader, signed, unsigned, varint
+from smh.coding.wavefront import LARGEST
+
+PLAIN, WAVEFRONT = range(2)  # the latter plus how many of the lowest bits are stored apart
+_ALPHABET_BITS = 12  # of the plain kind: `symbols` takes alphabets of up to 4096
+
+
+def write(integers: np.ndarray, coder: str = "range") -> bytes:
+    """Returns a block of integers.
+
+    Args:
+        integers: whole numbers of any shape, below `2**24` in size. The shape says which are
+            neighbours: the last axis longer than one is the columns of a matrix.
+        coder: 'range', 'huffman' or 'packed'; the last two take the plain kind.
+
+    Returns:
+        The bytes: none for no integers.
+    """
+    if not integers.size:
+        return b""
+    flat = integers.astype(np.int32).ravel()
+    blocks = [write_plain(flat, coder)]
+    if coder == "range" and wavefront_block.worth_a_try(flat):
+        blocks += [wavefront(flat, settings) for settings in wavefront_block.choices(integers)]
+    return min(blocks, key=len)
+
+
+def read(reader: Reader, count: int) -> np.ndarray:
+    """Returns the `count` integers of the block at the reader, int32 `[count]`."""
+    if not count:
+        return np.zeros(0, np.int32)
+    kind = reader.take(1, "the kind of a block of integers")[0]
+    if kind == PLAIN:
+        return _read_plain(reader, count)
+    if WAVEFRONT <= kind <= WAVEFRONT + wavefront_block.MOST_SHIFT:
+        return wavefront_block.read(reader, count, kind - WAVEFRONT)
+    raise reader.error(f"unknown kind {kind} of a block of integers")
+
+
+def wavefront(flat: np.ndarray, settings: wavefront_block.Settings) -> bytes:
+    """Returns a block of the wavefront kind."""
+    encoded = wavefront_block.encode(flat, settings)
+    kind = bytes([WAVEFRONT + settings.shift])
+    return kind + wavefront_block.write(flat, settings, encoded)
+
+
+def write_plain(flat: np.ndarray, coder: str) -> bytes:
+    """Returns a block of the plain kind."""
+    least = int(flat.min())
+    span = int(flat.max()) - least
+    low_bits = max(0, span.bit_length() - _ALPHABET_BITS)
+    shifted = (flat - least).astype(np.uint32)
+    high = (shifted >> np.uint32(low_bits)).astype(np.uint16)
+    head = bytes([PLAIN]) + varint(unsigned(least)) + varint(span)
+    block = symbols.write(high, (span >> low_bits) + 1, coder)
+    return head + block + write_low_bits(shifted, low_bits)
+
+
+def _read_plain(reader: Reader, count: int) -> np.ndarray:
+    least = signed(reader.varint(2 * LARGEST, "the smallest integer"))
+    span = reader.varint(2 * LARGEST, "the integers' range")
+    if abs(least) >= LARGEST or least + span >= LARGEST:
+        raise reader.error(f"integers from {least:,} to {least + span:,}; below 2**24 in size")
+    low_bits = max(0, span.bit_length() - _ALPHABET_BITS)
+    found = symbols.read(reader, count, (span >> low_bits) + 1).astype(np.int32)
+    found = with_low_bits(reader, found, low_bits)
+    if low_bits and found.max() > span:
+        raise reader.error(f"an integer is {found.max() - span:,} above the largest")
+    found += least
+    return found

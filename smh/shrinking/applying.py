@@ -1,0 +1,101 @@
+"""Makes the model what was chosen, and measures its file."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh import coding
+from smh.artifact.files import save
+from smh.blueprint.describe import describe
+from smh.blueprint.restore import restore
+from smh.doors.candidates import Candidate, candidates, changed, reparametrize
+from smh.parametrizations.stepped import Stepped, Steps
+from smh.shrinking.flow import Rounded
+from smh.shrinking.items import Item
+from smh.shrinking.watching import values
+from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
+
+
+_FULL = coding.Planes("float32")
+_HEADER, _ENTRY = 300, 45  # bytes of a file without an architecture, and of one of its weights
+
+
+def apply(model: keras.Layer, found: Sequence[Candidate], rounded: Sequence[Rounded]) -> None:
+    """Computes the weights from whole numbers and steps from now on."""
+    made = [
+        (candidate, functools.partial(_stepped, candidate, one))
+        for candidate, one in zip(found, rounded, strict=True)
+    ]
+    reparametrize(model, made)
+    changed(found)
+
+
+def _stepped(candidate: Candidate, one: Rounded) -> Stepped:
+    mask = candidate.mask()
+    numbers = one.integers * one.steps.spread(one.integers.ndim)
+    return Stepped.of(candidate.path, numbers, one.steps, None if mask.all() else mask)
+
+
+def payload(rounded: Sequence[Rounded]) -> list[int]:
+    """The bytes of each weight in a file: of its whole numbers and steps, exactly."""
+    return [_payload(one) for one in rounded]
+
+
+def _payload(one: Rounded) -> int:
+    how = coding.Stepped(one.steps.step, one.steps.exponents, one.steps.axis)
+    return len(coding.encode(one.integers, how).payload)
+
+
+def zeros(items: Sequence[Item]) -> list[Rounded]:
+    """What the coarsest steps make of the weights: nothing but zeros."""
+    shapes = [tuple(item.candidate.variable._shape) for item in items]
+    return [Rounded(np.zeros(shape, np.int32), Steps(1.0), 0.0) for shape in shapes]
+
+
+def file_bytes(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:
+    """The bytes of the file that `smh.save` will write of the model once it is rounded so.
+
+    Exactly, of a copy; a model that cannot be made again from its configuration is estimated, with
+    a file of its weights alone.
+    """
+    try:
+        return _bytes_of_copy(model, items, rounded)
+    except Exception:  # whatever a model of somebody's own raises
+        known = {id(item.stored) for item in items}
+        others = [values(v.value).ravel() for v in model.variables if id(v) not in known]
+        full = coding.encode(np.concatenate([*others, np.zeros(0)]).astype("float32"), _FULL)
+        return sum(payload(rounded)) + len(full.payload) + _HEADER + _ENTRY * len(items)
+
+
+def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:
+    every = [one.variable for one in candidates(model, _all_of_them)]
+    numbers = {id(variable): number for number, variable in enumerate(every)}
+    copy = from_dense_config(dense_config(model), None, False)
+    if virtual_variables(model):
+        restore(copy, describe(model))
+    for old, new in zip(model.variables, copy.variables, strict=True):
+        new.assign(old.value)
+    others = candidates(copy, _all_of_them)
+    mine = [others[numbers[id(item.candidate.variable)]] for item in items]
+    apply(copy, mine, rounded)
+    return saved_bytes(copy)
+
+
+def saved_bytes(model: keras.Layer, architecture: bool = True) -> int:
+    """The bytes of the file that `smh.save` writes of a model."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.smh")
+        save(model, path, architecture=architecture)
+        return os.path.getsize(path)
+
+
+def _all_of_them(variable: Any) -> bool:
+    return True

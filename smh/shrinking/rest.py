@@ -1,0 +1,80 @@
+"""The numbers that are no matrices: biases, scales and statistics, with fewer digits.
+
+They stay floats and are rounded where the next ones cost more than they tell, at the same price of
+a bit as the weights: each variable to whole numbers of a power of two, or (a variance, whose numbers
+differ by orders of magnitude) to so many binary digits. `smh.save` stores bytes that are zero in all
+of them for nothing, and the others by how often they occur.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from smh.shrinking.items import Item
+from smh.shrinking.watching import values
+from smh.virtual_variable import own_layers
+
+WITHOUT_DATA = 7  # digits
+_FINER = 2.0  # a bit may cost so many times less than one of a weight: there are few
+_MOST, _LEAST = 20, 3  # digits
+_EXPONENT_BITS = 2.5  # of a number of so many digits, beside these
+
+
+def rest_of(model: keras.Layer, items: Sequence[Item]) -> list[keras.Variable]:
+    """The float32 variables of rank 0 and 1 that are not rounded as weights."""
+    weights = {id(item.candidate.variable) for item in items}
+    found: dict[int, keras.Variable] = {}
+    for layer in own_layers(model):
+        for v in [*layer.trainable_variables, *layer.non_trainable_variables]:
+            if id(v) not in weights and type(v) is keras.Variable:
+                found[id(v)] = v
+    return [v for v in found.values() if v.dtype == "float32" and len(v.shape) <= 1]
+
+
+def round_rest(
+    variables: Sequence[keras.Variable],
+    squares: Sequence[np.ndarray] | None,
+    multiplier: float,
+) -> None:
+    """Rounds them in place; what is not finite stays as it is.
+
+    Args:
+        variables: what `rest_of` returns.
+        squares: for each the squared gradients; `None`: there is no data.
+        multiplier: what a bit of a weight costs.
+    """
+    for number, variable in enumerate(variables):
+        before = values(variable.value)
+        if squares is None:
+            variable.assign(to_digits(before, WITHOUT_DATA))
+        elif before.size and np.isfinite(before).all() and before.any():
+            variable.assign(_rounded(before, squares[number], multiplier / _FINER))
+
+
+def _rounded(numbers: np.ndarray, squares: np.ndarray, multiplier: float) -> np.ndarray:
+    """By a step or by digits, whichever takes fewer bits at the same price."""
+    step = _step(squares.mean(), multiplier)
+    relative = _step((squares * np.square(numbers, dtype=np.float64)).mean(), multiplier)
+    digits = min(max(math.ceil(-math.log2(relative)), _LEAST), _MOST)
+    step = 2.0 ** math.floor(math.log2(min(step, float(np.abs(numbers).max()) / 2**_LEAST)))
+    whole = np.rint(numbers.astype(np.float64) / step)
+    by_step = 1 + np.log2(1 + np.abs(whole)).mean()
+    if by_step <= digits + _EXPONENT_BITS:
+        return (whole * step).astype(np.float32)
+    return to_digits(numbers, digits)
+
+
+def _step(square: float, multiplier: float) -> float:
+    """See `shares`."""
+    return float(np.clip(math.sqrt(6 * multiplier / (math.log(2) * max(square, 1e-30))), 1e-6, 1e9))
+
+
+def to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:
+    """The nearest numbers of so many binary digits behind the first; zero is zero."""
+    fraction, exponent = np.frexp(numbers.astype(np.float32))
+    rounded = np.rint(fraction * 2.0 ** (digits + 1)) / 2.0 ** (digits + 1)
+    return np.ldexp(rounded, exponent).astype(np.float32)

@@ -1,0 +1,74 @@
+"""How fine each weight is rounded: one price of a bit for the whole network.
+
+Rounded by a step `d`, the error of a number is `level * weight * d ** 2 / 12`, where `level` is what
+is left of its inputs' variance after the other numbers made good, and its bits grow by one as `d`
+is halved. So the step where the error falls as fast as the bits rise, at `multiplier` for a bit, is
+`d ** 2 = 6 * multiplier / (ln 2 * level * weight)`: in reverse, water is filled to one level.
+
+Reference: Cover, Thomas, "Elements of Information Theory", section 10.3.3; Gish, Pierce,
+"Asymptotically Efficient Quantizing", 1968, for entropy-coded uniform steps.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from smh.coding import nearest_steps
+from smh.parametrizations.stepped import Steps
+from smh.shrinking.items import Item
+
+_SIDE_BITS = 3.0  # of the exponent of a channel's step, coded
+_HIGH_RATE = 2.05  # bits of a Gaussian number whose deviation is the step: log2(sqrt(2 pi e))
+_FINEST = 2.0**-22  # of the largest number: finer steps are not told apart in float32
+
+
+def steps_of(item: Item, multiplier: float) -> Steps:
+    """The steps of one weight, of the whole or of each channel, by what they gain and cost."""
+    assert item.inputs is not None and item.weights is not None
+    groups, n, m = item.original.shape
+    level = np.broadcast_to(item.inputs.level[:, None] * item.weights, (groups, m))
+    largest = float(np.abs(item.original).max(initial=0))
+    if largest == 0:
+        return Steps(1.0)
+    one = _step(level.mean(), multiplier, largest)
+    each = _of_channels(item, _step(level, multiplier, largest))
+    if each is not None:
+        axis, steps = each
+        variance = _channel_means(item, np.square(item.original, dtype=np.float64), axis)
+        costs = _channel_means(item, np.broadcast_to(level[:, None], item.original.shape), axis)
+        numbers = item.original.size / len(steps)
+        saved = numbers * (
+            _cost(np.full_like(steps, one), variance, costs, multiplier)
+            - _cost(steps, variance, costs, multiplier)
+        )
+        if saved.sum() > _SIDE_BITS * len(steps) + 16:
+            step, exponents = nearest_steps(steps)
+            return Steps(step, exponents, axis)
+    return Steps(nearest_steps(one)[0])
+
+
+def _step(level, multiplier: float, largest: float):
+    wanted = np.sqrt(6 * multiplier / (math.log(2) * np.maximum(level, 1e-300)))
+    return np.clip(wanted, largest * _FINEST, largest * 4)
+
+
+def _cost(step, variance, level, multiplier: float):
+    """Bits, and error in bits, of one number of each channel."""
+    bits = np.maximum(0, 0.5 * np.log2(np.maximum(variance, 1e-300) / step**2) + _HIGH_RATE)
+    return bits + level * np.minimum(step**2 / 12, variance) / multiplier
+
+
+def _of_channels(item: Item, steps: np.ndarray) -> tuple[int, np.ndarray] | None:
+    """The axis of the weight's channels, and the geometric mean of the steps `[groups, m]` of each."""
+    shape, axis = tuple(item.candidate.variable._shape), item.product.output
+    if len(shape) < 2 or item.weights is None or item.weights.size == 1 and steps.shape[0] == 1:
+        return None
+    logs = np.broadcast_to(np.log(steps)[:, None], item.original.shape)
+    return axis, np.exp(_channel_means(item, logs, axis))
+
+
+def _channel_means(item: Item, matrices: np.ndarray, axis: int) -> np.ndarray:
+    whole = item.product.from_matrices(np.ascontiguousarray(matrices))
+    return whole.mean(tuple(i for i in range(whole.ndim) if i != axis))

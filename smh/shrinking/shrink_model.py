@@ -1,0 +1,209 @@
+"""`smh.shrink`: a trained network in, the smallest file out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.doors.candidates import candidates
+from smh.errors import ArgumentError
+from smh.shrinking.applying import apply, file_bytes, payload, saved_bytes, zeros
+from smh.shrinking.data import batches_of, joined
+from smh.shrinking.flow import Flow, Rounded
+from smh.shrinking.gradients import squared_gradients
+from smh.shrinking.items import Item, items_of, put_back, snapshot
+from smh.shrinking.report import Attempt, ShrinkReport, rows_of
+from smh.shrinking.request import Request, Score
+from smh.shrinking.rest import rest_of, round_rest
+from smh.shrinking.search import price_of_quality, to_drop, to_size
+from smh.shrinking.statistics import gather
+from smh.typing import Selector
+from smh.virtual_variable.assigning import check_not_assigned
+
+_MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
+
+
+def shrink(
+    model: keras.Model,
+    data: Any = None,
+    *,
+    target_size: int | None = None,
+    max_drop: float | None = None,
+    quality: float | None = None,
+    evaluate: Any = None,
+    apply_to: Selector | None = None,
+    exclude: Selector | None = None,
+    examples: int = 512,
+) -> ShrinkReport:
+    """Rounds a trained model's weights, in place, so that its file is small; nothing is trained.
+
+    Each weight becomes whole numbers times a step, which `smh.save` entropy-codes. The steps are
+    such that a bit more would help the outputs as little in one layer as in any other; each number
+    is rounded by what it costs in error and in bits, the numbers after it make good its error, and
+    the layers after it what is left. Biases, scales and statistics follow, and are rounded as well.
+
+    The model goes on as before: `fit` (with the rounding on), `smh.save`, `.keras`,
+    `smh.materialize`, exports.
+
+    Args:
+        model: a built, trained Keras 3 model, dense, pruned (zeros stay) or compressed (the factors
+            are rounded).
+        data: some hundred examples as the model takes them, without labels: an array, arrays nested
+            as its inputs, a data set of batches (labels beside them are left out), or a function
+            that returns one of these. `None`: by the weights alone, which is worse.
+        target_size: the most bytes of the file that `smh.save(model, path)` writes. It will be
+            within 1 % of that, unless all fits at the finest steps.
+        max_drop: how far the score of `evaluate` may fall, in its units.
+        quality: 0 to 100: the error that the outputs may have, from 10 to 1e-5 (of probabilities
+            twice the divergence; of others the squared change over their variance). 50 if none of
+            the three is given.
+        evaluate: for `max_drop`: a function of the model that returns its score, or `(x, y)` for a
+            compiled model. Beside another budget it is reported.
+        apply_to: which weights, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
+        exclude: which weights to leave alone.
+        examples: how many of `data` are used at most.
+
+    Returns:
+        A `ShrinkReport`: `print(report)`, `.rows`, `.bytes`, `.to_csv`, `.to_png`.
+
+    Raises:
+        ArgumentError: a value that cannot work; data that the model does not take; a size that no
+            rounding reaches (with the smallest that one does); a weight that is rounded already.
+        SelectionError: nothing is selected, or a weight has NaN in it, or is assigned to by its
+            layer (`SpectralNormalization`), or is a LoRA adapter that was not named.
+        UnbuiltModelError: the model has no weights yet.
+        DeployedModelError: the model is deployed.
+        In every case, and after Ctrl-C, the model is as it was.
+
+    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward pass
+        and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds each for a ResNet-8.
+        Memory: three times the weights, `n * n` for each matrix, and the layers' inputs.
+
+    Example:
+        >>> report = smh.shrink(model, x[:500], target_size=2_000)
+        >>> smh.save(model, "model.smh")
+
+    Reference: see `smh.shrinking.rounding`, `.shares` and `.flow`, which name what they build on.
+    """
+    request = Request.of(model, target_size, max_drop, quality, evaluate)
+    if type(examples) is not int or examples < 1:
+        raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")
+    selected = candidates(model, apply_to, exclude)
+    check_not_assigned(model, [candidate.variable for candidate in selected])
+    items = items_of(model, selected)
+    batches = [] if data is None else batches_of(model, data, examples)
+    work = _Work(model, items, batches, request)
+    with work.undone_on_errors():
+        chosen = work.search()
+        best = work.round_again(chosen)
+        found = [item.candidate for item in items]
+        rules = ["inputs" if item.calls else "numbers" for item in items]
+        paths = [item.path for item in items]
+    apply(model, found, best)
+    rows = tuple(rows_of(paths, payload(best), best, rules))
+    attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
+    baseline = None if work.score is None else work.score.baseline
+    return ShrinkReport(model.name, rows, _saved(model), work.before, attempts, chosen, baseline)
+
+
+def _saved(model: keras.Layer) -> int:
+    try:
+        return saved_bytes(model)
+    except ArgumentError:  # its architecture has no description
+        return saved_bytes(model, architecture=False)
+
+
+class _Work:
+    """One model while it is rounded again and again."""
+
+    def __init__(self, model, items: list[Item], batches: list[Any], request: Request):
+        self.model, self.items, self.request = model, items, request
+        self._batches = batches
+        self.attempts: list[Attempt] = []
+        self.score = None if request.measure is None else Score(request.measure)
+        self.before = _saved(model)
+        self._saved = snapshot(model, items)
+        self._rest = rest_of(model, items)
+        self._squares: list[np.ndarray] | None = None
+        self._flow: Flow | None = None
+        self._last: tuple[float, list[Rounded]] | None = None
+
+    @contextlib.contextmanager
+    def undone_on_errors(self) -> Iterator[None]:
+        """Puts the numbers back if anything fails, Ctrl-C too."""
+        try:
+            yield
+        except BaseException:
+            put_back(self._saved)
+            raise
+
+    def search(self) -> Attempt:
+        """Gathers the statistics, then finds the price of a bit."""
+        gather(self.model, self.items, self._batches)
+        if self._batches:
+            self._squares = squared_gradients(self.model, self._rest, self._batches)
+        self._flow = Flow(self.model, self.items, self._at_once())
+        numbers = sum(item.original.size for item in self.items)
+        name, request = self.model.name, self.request
+        start = price_of_quality(request.quality or 50.0, numbers)
+        if not self._batches:  # errors are those of the weights, whatever their scale
+            start *= sum(float(np.square(item.original).sum()) for item in self.items) or 1.0
+        if request.size is not None:
+            self._check_possible(request.size)
+            return to_size(self.attempt, request.size, start, name)
+        if request.drop is not None:
+            assert self.score is not None
+            return to_drop(self.attempt, self.score.baseline - request.drop, start, name)
+        return self.attempt(start)
+
+    def _at_once(self) -> Any | None:
+        if not self._batches:
+            return None
+        widest = max((item.widest for item in self.items), default=1)
+        return joined(self._batches, max(1, _MOST_AT_ONCE // max(1, widest)))
+
+    def _check_possible(self, size: int) -> None:
+        smallest = zeros(self.items)
+        self._round_rest(1e-3)
+        least = self._bytes(smallest)
+        if least > size:
+            raise ArgumentError(
+                f"No rounding of '{self.model.name}' makes a file of {size:,} bytes: the smallest "
+                f"has {least:,}, and every weight in it is zero. Allow more, or make the network "
+                "smaller first (smh.prune, smh.compress)."
+            )
+
+    def attempt(self, multiplier: float) -> Attempt:
+        """Rounds the model at a price."""
+        rounded = self._round(multiplier)
+        size = self._bytes(rounded)
+        score = None if self.score is None else self.score()
+        error = sum(one.error for one in rounded)
+        made = Attempt(multiplier, size, error, score)
+        self.attempts.append(made)
+        return made
+
+    def _round(self, multiplier: float) -> list[Rounded]:
+        assert self._flow is not None
+        put_back(self._saved)
+        rounded = self._flow.run(multiplier)
+        self._round_rest(multiplier)
+        self._last = multiplier, rounded
+        return rounded
+
+    def _round_rest(self, multiplier: float) -> None:
+        round_rest(self._rest, self._squares, multiplier)
+
+    def round_again(self, chosen: Attempt) -> list[Rounded]:
+        """The model at the price that was chosen."""
+        if self._last is not None and self._last[0] == chosen.multiplier:
+            return self._last[1]
+        return self._round(chosen.multiplier)
+
+    def _bytes(self, rounded: list[Rounded]) -> int:
+        return file_bytes(self.model, self.items, rounded)

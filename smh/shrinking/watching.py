@@ -1,0 +1,66 @@
+"""Sees what goes into layers while a model runs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.virtual_variable import own_layers
+
+# Gets a layer and its inputs, laid flat; returns whether it is to be told of the output, too.
+Before = Callable[[keras.Layer, list[Any]], None]
+
+
+@contextlib.contextmanager
+def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -> Iterator[None]:
+    """Calls `before` each time that one of `layers` is called, with tensors that have values.
+
+    Relies on: `Layer.__call__` looks `call` up on the instance, as `smh.virtual_variable` does. A
+    recurrent layer that is unrolled calls its cell in Python, with values.
+    """
+    with contextlib.ExitStack() as stack:
+        for layer in own_layers(model):
+            if isinstance(layer, keras.layers.RNN):
+                stack.enter_context(_unrolled(layer))
+        for layer in layers:
+            stack.enter_context(_watched(layer, before))
+        yield
+
+
+@contextlib.contextmanager
+def _watched(layer: keras.Layer, before: Before) -> Iterator[None]:
+    own, call = layer.__dict__.get("call"), layer.call
+
+    @functools.wraps(call)
+    def telling_call(*args, **kwargs):
+        before(layer, [t for t in keras.tree.flatten((args, kwargs)) if hasattr(t, "shape")])
+        return call(*args, **kwargs)
+
+    layer.__dict__["call"] = telling_call
+    try:
+        yield
+    finally:
+        del layer.__dict__["call"]
+        if own is not None:
+            layer.__dict__["call"] = own
+
+
+@contextlib.contextmanager
+def _unrolled(layer: keras.layers.RNN) -> Iterator[None]:
+    before, layer.unroll = layer.unroll, True
+    try:
+        yield
+    finally:
+        layer.unroll = before
+
+
+def values(tensor: Any) -> np.ndarray:
+    """A tensor's numbers; half precision as float32."""
+    array = np.asarray(keras.ops.convert_to_numpy(tensor))
+    known = array.dtype.kind in "biu" or array.dtype.name in ("float32", "float64")
+    return array if known else array.astype(np.float32)
