@@ -31,6 +31,7 @@ _HOME = {
     "quantize_factors": "smh.doors.quantization",
     "quantize_weights": "smh.doors.weight_quantization",
     "prune": "smh.doors.pruning",
+    "slim": "smh.doors.slimming",
     "LevelPruner": "smh.doors.pruning",
     "PruningSchedule": "smh.doors.pruning_schedule",
     "cluster": "smh.doors.clustering",
@@ -82,6 +83,7 @@ if TYPE_CHECKING:
     from smh.doors.pruning import prune as prune
     from smh.doors.pruning_schedule import PruningSchedule as PruningSchedule
     from smh.doors.quantization import quantize_factors as quantize_factors
+    from smh.doors.slimming import slim as slim
     from smh.doors.weight_quantization import quantize_weights as quantize_weights
     from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType

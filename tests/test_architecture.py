@@ -53,7 +53,7 @@ BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.global_state"}
     | {"inside_keras.outputs", "inside_keras.tapes", "wrapping", "weight_spec"},
-    {"inside_keras.ordering", "registered"},
+    {"inside_keras.ordering", "inside_keras.graph", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},
     {"variable"},
@@ -108,8 +108,15 @@ INSIDE_PARAMETRIZATIONS = [
     {"integers"},
 ]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans", "weight_roles"},
-    {"candidates", "compressible", "output_units"},
+    {"built", "selection", "kmeans", "remaking", "weight_roles", "slimming.labels"},
+    {"candidates", "compressible", "output_units", "slimming.wiring"},
+    {"slimming.seen", "slimming.removable"},
+    {"slimming.elementwise", "slimming.shaping"},
+    {"slimming.mixing", "slimming.recurrent"},
+    {"slimming.attention", "slimming.cutting"},
+    {"slimming.rules", "slimming.report"},
+    {"slimming.walking"},
+    {"slimming.choosing"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
     {"pruning_course"},
