@@ -175,10 +175,14 @@ DENSE = {
     ".smh": lambda case, folder: _save_and_load(case, folder / "dense.keras"),
     ".keras": lambda case, folder: _save_and_load(case, folder / "dense.keras"),
     "weights": lambda case, folder: _save_and_load_weights(case, folder / "dense.weights.h5"),
-    "SavedModel": lambda case, folder: case.model().export(folder / "dense", verbose=False),
-    "LiteRT": lambda case, folder: smh.export(case.model(), folder / "d.tflite", format="litert"),
-    "ONNX": lambda case, folder: smh.export(case.model(), folder / "d.onnx", format="onnx"),
+    "SavedModel": lambda case, folder: _export_by_keras(case, folder / "d", "tf_saved_model"),
+    "LiteRT": lambda case, folder: _export_by_keras(case, folder / "d.tflite", "litert"),
+    "ONNX": lambda case, folder: _export_by_keras(case, folder / "d.onnx", "onnx"),
 }
+
+
+def _export_by_keras(case, path, format):
+    case.model().export(path, format=format, verbose=False)
 
 
 def _save_and_load(case, path):

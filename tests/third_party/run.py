@@ -4,7 +4,7 @@
     python tests/third_party/run.py keras-tcn      # one library, in an environment that has it
 
 Each library has a process for each backend, and one more that loads what was saved. What was found
-is kept in `compatibility.json` beside the page, so that one library can be run again by itself. The
+is kept in `found.json` beside this script, so that one library can be run again by itself. The
 closing line says how many cells hold; the exit code is 1 where smh fails and Keras alone does not.
 """
 
@@ -23,7 +23,8 @@ from pathlib import Path
 from page import page
 
 HERE = Path(__file__).parent
-DOCS = HERE.parents[1] / "docs"
+PAGE = HERE.parents[1] / "docs" / "compatibility.md"
+RECORD = HERE / "found.json"
 BACKENDS = ("tensorflow", "jax")
 OK, REFUSED, FAILS, KERAS, MISSING = "ok", "refused", "fails", "Keras fails too", "-"
 
@@ -34,8 +35,7 @@ def main():
         (_load if arguments.load else _try)(arguments, Path(arguments.inside))
         return
     libraries = arguments.libraries or _all_libraries()
-    record = DOCS / "compatibility.json"
-    found = json.loads(record.read_text()) if record.exists() else {}
+    found = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for library in libraries:
         for backend in arguments.backends:
             before = found.setdefault(library, {}).get(backend, {}).get("models", {})
@@ -43,8 +43,8 @@ def main():
             if arguments.only:
                 now["models"] = before | now["models"]
             found[library][backend] = now
-            record.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-            (DOCS / "compatibility.md").write_text(page(found))
+            RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+            PAGE.write_text(page(found))
     sys.exit(_count([found[name] for name in libraries]))
 
 
