@@ -60,9 +60,7 @@ def test_steps_are_what_a_file_holds(step, exponents):
         ones = np.ones((2, len(exponents)), int)
         decoded = round_trip(ones, Stepped(step, exponents, 1))
         np.testing.assert_array_equal(decoded, np.broadcast_to(found, ones.shape))
-    np.testing.assert_array_equal(
-        round_trip(np.int8([-1, 0, 3]), Stepped(step)), np.float32([-1, 0, 3]) * plain
-    )
+    np.testing.assert_array_equal(round_trip(np.int8([-1, 0, 3]), Stepped(step)), np.float32([-1, 0, 3]) * plain)
 
 
 @quick
@@ -119,9 +117,7 @@ def kinds():
         "depthwise": np.rint(rng.standard_normal((3, 3, 40, 1)) * 3),
         "column": np.rint(rng.standard_normal((64, 1)) * 3),
         "walk": np.cumsum(rng.integers(-2, 3, (5, 300)), axis=1),
-        "one far": np.where(
-            np.arange(400).reshape(20, 20) == 399, 10**6, rng.integers(0, 2, (20, 20))
-        ),
+        "one far": np.where(np.arange(400).reshape(20, 20) == 399, 10**6, rng.integers(0, 2, (20, 20))),
     }
 
 
@@ -174,9 +170,7 @@ def test_bits_and_bytes_agree(name):
 def test_what_another_integer_would_take_orders_them():
     whole = np.rint(alike_taps(shape=(3, 3, 32, 32)) / 2).astype(int)
     found = rates(whole)
-    nearer, same, further = found.of(
-        np.stack([np.sign(whole) * (abs(whole) // 2), whole, 4 * whole])
-    )
+    nearer, same, further = found.of(np.stack([np.sign(whole) * (abs(whole) // 2), whole, 4 * whole]))
     large = abs(whole) > 4
     assert nearer[large].mean() < same[large].mean() < further[large].mean()
     # Changing one integer changes the block by about what was said.
@@ -203,7 +197,7 @@ def test_what_another_integer_would_take_orders_them():
         (np.float32([1]), Stepped(1e-9), "too fine"),
         (np.int64([2**24]), Stepped(1.0), "below 16,777,216 in size, got 16,777,216"),
         (np.int8([2]), Stepped(3e38), "infinite in float32"),
-        (np.int8([0]), Stepped(1.0, [255], 0), None),
+        (np.int8([0]), Stepped(1.0, [255] , 0), None),
         (np.int8([0]), Stepped(1e30, [255], 0), "infinite in float32"),
         (np.int8([1, 1]), Stepped(1.0, [0, 1]), "go together"),
         (np.int8([1, 1]), Stepped(1.0, axis=0), "go together"),
