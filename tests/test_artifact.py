@@ -20,6 +20,7 @@ from artifact_files import load as from_bytes
 from keras import layers
 from models import CASES, by_name, mlp, numpy_of, pools_of
 from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, network
+from stateful_models import STATEFUL
 
 import smh
 from smh import cli, container, runtime
@@ -338,7 +339,10 @@ def test_a_file_that_lies_about_its_models_is_an_artifact_error(poison, tmp_path
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory):
-    """Pruned factors, shared values, two models with one pool, a frozen weight, hidden state."""
+    """Pruned factors, shared values, two models with one pool, a frozen weight, hidden state.
+
+    And layers that are more than their variables.
+    """
     path = tmp_path_factory.mktemp("everything") / "m.smh"
     x = keras.Input((12,))
     y = layers.Dropout(0.5, seed=1)(layers.Dense(7, name="a")(x))
@@ -349,6 +353,7 @@ def everything(tmp_path_factory):
     models.append(smh.compress(mlp(), pool=pools_of(models[-1])[0]))
     models[-1].layers[0].trainable = False
     smh.prune(models[0], 0.5, seed=0)
+    models += [STATEFUL[name][0]() for name in ("a table", "files", "a named weight")]
     smh.save(models, path, bits=4, architecture=False)
     return container.read(path)
 

@@ -156,6 +156,8 @@ MISTAKES = {
     "prune model.keras --sparsity much --out p.keras": "--sparsity must be a number, got 'much'",
     "quantize model.keras --bits 4 --kind uniform --out q.smh": "has no factors to round",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
+    "export model.keras --to onnx --shape 1 --shape 2 --out m.onnx": "once for each of 1 inputs",
+    "export model.keras --to onnx --shape 1,x --out m.onnx": "--shape must be a whole number",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number, got 'x'",
     "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
     "report odd.keras ": "smh --import MODULE COMMAND",
@@ -281,3 +283,14 @@ def test_help_loads_no_keras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_shrink_writes_a_file_of_the_size_and_its_table(model_file, capsys):
+    line = "shrink model.keras --target-size 20KB --data digits --image-size 8 --examples 64"
+    assert run(f"{line} --csv rows.csv --png tries.png --out s.smh") == 0
+    assert 19_800 <= os.path.getsize("s.smh") <= 20_000
+    printed = capsys.readouterr().out
+    assert "bits each" in printed and "all else" in printed
+    assert Path("rows.csv").exists() and Path("tries.png").exists()
+    assert run("shrink model.keras --quality 20 --out q.keras") == 0
+    keras.saving.load_model("q.keras")

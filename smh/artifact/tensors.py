@@ -184,7 +184,7 @@ def _encoded_sparse(
 
 def _encoded_steps(name: str, virtual: VirtualVariable, options: Options) -> Tensor:
     """Whole numbers and steps; of a pruned weight, what is not zero is not pruned."""
-    stepped = virtual.parametrization
+    stepped: Any = virtual.parametrization
     steps = stepped.steps()
     how = coding.Stepped(steps.step, steps.exponents, steps.axis, options.coder)
     return _tensor(name, stepped.integers(), [how], virtual.path)

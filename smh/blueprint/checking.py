@@ -12,7 +12,7 @@ import keras
 
 from smh.errors import ArgumentError
 from smh.virtual_variable import holder_of
-from smh.virtual_variable.inside_keras.blank import without_values
+from smh.virtual_variable.inside_keras.blank import undisturbed, without_values
 from smh.virtual_variable.inside_keras.members import (
     Member,
     members,
@@ -101,11 +101,12 @@ def _made_again(
     def make() -> keras.Layer:
         return from_dense_config(architecture, objects_of(model, architecture), safe_mode=False)
 
-    made = make() if states else without_values(make)
-    found = members_named(made, names, unlike)
-    paired(members(model), found, unlike or ())
-    if states:
-        load_own_states(made, found, states)
+    with undisturbed():
+        made = make() if states else without_values(make)
+        found = members_named(made, names, unlike)
+        paired(members(model), found, unlike or ())
+        if states:
+            load_own_states(made, found, states)
     return made, found
 
 

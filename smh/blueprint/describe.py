@@ -51,17 +51,17 @@ def describe(model: keras.Layer, counted: Sequence[Member | None] | None = None)
     counted = members(model) if counted is None else counted
     pools = sources(model)
     numbers = {id(pool): i for i, pool in enumerate(pools)}
-    owners: dict[int, list[int]] = {}
+    owners: dict[int, dict[int, Member]] = {}
     for i, member in enumerate(counted):
-        holder = None if member is None else holder_of(member.layer)
-        for virtual in holder.virtuals if holder is not None else ():
-            owners.setdefault(id(virtual), []).append(i)
+        if member is not None and (holder := holder_of(member.layer)) is not None:
+            for virtual in holder.virtuals:
+                owners.setdefault(id(virtual), {})[i] = member
     return {
         "pools": [_describe_pool(pool) for pool in pools],
         "weights": [
             {
-                **_describe_owners([counted[i] for i in owners[id(virtual)]], virtual),
-                "layers": owners[id(virtual)],
+                "layers": list(owners[id(virtual)]),
+                **_describe_owners(list(owners[id(virtual)].values()), virtual),
                 "pool": numbers.get(id(virtual.parametrization.source)),
                 **_describe_weight(virtual),
             }

@@ -121,7 +121,7 @@ def _found(
 def _find(model: keras.Layer, counted: Sequence[Member | None], entry: Any) -> _Weight:
     path = _field(entry, "path", str)
     known = dict(enumerate(counted))
-    found = []
+    members = []
     for number in _list(entry, "layers"):
         member = known.get(number) if type(number) is int else None
         if member is None:
@@ -129,8 +129,8 @@ def _find(model: keras.Layer, counted: Sequence[Member | None], entry: Any) -> _
                 f"The description has '{path}' in layer {number!r:.40}, but '{model.name}' has "
                 f"{len(counted)} layers. {_SAME}"
             )
-        found.append(member)
-    owners = [member.layer for member in found]
+        members.append(member)
+    owners = [member.layer for member in members]
     unbuilt = [owner.name for owner in owners if not owner.built]
     if unbuilt:
         raise UnbuiltModelError(
@@ -139,7 +139,7 @@ def _find(model: keras.Layer, counted: Sequence[Member | None], entry: Any) -> _
             "for the shape that it was built with."
         )
     position = _field(entry, "variable", int)
-    variables = found[0].variables if found else []
+    variables = members[0].variables if members else []
     if not 0 <= position < len(variables):
         raise ArgumentError(
             f"The description has '{path}' as variable {position} of "

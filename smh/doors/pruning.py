@@ -56,8 +56,8 @@ def prune(
     Args:
         model: a built Keras 3 model of any kind, or a layer.
         sparsity: the share of zeros, from 0 to below 1: one number, or (pattern, number) pairs,
-            or a mapping of these; a pattern is a path or a regular expression as in `apply_to`,
-            the first that fits counts, and what none fits is left alone.
+            or a mapping of these; a pattern is one of `apply_to`, the first that fits counts,
+            and what none fits is left alone.
         scope: `"layer"`: each weight gets that share. `"global"`: all together, so that weights
             of larger numbers keep more; needs one number.
         structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units of
@@ -94,7 +94,7 @@ def prune(
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
     items = candidates(model, apply_to, exclude)
-    levels = by_pattern(items, sparsity, "sparsity", checked_sparsity)
+    levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
     if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
         raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
@@ -289,8 +289,8 @@ def check_may_be_pruned(items: Sequence[Candidate]) -> None:
             )
         if isinstance(item.parametrization, FakeQuantized | Stepped):
             raise ArgumentError(
-                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, then "
-                "round or share values. Begin with smh.materialize(model)."
+                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, "
+                "then round or share values. Begin with smh.materialize(model)."
             )
 
 

@@ -19,7 +19,6 @@ from keras import layers
 from smh.shrinking.patches import Sliding, patches
 from smh.typing import Shape
 
-
 MOST = 4608  # of a larger `n` only how large each input is counts: `n * n` numbers are too many
 
 
@@ -258,8 +257,8 @@ class Diagonal(Product):
             apart,
             lambda m: product.from_matrices(m.reshape(whole)),
             product.count,
-            lambda x, places: product.rows(x, places).transpose(0, 2, 1).reshape(
-                -1, len(places), 1
+            lambda x, places: (
+                product.rows(x, places).transpose(0, 2, 1).reshape(-1, len(places), 1)
             ),
             product.output,
             whole=False,

@@ -115,7 +115,9 @@ class ShrinkReport:
                 f"{row.share:.1%}",
             )
         table.add_section()
-        table.add_row("all else", "", "", f"{self.bytes - sum(r.bytes for r in self.rows):,}", "", "")
+        table.add_row(
+            "all else", "", "", f"{self.bytes - sum(r.bytes for r in self.rows):,}", "", ""
+        )
         if any(row.rule != "inputs" for row in self.rows):
             table.caption = "* by its numbers alone, whatever its layer takes in"
             table.caption_justify = "left"

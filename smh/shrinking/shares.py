@@ -36,7 +36,7 @@ def steps_of(item: Item, multiplier: float) -> Steps:
     each = _of_channels(item, _step(level, multiplier, largest))
     if each is not None:
         axis, steps = each
-        variance = _channel_means(item, np.square(item.original), axis)
+        variance = _channel_means(item, np.square(item.original, dtype=np.float64), axis)
         costs = _channel_means(item, np.broadcast_to(level[:, None], item.original.shape), axis)
         numbers = item.original.size / len(steps)
         saved = numbers * (

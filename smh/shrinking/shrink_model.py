@@ -22,6 +22,7 @@ from smh.shrinking.rest import rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
 from smh.typing import Selector
+from smh.virtual_variable.assigning import check_not_assigned
 
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -62,8 +63,8 @@ def shrink(
             the three is given.
         evaluate: for `max_drop`: a function of the model that returns its score, or `(x, y)` for a
             compiled model. Beside another budget it is reported.
-        apply_to: which weights, as in `smh.compress`. Default: every trainable float weight of rank
-            2 or more.
+        apply_to: which weights, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: which weights to leave alone.
         examples: how many of `data` are used at most.
 
@@ -73,7 +74,8 @@ def shrink(
     Raises:
         ArgumentError: a value that cannot work; data that the model does not take; a size that no
             rounding reaches (with the smallest that one does); a weight that is rounded already.
-        SelectionError: nothing is selected, or a weight has NaN in it.
+        SelectionError: nothing is selected, or a weight has NaN in it, or is assigned to by its
+            layer (`SpectralNormalization`), or is a LoRA adapter that was not named.
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
@@ -91,7 +93,9 @@ def shrink(
     request = Request.of(model, target_size, max_drop, quality, evaluate)
     if type(examples) is not int or examples < 1:
         raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")
-    items = items_of(model, candidates(model, apply_to, exclude))
+    selected = candidates(model, apply_to, exclude)
+    check_not_assigned(model, [candidate.variable for candidate in selected])
+    items = items_of(model, selected)
     batches = [] if data is None else batches_of(model, data, examples)
     work = _Work(model, items, batches, request)
     with work.undone_on_errors():

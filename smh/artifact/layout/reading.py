@@ -91,7 +91,8 @@ class _Reading:
             for variable in variables:
                 variable.tensor = tensor
             self._check_size(tensor, _end_of(variables), f"variables of type {dtype}")
-        left, used = [self._sections[name] for name in self._tensors], set()
+        left = [self._sections[name] for name in self._tensors]
+        used: set[int] = set()
         found = [read_states(entries, left, used) for entries in states]
         for number, section in enumerate(left):
             if number not in used:

@@ -92,8 +92,13 @@ class Stored:
         return self._variables[number].shape
 
     def paths_in(self, tensor: str) -> list[str]:
-        """The paths of the variables that a tensor holds, in order."""
-        return [variable.path for variable in self._variables if variable.tensor == tensor]
+        """The paths of the variables that a tensor holds, in order, or what of a layer it is."""
+        paths = [variable.path for variable in self._variables if variable.tensor == tensor]
+        for state in (state for model in self.models for state in model.states):
+            for key, own in (*state.values.items(), *state.assets.items()):
+                if own == tensor:
+                    paths.append(f"{state.name}: {key}")
+        return paths
 
     def extra(self, tensor: str) -> np.ndarray:
         """The numbers of a layer's state, or the bytes of a file of it."""

@@ -24,6 +24,7 @@ class State:
 
     Attributes:
         layer: its number among the layers of the model.
+        name: what it is called.
         variables: the numbers of its own variables by the key under which it loads them, or `None`
             if these are "0", "1" and so on.
         values: the tensors of its numbers, by key.
@@ -31,6 +32,7 @@ class State:
     """
 
     layer: int
+    name: str
     variables: Mapping[str, int] | None
     values: Mapping[str, str]
     assets: Mapping[str, str]
@@ -55,8 +57,8 @@ def read_states(entries: Any, left: list[Section], used: set[int]) -> tuple[Stat
 
 
 def _state(entry: Any, left: list[Section], used: set[int]) -> State:
-    check(entry, "a state", layer=int)
-    unknown = set(entry) - {"layer", "variables", "values", "assets"}
+    check(entry, "a state", layer=int, name=str)
+    unknown = set(entry) - {"layer", "name", "variables", "values", "assets"}
     if unknown or entry["layer"] < 0:
         raise ArtifactError(f"a state is malformed: {entry!r:.200}")
     given = {name: entry.get(name, {}) for name in ("variables", "values", "assets")}
@@ -72,7 +74,8 @@ def _state(entry: Any, left: list[Section], used: set[int]) -> State:
         if section.dtype != "uint8" or len(section.shape) != 1:
             raise ArtifactError(f"the file {path!r:.80} lies in a tensor of {section.dtype}")
     names = {key: section.name for key, section in values.items()}
-    return State(entry["layer"], variables, names, {p: s.name for p, s in assets.items()})
+    files = {path: section.name for path, section in assets.items()}
+    return State(entry["layer"], entry["name"], variables, names, files)
 
 
 def _tensor(key: str, number: Any, left: list[Section], used: set[int]) -> Section:
@@ -86,7 +89,7 @@ def _tensor(key: str, number: Any, left: list[Section], used: set[int]) -> Secti
 
 def _check_paths(assets: Mapping[str, Any]) -> None:
     """Refuses whatever could be written anywhere but below a layer's folder."""
-    folders = set()
+    folders: set[str] = set()
     for path in assets:
         parts = path.split("/")
         for part in parts:

@@ -19,15 +19,15 @@ def without_values(make: Callable[[], keras.Layer]) -> keras.Layer:
 
     Cost: the time in which the layers are made; the dense weights only in the second case.
     """
-    with _undisturbed(), contextlib.suppress(Exception):
+    with undisturbed(), contextlib.suppress(Exception):
         with keras.StatelessScope(initialize_variables=False):
             return make()
-    with _undisturbed():
+    with undisturbed():
         return make()
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Lets Keras count on afterwards as if nothing had been made: names, seeds, variables.
 
     Relies on: `object_name_uids` are the counters in names; seeds that are not given are drawn from

@@ -155,7 +155,7 @@ def keys_of(member: Member, stored: Mapping[str, Any] | None = None) -> list[str
             stored = saved(member.layer)
         except Exception:  # of the user's code; then there is nothing but the number
             stored = {}
-    keys = {id(value): key for key, value in reversed(stored.items())}
+    keys = {id(value): key for key, value in reversed(list(stored.items()))}
     return [keys.get(id(variable)) for variable in member.variables]
 
 
@@ -193,7 +193,9 @@ def _named(
     there = keys_of(own)
     if _sorted(keys, len(there)) != _sorted(there, len(there)):
         raise ArgumentError(
-            f"'{layer.name}' (at '{path}') saves its variables under {there}, expected {keys}."
+            f"'{layer.name}' (at '{path}') has {len(there)} variables, saved under {there}, "
+            f"expected {'these by number' if keys is None else keys}. (LoRA that was enabled in a "
+            "layer inside of another, for example, is in no configuration.)"
         )
     keys = [str(i) for i in range(len(there))] if keys is None else keys
     without = iter([v for v, key in zip(own.variables, there, strict=True) if key is None])

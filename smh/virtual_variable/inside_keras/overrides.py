@@ -16,6 +16,7 @@ import numpy as np
 
 from smh.errors import ArgumentError
 from smh.virtual_variable.inside_keras import hooks
+from smh.virtual_variable.inside_keras.holder import VirtualWeights
 from smh.virtual_variable.inside_keras.own import holder_of, own_variables
 from smh.virtual_variable.variable import VirtualVariable
 
@@ -45,7 +46,7 @@ def load(owner: keras.Layer, store) -> None:
             if any(virtual is own for own in _virtuals(owner)):
                 _check_is_computed(owner, virtual, value)
 
-    holder_of(owner).after_loading(load_again)
+    _holder(owner).after_loading(load_again)
 
 
 def stored_dense(owner: keras.Layer) -> str:
@@ -58,8 +59,14 @@ def stored_dense(owner: keras.Layer) -> str:
     )
 
 
+def _holder(owner: keras.Layer) -> VirtualWeights:
+    holder = holder_of(owner)
+    assert holder is not None  # only the owner of one is stood between
+    return holder
+
+
 def _virtuals(owner: keras.Layer) -> list[VirtualVariable]:
-    return holder_of(owner).virtuals
+    return _holder(owner).virtuals
 
 
 def _load(owner: keras.Layer, stored: Mapping[str, np.ndarray]) -> dict:
@@ -74,7 +81,7 @@ def _load(owner: keras.Layer, stored: Mapping[str, np.ndarray]) -> dict:
         _check_keys(owner, stored)
     given: dict[str, Any] = {k: v for k, v in stored.items() if k not in computed}
     given |= {k.removeprefix(_COMPUTED): virtuals[i].numpy() for k, i in computed.items()}
-    # Files of smh 0.1 have no entry for a computed weight, where the layer did not name it.
+    # Early files have no entry for a computed weight, where the layer did not name it.
     return hooks.load(owner, given, in_place=bool(computed) or not stored)
 
 

@@ -95,14 +95,13 @@ def load_own_states(
     Raises:
         ArgumentError: a layer cannot load it; the message names the layer.
     """
-    numbers = {id(member.layer): i for i, member in enumerate(counted) if member is not None}
+    found = {id(m.layer): (m, states.get(i)) for i, m in enumerate(counted) if m is not None}
     # As Keras does: a layer before those in it.
     for layer in saveables(model).values():
-        if not isinstance(layer, keras.Layer) or id(layer) not in numbers:
+        if id(layer) not in found:
             continue
-        number = numbers[id(layer)]
         if hooks.has_own_hooks(layer) or hooks.has_assets(layer):
-            _load(layer, counted[number], states.get(number))
+            _load(layer, *found[id(layer)])
 
 
 def load_anew(layer: keras.Layer, other: keras.Layer) -> None:
@@ -131,8 +130,8 @@ def _load(layer: keras.Layer, member: Member, state: OwnState | None, always: bo
         raise ArgumentError(
             f"'{layer.name}' ({type(layer).__name__}) cannot load what was saved of it: its "
             f"load_own_variables or load_assets raises {error!r:.300}, given the keys "
-            f"{sorted(store)} and the files {sorted(state.assets)}. (A file of smh 0.1 or older "
-            "has variables only: save the model again.)"
+            f"{sorted(store)} and the files {sorted(state.assets)}. (A file that an "
+            "early smh wrote has variables only: save the model again.)"
         ) from error
 
 

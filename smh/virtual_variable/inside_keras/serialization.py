@@ -103,7 +103,7 @@ def read_described_by(reader: type) -> None:
     from keras.src.saving import serialization_lib
 
     asked = serialization_lib._retrieve_class_or_fn
-    if hasattr(asked, "_smh_reader"):
+    if "_smh_reader" in vars(asked):
         return
 
     @functools.wraps(asked)
@@ -111,10 +111,10 @@ def read_described_by(reader: type) -> None:
         found = asked(name, registered_name, module, obj_type, full_config, custom_objects)
         config = full_config.get("config") if isinstance(full_config, dict) else None
         if obj_type == "class" and isinstance(config, dict) and ENTRY in config:
-            return retrieve._smh_reader
+            return reader
         return found
 
-    retrieve._smh_reader = reader
+    vars(retrieve)["_smh_reader"] = reader
     serialization_lib._retrieve_class_or_fn = retrieve
 
 
@@ -184,12 +184,15 @@ def _is_outermost(layer: keras.Layer) -> bool:
 def _described(layer: keras.Layer) -> dict[str, Any]:
     # Relies on: the writer of whole models in HDF5 sets this attribute.
     _check_format(global_attribute("use_legacy_config"), layer)
+    reader = keras.saving.get_registered_object(NAME)
+    if has_presets(type(layer)):
+        reader.check(layer)  # who keeps presets writes configuration and weights by himself
     _mark_as_shared(layer._flatten_layers())
     with plain_configurations():
         entry = keras.saving.serialize_keras_object(layer)
     config = entry.pop("config")
     entry.pop("compile_config", None)  # stands where Keras looks for it, outside
-    described = keras.saving.get_registered_object(NAME).describe(layer)
+    described = reader.describe(layer)
     return {**config, ENTRY: {"layer": entry, **described}}
 
 
