@@ -21,13 +21,13 @@ import smh
 from smh.errors import ArgumentError
 
 PEER = Path(__file__).parent / "peer_codecs.py"
-# Of `nncodec`: what its README calls for, a coarser rounding of biases and statistics, and steps
-# chosen by the size of each tensor as well. `qp` is the quarter of an octave of the step.
+# Of `nncodec`: with steps chosen by the size of each tensor as well, and without; biases and
+# statistics to 2^-10, or to 2^-18 as by default. `qp` is a quarter of an octave.
 NNCODEC = {
-    "default": {},
     "nonweight_qp=-40": {"nonweight_qp": -40},
     "nonweight_qp=-40, opt_qp": {"nonweight_qp": -40, "opt_qp": True},
 }
+AS_BY_DEFAULT = {"default": {}, "opt_qp": {"opt_qp": True}}
 FINEST, COARSEST = -44, -4
 
 
@@ -136,29 +136,46 @@ def with_nncodec(network: Network, peer: Peer, folder: Path) -> list[Made]:
         return at
 
     found: list[Made] = []
-    for setting, options in NNCODEC.items():
-        found += searched(make(options, setting), network.levels)
+    for (setting, options), (name, default) in zip(
+        NNCODEC.items(), AS_BY_DEFAULT.items(), strict=True
+    ):
+        tried = searched(make(options, setting), network.levels)
+        found += tried.values()
+        kept = {
+            max(q for q, one in tried.items() if one.loss <= level)
+            for level in network.levels
+            if any(one.loss <= level for one in tried.values())
+        }
+        found += map(make(default, name), sorted(kept))
     return found
 
 
-def searched(make: Callable[[int], Made], levels: tuple[float, ...]) -> list[Made]:
-    """All that bisection over the steps tried: for each level the coarsest that keeps it."""
+def searched(make: Callable[[int], Made], levels: tuple[float, ...]) -> dict[int, Made]:
+    """All that was tried to find, for each level, the coarsest step that keeps it.
+
+    Bisection for the first level; each later one begins at the one before, with steps that double.
+    """
     tried: dict[int, Made] = {}
 
-    def at(qp: int) -> Made:
+    def keeps(qp: int, level: float) -> bool:
         if qp not in tried:
             tried[qp] = make(qp)
-        return tried[qp]
+        return tried[qp].loss <= level
 
-    for level in levels:
-        fine, coarse = FINEST, COARSEST + 1
+    fine, coarse = FINEST, COARSEST + 1
+    for level in sorted(levels):
         while coarse - fine > 1:
             middle = (fine + coarse) // 2
-            fine, coarse = (middle, coarse) if at(middle).loss <= level else (fine, middle)
-        for beyond in (fine + 2, fine + 3):  # the loss does not rise with every step
-            if beyond <= COARSEST:
-                at(beyond)
-    return list(tried.values())
+            fine, coarse = (middle, coarse) if keeps(middle, level) else (fine, middle)
+        for beyond in (fine + 2,):  # the loss does not rise with every step
+            if beyond <= COARSEST and keeps(beyond, level):
+                fine = beyond
+        reach = 1
+        following = max(levels) if level == max(levels) else min(x for x in levels if x > level)
+        while fine + reach <= COARSEST and keeps(fine + reach, following):
+            fine, reach = fine + reach, 2 * reach
+        coarse = min(COARSEST + 1, fine + reach)
+    return tried
 
 
 def with_zipnn(network: Network, peer: Peer, folder: Path) -> list[Made]:

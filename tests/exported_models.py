@@ -157,7 +157,7 @@ MODELS = [
     Exported("log softmax", stack(dense(activation="log_softmax"), HEAD), normal(12)),
     Exported("hard swish", stack(dense(activation="hard_silu"), HEAD), normal(12)),
     Exported("squareplus", stack(dense(activation="squareplus"), HEAD), normal(12)),
-    Exported("sparsemax", stack(dense(activation="sparsemax"), HEAD), normal(12)),
+    Exported("tanh shrink", stack(dense(activation="tanh_shrink"), HEAD), normal(12)),
     Exported("glu", stack(dense(), of(Halved), HEAD), normal(12)),
     Exported("soft shrink", stack(dense(activation="soft_shrink"), HEAD), normal(12)),
     Exported(
@@ -230,7 +230,7 @@ MODELS = [
         np.array([["yes", "maybe"], ["no", "yes"]]),
         refused={"onnx": STRINGS},
     ),
-    # TensorFlow makes up to 128 captured numbers constants of a graph, and more of them inputs.
+    # A graph has up to 128 captured numbers as constants, and more of them as inputs.
     Exported("normalization", stack(gaussian, dense(), HEAD, shape=(200,)), normal(200), fast=True),
     Exported(
         "rescaling",

@@ -22,6 +22,7 @@ from smh.modifiers import (
     variable_log_scale_modifier,
     variable_scale_modifier,
 )
+from smh.parametrizations.stepped import Stepped, Steps
 from smh.virtual_variable import Parametrization, parametrize, stored_variable
 
 
@@ -98,6 +99,25 @@ def shared_values(model, seed):
     return smh.cluster(model, 3)
 
 
+def shrunk(**options):
+    def apply(model, seed):
+        smh.shrink(model, **options)
+        return model
+
+    return apply
+
+
+def by_channels(model, seed):
+    """A step for each output, as `smh.shrink` takes where it pays."""
+    kernels = [variable for variable in model.trainable_variables if variable.name == "kernel"]
+    pairs = []
+    for variable in kernels:
+        weight = ops.convert_to_numpy(variable.value)
+        steps = Steps(0.0625, np.arange(weight.shape[-1]) % 5, weight.ndim - 1)
+        pairs.append((variable, Stepped.of(variable.path, weight, steps)))
+    return parametrize(model, pairs)
+
+
 def then(*steps):
     def apply(model, seed):
         for step in steps:
@@ -150,12 +170,16 @@ PARAMETRIZATIONS = {
     "4-bit factors": rounded(4),
     "2-bit factors of a sum": rounded(2, sum_of_pools),
     "4-bit weights": lambda model, seed: smh.quantize_weights(model, 4),
+    "shrunk weights": shrunk(quality=30),
+    "shrunk by channels": by_channels,
     "pruned": pruned,
     "shared values": shared_values,
     "pruned, shared values": then(pruned, shared_values),
     "pruned factors": then(compressed, pruned),
     "shared values of factors": then(compressed, shared_values),
     "pruned factors of a sum, shared values": then(sum_of_pools, pruned, shared_values),
+    "pruned, shrunk": then(pruned, shrunk(quality=30)),
+    "shrunk factors": then(compressed, shrunk(quality=30)),
     "pruned 4-bit factors": then(compressed, pruned, rounded(4, lambda model, seed: model)),
 }
 # For tests that take seconds with each: the rest of the table is left to `make test-all`.
@@ -166,6 +190,8 @@ _QUICK = (
     "sum of pools",
     "2-bit factors of a sum",
     "4-bit weights",
+    "shrunk by channels",
+    "pruned, shrunk",
 ) + (
     "pruned",
     "pruned factors of a sum, shared values",

@@ -15,7 +15,9 @@ import numpy as np
 
 
 def named(inputs, names):
-    return inputs if isinstance(inputs, dict) else {next(iter(names)): inputs}
+    """Inputs by the names that a file has for them, which may be others if there is but one."""
+    arrays = list(inputs.values()) if isinstance(inputs, dict) else [inputs]
+    return {next(iter(names)): arrays[0]} if len(arrays) == 1 else inputs
 
 
 def ordered(outputs):

@@ -16,7 +16,11 @@ CONTRIBUTING = ROOT.parent / "CONTRIBUTING.md"
 # below its own, and from the rooms to the right of its own. CONTRIBUTING.md shows this drawing.
 HOUSE = [
     ("cli report_page", "what is typed; sizes and runs as a page for a browser"),
-    ("searching training", "the best model within a budget; a training run and its folder"),
+    (
+        "shrinking training",
+        "the smallest file of a trained model, and the best pool within a budget; a training run "
+        "and its folder",
+    ),
     (
         "exporting sensitivity sizes recipes zoo datasets plots",
         "files for other runtimes; what each weight can do without; reports and plans; how to "
@@ -48,8 +52,8 @@ HOUSE = [
 BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.global_state"}
-    | {"inside_keras.outputs", "wrapping", "weight_spec"},
-    {"inside_keras.ordering", "registered"},
+    | {"inside_keras.outputs", "inside_keras.tapes", "wrapping", "weight_spec"},
+    {"inside_keras.ordering", "inside_keras.graph", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},
     {"variable"},
@@ -69,11 +73,13 @@ INSIDE_VIRTUAL_VARIABLE = [
 ]
 INSIDE_CODING = [
     {"payload"},
-    {"packed", "floats"},
-    {"spec", "range_coder", "huffman"},
-    {"symbols", "raw"},
-    {"uniform", "codebook", "planes"},
-    {"sparse"},
+    {"floats", "packed"},
+    {"huffman", "range_coder", "spec"},
+    {"raw", "symbols", "wavefront"},
+    {"codebook", "neighbours", "planes", "uniform"},
+    {"sparse", "wavefront_block"},
+    {"integers"},
+    {"pricing", "stepped"},
 ]
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
@@ -97,22 +103,41 @@ INSIDE_POOLS = [
     {"products", "fit"},
     {"single"},
 ]
-INSIDE_PARAMETRIZATIONS = [{"pool_slice", "masked", "clustered", "rounded"}, {"integers"}]
+INSIDE_PARAMETRIZATIONS = [
+    {"pool_slice", "masked", "clustered", "rounded", "stepped"},
+    {"integers"},
+]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans", "weight_roles", "output_units"},
-    {"candidates", "compressible"},
+    {"built", "selection", "kmeans", "remaking", "weight_roles", "slimming.labels"},
+    {"candidates", "compressible", "output_units", "slimming.wiring"},
+    {"slimming.seen", "slimming.removable"},
+    {"slimming.elementwise", "slimming.shaping"},
+    {"slimming.mixing", "slimming.recurrent"},
+    {"slimming.attention", "slimming.cutting"},
+    {"slimming.rules", "slimming.report"},
+    {"slimming.walking"},
+    {"slimming.choosing"},
     {"pruning", "clustering", "weight_quantization", "quantization", "compression"}
     | {"deployment", "materialization"},
     {"pruning_course"},
     {"pruning_schedule"},
 ]
-INSIDE_SIZES = [{"layer_rules"}, {"multiply_adds"}, {"planning", "size_report"}]
+INSIDE_SIZES = [{"layer_rules", "frozen_copies"}, {"multiply_adds"}, {"planning", "size_report"}]
 INSIDE_SENSITIVITY = [
     {"magnitude", "suggestion", "metrics", "scanned", "picture"},
     {"result"},
     {"scan"},
 ]
-INSIDE_SEARCHING = [{"copies", "tries"}, {"by_size", "by_drop"}]
+INSIDE_SHRINKING = [
+    {"patches", "watching", "rounding", "request", "searching.copies", "searching.tries"},
+    {"products", "gradients", "dead_biases", "searching.by_size", "searching.by_drop"},
+    {"items"},
+    {"statistics", "shares", "rest"},
+    {"flow", "data"},
+    {"applying", "report"},
+    {"search"},
+    {"shrink_model"},
+]
 INSIDE_EXPORTING = [
     {"failure", "naming", "signatures"},
     {"samples", "serving"},
@@ -126,6 +151,7 @@ NUMPY_ONLY += ["container.canonical_json", "container.deflating", "pools.hashing
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
 NUMPY_ONLY += ["runtime"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
+USES_TENSORFLOW |= {"shrinking"}  # the gradients of each backend, only on that one
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 
@@ -160,7 +186,7 @@ def test_every_room_has_a_floor():
 
 def test_the_top_level_is_the_face():
     entries = {p.name for p in ROOT.iterdir() if p.name != "__pycache__"}
-    assert len(entries) <= 34, "is each room an idea of its own?"
+    assert len(entries) <= 35, "is each room an idea of its own?"
 
 
 def test_arrows_point_down_or_to_the_right():
@@ -198,7 +224,7 @@ def test_contributing_shows_the_house():
         ("parametrizations", INSIDE_PARAMETRIZATIONS),
         ("pools", INSIDE_POOLS),
         ("sensitivity", INSIDE_SENSITIVITY),
-        ("searching", INSIDE_SEARCHING),
+        ("shrinking", INSIDE_SHRINKING),
         ("sizes", INSIDE_SIZES),
     ],
 )

@@ -207,6 +207,43 @@ def test_a_layer_lists_the_variables_below_it_by_path_when_it_is_built_or_told_t
     assert "extra" not in vars(dense) and dense.extra is dense._modules["extra"]
 
 
+def test_a_functional_model_keeps_its_calls_by_depth_and_a_sequential_one_has_one_inside():
+    from smh.virtual_variable.inside_keras.graph import configured_layers, graph_of
+
+    x = keras.Input((4,))
+    dense = layers.Dense(4)
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="inside")])
+    model = keras.Model(x, [inner(dense(dense(x)) + x), x])
+    for each in (model, inner):
+        names = [layer["config"]["name"] for layer in each.get_config()["layers"]]
+        assert names == [layer.name for layer in configured_layers(each)]
+    graph = graph_of(model)
+    assert [c.operation.name for c in graph.calls] == [dense.name, dense.name, "add", inner.name]
+    assert graph.input_layers == (model.layers[0],)
+    first, second = graph.calls[:2]
+    assert first.inputs == [x] and second.inputs == list(first.outputs)
+    assert graph.outputs[0] is graph.calls[-1].outputs[0] and graph.outputs[1] is x
+    assert [call.operation.name for call in graph_of(inner).calls] == ["inside"]
+    assert len(graph_of(inner).input_layers) == 1
+
+    class Own(keras.Model):
+        def call(self, x):
+            return self.layers[-1](x)
+
+    assert graph_of(Own(x, dense(x))) is None and graph_of(dense) is None
+    assert graph_of(keras.Sequential([layers.Dense(2)])) is None  # not built
+
+
+def test_a_configuration_with_other_sizes_is_built_for_them_without_its_build_config():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    config = model.get_config()
+    config["layers"][1]["config"]["units"] = 5
+    for layer in config["layers"]:
+        assert layer["class_name"] == "InputLayer" or layer.pop("build_config")
+    fresh = keras.Sequential.from_config(config)
+    assert [layer.kernel.shape for layer in fresh.layers] == [(4, 5), (5, 2)]
+
+
 class Holding(layers.Layer):
     """Has layers as an attribute, in a list, and in a dictionary in a list."""
 
@@ -336,6 +373,68 @@ def test_hooks_of_keras_own_layers_only_assign_variables():
     assert not has_own_hooks(built()) and has_own_hooks(layers.Normalization())
 
 
+def test_of_keras_layers_only_spectral_normalization_assigns_to_a_trained_weight():
+    from smh.virtual_variable.assigning import _ASSIGNING, _assigned, _names_used
+
+    kinds = [k for k in vars(layers).values() if isinstance(k, type) and issubclass(k, keras.Layer)]
+    assign = {k.__name__ for k in kinds if any(n & _ASSIGNING for n in _names_used(k))}
+    recurrent = {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
+    others = {"FlaxLayer", "JaxLayer"}  # to their state, which is not trained
+    assert assign - others == recurrent | {"BatchNormalization", "SpectralNormalization"}
+    for layer, shape in (
+        (layers.BatchNormalization(), (None, 4)),
+        (layers.GRU(2, stateful=True), (3, 5, 4)),
+        (layers.ConvLSTM1D(2, 2), (None, 3, 5, 4)),
+    ):
+        built(layer, shape)
+        assert _assigned(layer, layer.trainable_variables) == []
+    normalised = built(layers.SpectralNormalization(layers.Dense(3)))
+    assert _assigned(normalised, normalised.trainable_variables) == [normalised.layer.kernel]
+
+
+def test_a_layer_says_which_shapes_it_was_built_for():
+    assert built().get_build_config() == {"input_shape": (None, 4)}
+    attention = layers.MultiHeadAttention(1, 2)
+    attention.build((None, 5, 4), (None, 6, 4))
+    shapes = attention.get_build_config()["shapes_dict"]
+    assert shapes["query_shape"] == (None, 5, 4) and shapes["value_shape"] == (None, 6, 4)
+
+
+def test_what_is_assigned_in_a_stateless_scope_stays_in_it():
+    variable = keras.Variable(np.zeros(2, "float32"))
+    with keras.StatelessScope() as scope:
+        assert scope.get_current_value(variable) is None
+        variable.assign(np.ones(2))
+    assert scope.get_current_value(variable) is not None
+    assert not np.asarray(keras.ops.convert_to_numpy(variable.value)).any()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's tapes")
+@pytest.mark.parametrize("traced", [True, False])
+def test_nothing_is_recorded_while_what_is_recomputed_runs_forward(traced):
+    import tensorflow as tf
+
+    from smh.virtual_variable.inside_keras.tapes import is_stopped
+
+    seen = []
+
+    @tf.recompute_grad
+    def function(x):
+        seen.append(is_stopped())
+        return x * x
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            seen.append(is_stopped())
+            tape.watch(x)
+            y = function(x)
+            seen.append(is_stopped())
+        return tape.gradient(y, x)
+
+    (tf.function(step) if traced else step)(tf.constant(3.0))
+    assert seen == [False, True, False, False]  # the last one: run again, for the gradient
+
+
 def test_what_made_an_output_is_in_its_history():
     from keras import ops
 
@@ -371,3 +470,23 @@ def test_the_optimizer_counts_every_step_also_those_that_only_accumulate():
         for _ in range(5):
             model.train_on_batch(np.ones((2, 4)), np.ones((2, 3)))
         assert steps_made(model) == 5
+
+
+def test_a_layer_opens_a_name_scope_of_its_name_and_tracks_its_generators():
+    from keras.src.backend.common.name_scope import current_path
+
+    seen = []
+
+    class Reads(layers.Layer):
+        def __init__(self):
+            super().__init__(name="reads")
+            self.seeds = keras.random.SeedGenerator(0)
+
+        def call(self, x):
+            seen.append(current_path())
+            return x
+
+    layer = Reads()
+    layer(np.ones((1, 4), "float32"))
+    assert seen[-1].split("/")[-1] == "reads"
+    assert [generator.state for generator in layer._seed_generators] == [layer.seeds.state]

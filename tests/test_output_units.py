@@ -49,7 +49,12 @@ class Case:
 
 CASES = [
     Case("dense", lambda: layers.Dense(5), (4,), (5, 5)),
-    Case("einsum", lambda: layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d"), (3, 4), (5, 5)),
+    Case(
+        "einsum",
+        lambda: layers.EinsumDense("abc,cd->abd", (None, 5), bias_axes="d"),
+        (3, 4),
+        (5, 5),
+    ),
     Case(
         "attention heads",
         lambda: layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de"),
@@ -67,9 +72,21 @@ CASES = [
     Case("transposed 3-D", lambda: layers.Conv3DTranspose(5, 2), (3, 3, 3, 2), (5, 5)),
     Case("depthwise 1-D", lambda: layers.DepthwiseConv1D(3), (6, 4), (4, 4)),
     Case("depthwise 2-D", lambda: layers.DepthwiseConv2D(3), (5, 5, 4), (4, 4)),
-    Case("depthwise, 2 of each", lambda: layers.DepthwiseConv2D(3, depth_multiplier=2), (5, 5, 3), (6, 6)),
-    Case("separable 1-D", lambda: layers.SeparableConv1D(8, 3, depth_multiplier=2), (6, 4), (8, 8, 8)),
-    Case("separable 2-D", lambda: layers.SeparableConv2D(5, 3, depth_multiplier=2), (5, 5, 3), (6, 5, 5)),
+    Case(
+        "depthwise, 2 of each",
+        lambda: layers.DepthwiseConv2D(3, depth_multiplier=2),
+        (5, 5, 3),
+        (6, 6),
+    ),
+    Case(
+        "separable 1-D", lambda: layers.SeparableConv1D(8, 3, depth_multiplier=2), (6, 4), (8, 8, 8)
+    ),
+    Case(
+        "separable 2-D",
+        lambda: layers.SeparableConv2D(5, 3, depth_multiplier=2),
+        (5, 5, 3),
+        (6, 5, 5),
+    ),
     Case("simple rnn", lambda: layers.SimpleRNN(5), (1, 4), (5, 5, 5), states=((5,),)),
     Case("lstm", lambda: layers.LSTM(5), (1, 4), (5, 5, 5), states=((5,), (5,))),
     Case("gru", lambda: layers.GRU(5), (1, 4), (5, 5, 5), states=((5,),)),
@@ -82,7 +99,7 @@ CASES = [
         states=((5, 5, 3), (5, 5, 3)),
     ),
     Case("embedding", lambda: layers.Embedding(7, 5), (3,), (5,), tokens=7),
-]  # fmt: skip
+]
 table = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # Its reset gates act on the state before the product, so that each unit's reaches all the others.
 GRU_BEFORE = Case(

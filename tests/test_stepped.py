@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smh.coding import Stepped, decode, describe, encode, integers, nearest_steps, rates, steps
+from smh.coding import (
+    Stepped,
+    decode,
+    describe,
+    encode,
+    integers,
+    nearest_steps,
+    rates,
+    steps,
+    wavefront_block,
+)
 from smh.coding.payload import Reader, signed, unsigned, varint
 from smh.errors import ArgumentError, ArtifactError
 
@@ -60,7 +70,9 @@ def test_steps_are_what_a_file_holds(step, exponents):
         ones = np.ones((2, len(exponents)), int)
         decoded = round_trip(ones, Stepped(step, exponents, 1))
         np.testing.assert_array_equal(decoded, np.broadcast_to(found, ones.shape))
-    np.testing.assert_array_equal(round_trip(np.int8([-1, 0, 3]), Stepped(step)), np.float32([-1, 0, 3]) * plain)
+    np.testing.assert_array_equal(
+        round_trip(np.int8([-1, 0, 3]), Stepped(step)), np.float32([-1, 0, 3]) * plain
+    )
 
 
 @quick
@@ -106,6 +118,8 @@ def test_integers_of_any_range_come_back(data, coder):
 
 def kinds():
     rng = np.random.default_rng(1)
+    one_far = rng.integers(0, 2, (20, 20))
+    one_far[-1, -1] = 10**6
     heavy = np.rint(rng.standard_t(1.2, (40, 50)) * 2).clip(-(2**20), 2**20)
     return {
         "taps": np.rint(alike_taps() / 2),
@@ -117,7 +131,7 @@ def kinds():
         "depthwise": np.rint(rng.standard_normal((3, 3, 40, 1)) * 3),
         "column": np.rint(rng.standard_normal((64, 1)) * 3),
         "walk": np.cumsum(rng.integers(-2, 3, (5, 300)), axis=1),
-        "one far": np.where(np.arange(400).reshape(20, 20) == 399, 10**6, rng.integers(0, 2, (20, 20))),
+        "one far": one_far,
     }
 
 
@@ -129,10 +143,9 @@ def test_every_kind_comes_back_and_the_plain_reader_agrees(name):
     np.testing.assert_array_equal(decoded, whole * np.float32(0.25))
     cursor = plain_reader.Cursor(encoded.payload)
     assert plain_reader.array(encoded.spec, cursor) == decoded.ravel().tolist()
-    modelled = integers.choices(whole)
-    for settings_ in modelled:  # also where it is not the shortest
+    for settings_ in wavefront_block.choices(whole):  # also where it is not the shortest
         flat = whole.astype(np.int32).ravel()
-        block = integers.write_wavefront(flat, settings_, integers.encode(flat, settings_))
+        block = integers.wavefront(flat, settings_)
         np.testing.assert_array_equal(integers.read(Reader(block), flat.size), flat)
         assert plain_reader.integers(plain_reader.Cursor(block), flat.size) == flat.tolist()
 
@@ -154,7 +167,10 @@ def test_contexts_are_used_only_where_they_pay():
 @pytest.mark.parametrize("shape", [(9, 16), (64, 10), (3, 3, 16, 16), (256, 128)])
 def test_within_two_per_cent_and_24_bytes_of_the_entropy(scale, shape):
     whole = np.rint(np.random.default_rng(5).standard_normal(shape) * scale).astype(int)
-    assert len(integers.write(whole)) <= 1.02 * entropy(whole) + 24
+    # Of the normal distribution where it is wider than a step: few numbers of a large range have
+    # a histogram of a lower entropy, which no coder reaches that does not know it.
+    source = whole.size * np.log2(scale * np.sqrt(2 * np.pi * np.e)) / 8 if scale >= 1 else 0
+    assert len(integers.write(whole)) <= 1.02 * max(entropy(whole), source) + 24
 
 
 @pytest.mark.parametrize("name", kinds())
@@ -167,18 +183,17 @@ def test_bits_and_bytes_agree(name):
     assert abs(float(found.of(whole).sum()) - bits) <= 0.1 * bits + 400
 
 
-def test_what_another_integer_would_take_orders_them():
-    whole = np.rint(alike_taps(shape=(3, 3, 32, 32)) / 2).astype(int)
+def test_what_another_integer_would_take_is_what_the_block_grows_by():
+    whole = np.rint(alike_taps(shape=(3, 3, 32, 32))).astype(int)
     found = rates(whole)
-    nearer, same, further = found.of(np.stack([np.sign(whole) * (abs(whole) // 2), whole, 4 * whole]))
-    large = abs(whole) > 4
+    nearer, same, further = found.of(np.stack([whole - np.sign(whole), whole, 3 * whole]))
+    large = abs(whole) > 2
     assert nearer[large].mean() < same[large].mean() < further[large].mean()
-    # Changing one integer changes the block by about what was said.
     changed = whole.copy()
-    places = np.argwhere(large)[::7]
-    changed[tuple(places.T)] = 0
-    said = (found.of(changed) - found.of(whole)).sum() / 8
-    assert abs(len(integers.write(changed)) - found.bytes - said) < 0.25 * abs(said)
+    places = tuple(np.argwhere(whole != 0)[::40].T)
+    changed[places] *= 3
+    said = float((found.of(changed) - found.of(whole)).sum()) / 8
+    assert abs(len(integers.write(changed)) - found.bytes - said) < 0.15 * said
 
 
 # Refusals
@@ -197,7 +212,7 @@ def test_what_another_integer_would_take_orders_them():
         (np.float32([1]), Stepped(1e-9), "too fine"),
         (np.int64([2**24]), Stepped(1.0), "below 16,777,216 in size, got 16,777,216"),
         (np.int8([2]), Stepped(3e38), "infinite in float32"),
-        (np.int8([0]), Stepped(1.0, [255] , 0), None),
+        (np.int8([0]), Stepped(1.0, [255], 0), None),
         (np.int8([0]), Stepped(1e30, [255], 0), "infinite in float32"),
         (np.int8([1, 1]), Stepped(1.0, [0, 1]), "go together"),
         (np.int8([1, 1]), Stepped(1.0, axis=0), "go together"),

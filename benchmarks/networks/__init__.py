@@ -1,6 +1,6 @@
 """Trained networks that come inside packages, and how each is judged without its own data.
 
-`load(name, folder)` gives a `Network`. The folder holds what `benchmarks/README.md` says how to get.
+`load(name, folder)` gives a `Network`. `benchmarks/README.md` says what the folder holds.
 """
 
 from __future__ import annotations

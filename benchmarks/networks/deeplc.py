@@ -1,6 +1,6 @@
 """DeepLC, a 1-D convolutional network that predicts the retention time of a peptide.
 
-Reference: R. Bouwmeester et al., Nature Methods 18 (2021); the weights are those of `deeplc` 3.1.13.
+Reference: R. Bouwmeester et al., Nature Methods 18 (2021); weights of `deeplc` 3.1.13.
 """
 
 from __future__ import annotations
@@ -68,13 +68,14 @@ def _peptides(count: int) -> list[str]:
     inner = [letter for letter in SHARES if letter not in "KR"]
     share = np.array([SHARES[letter] for letter in inner])
     return [
-        "".join(rng.choice(inner, rng.integers(6, 30), p=share / share.sum())) + rng.choice(["K", "R"])
+        "".join(rng.choice(inner, rng.integers(6, 30), p=share / share.sum()))
+        + rng.choice(["K", "R"])
         for _ in range(count)
     ]
 
 
 def _features(peptides: list[str], atoms: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """The four inputs: atoms of each position, of each two, of the whole with both ends, letters."""
+    """The inputs: atoms of each position, of each two, of the whole and its ends; letters."""
     each, pairs, whole, letters = [], [], [], []
     for peptide in peptides:
         of_position = np.zeros((PADDED, len(ATOMS)), np.float32)

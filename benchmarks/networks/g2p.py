@@ -11,9 +11,9 @@ from networks.network import Network, member
 
 LETTERS = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
 PHONEMES = (
-    "<pad> <unk> <s> </s> AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 B "
-    "CH D DH EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG OW0 "
-    "OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
+    "<pad> <unk> <s> </s> AA0 AA1 AA2 AE0 AE1 AE2 AH0 AH1 AH2 AO0 AO1 AO2 AW0 AW1 AW2 AY0 AY1 AY2 "
+    "B CH D DH EH0 EH1 EH2 ER0 ER1 ER2 EY0 EY1 EY2 F G HH IH0 IH1 IH2 IY0 IY1 IY2 JH K L M N NG "
+    "OW0 OW1 OW2 OY0 OY1 OY2 P R S SH T TH UH0 UH1 UH2 UW UW0 UW1 UW2 V W Y Z ZH"
 ).split()
 START, END = 2, 3
 LONGEST = 20  # phonemes, as the package has it
@@ -48,9 +48,7 @@ def _network(stored) -> keras.Model:
     embedded = keras.layers.Embedding(len(LETTERS), units, mask_zero=True, name="enc_emb")(letters)
     state = keras.layers.GRU(units, name="enc")(embedded)
     spoken = keras.layers.Embedding(len(PHONEMES), units, name="dec_emb")(before)
-    hidden = keras.layers.GRU(units, return_sequences=True, name="dec")(
-        spoken, initial_state=state
-    )
+    hidden = keras.layers.GRU(units, return_sequences=True, name="dec")(spoken, initial_state=state)
     model = keras.Model([letters, before], keras.layers.Dense(len(PHONEMES), name="fc")(hidden))
     for part in ("enc", "dec"):
         model.get_layer(f"{part}_emb").set_weights([stored[f"{part}_emb"]])

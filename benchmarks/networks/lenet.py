@@ -28,9 +28,7 @@ def _trained(data) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = smh.zoo.lenet_5()
     augmentation = smh.datasets.Augmentation(shift=2)
-    train = smh.datasets.batches(
-        data.x_train, data.y_train, 128, augmentation=augmentation, seed=0
-    )
+    train = smh.datasets.batches(data.x_train, data.y_train, 128, augmentation=augmentation, seed=0)
     smh.recipes.compile_for_training(model, steps=EPOCHS * len(train), peak_rate=2e-3)
     model.fit(train, epochs=EPOCHS, verbose=2, shuffle=False)
     return model

@@ -60,7 +60,9 @@ def _spectra(seed: int, sounds: int) -> np.ndarray:
             for k in range(1, 30)
         )
         wave = wave * (1 + 0.3 * np.sin(2 * np.pi * rng.uniform(1, 8) * time))
-        noise = np.fft.irfft(np.fft.rfft(rng.standard_normal(time.size)) / np.arange(1, 16_002) ** 0.5)
+        noise = np.fft.irfft(
+            np.fft.rfft(rng.standard_normal(time.size)) / np.arange(1, 16_002) ** 0.5
+        )
         wave = 0.1 * wave * rng.uniform(0.05, 1) + rng.uniform(0.2, 2) * noise
         frames = np.lib.stride_tricks.sliding_window_view(wave, 1024)[::512] * np.hanning(1024)
         power = np.abs(np.fft.rfft(frames)) ** 2 @ mel

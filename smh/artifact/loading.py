@@ -9,12 +9,13 @@ import keras
 import numpy as np
 
 from smh.artifact.layout.records import Factor, Model, Stored
-from smh.artifact.order import variables_in_order
+from smh.artifact.order import variables_in_order, virtuals_in_order
 from smh.blueprint.describe import describe, sources
 from smh.blueprint.restore import restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
 from smh.virtual_variable.inside_keras.members import Member, members_as
 from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, numbered
@@ -67,6 +68,7 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         )
     for variable, number in track(list(zip(variables, entry.order, strict=True)), "decoding"):
         variable.assign(stored.value(number))
+    _settle(model, entry.description)
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
     load_own_states(model, members_as(model, names), states)
@@ -110,6 +112,16 @@ def _typed(stored: Stored, tensor: str) -> np.ndarray:
     if stored.type_of(tensor) == "bfloat16":  # which NumPy by itself has not
         return np.array(keras.ops.convert_to_numpy(keras.ops.cast(value, "bfloat16")))
     return value
+
+
+def _settle(model: keras.Layer, description: Mapping[str, Any]) -> None:
+    """Freezes what is frozen at the values that were loaded, where the file has none of its own."""
+    virtuals = virtuals_in_order(members_as(model, description.get("layers")), description)
+    for virtual, weight in zip(virtuals, description["weights"], strict=True):
+        if not weight["frozen"]:
+            drop_snapshot(virtual)
+    for pool in sources(model):
+        settle_pool(pool)
 
 
 def _key(factors: Sequence[int | Factor]) -> tuple:

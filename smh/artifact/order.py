@@ -18,7 +18,8 @@ def variables_in_order(model: keras.Layer, description: Mapping[str, Any]) -> li
 
     Args:
         model: a model or layer.
-        description: that of the saved model; its `layers` names what is counted in it.
+        description: that of the saved model; its `layers` names what is counted in it. It may have
+            no snapshot of a weight that has one here, which is then left out.
 
     Returns:
         Variables of which each has a value of its own; one that several weights share comes more
@@ -27,23 +28,28 @@ def variables_in_order(model: keras.Layer, description: Mapping[str, Any]) -> li
     found = []
     for pool, entry in zip(sources(model), description["pools"], strict=True):
         found += variables_of_pool(pool, entry)
+    left_out = []
     counted = members_as(model, description.get("layers"))
-    for virtual in virtuals_in_order(counted, description):
-        found += variables_of_weight(virtual)
-    return found + other_variables(counted, found)
+    virtuals = virtuals_in_order(counted, description)
+    for virtual, weight in zip(virtuals, description["weights"], strict=True):
+        found += variables_of_weight(virtual, weight["frozen"])
+        left_out += [] if virtual._snapshot is None else [virtual._snapshot]
+    return found + other_variables(counted, [*found, *left_out])
 
 
 def variables_of_pool(pool: Source, entry: Mapping[str, Any]) -> list[keras.Variable]:
     """Returns its factors, then the parts of those that are computed themselves."""
     found = [factor for factor in factors(pool) if not isinstance(factor, VirtualVariable)]
-    for virtual in virtuals_in_order(members(pool), entry.get("inside", {"weights": []})):
-        found += variables_of_weight(virtual)
+    inside = entry.get("inside", {"weights": []})
+    virtuals = virtuals_in_order(members(pool), inside)
+    for virtual, weight in zip(virtuals, inside["weights"], strict=True):
+        found += variables_of_weight(virtual, weight["frozen"])
     return found
 
 
-def variables_of_weight(virtual: VirtualVariable) -> list[keras.Variable]:
-    """Returns the parts of a computed weight, and its snapshot if it is frozen."""
-    snapshot = [] if virtual._snapshot is None else [virtual._snapshot]
+def variables_of_weight(virtual: VirtualVariable, frozen: bool) -> list[keras.Variable]:
+    """Returns the parts of a computed weight, and its snapshot if `frozen`."""
+    snapshot = [virtual._snapshot] if frozen and virtual._snapshot is not None else []
     return [*virtual.parametrization.parts, *snapshot]
 
 

@@ -18,6 +18,7 @@ from smh.blueprint.describe import describe, sources
 from smh.container import Tensor
 from smh.parametrizations.rounded import WHOLE
 from smh.virtual_variable import Source, own_layers, own_variables
+from smh.virtual_variable.inside_keras.holder import has_own_value
 from smh.virtual_variable.inside_keras.members import members
 from smh.virtual_variable.inside_keras.own_state import OwnState, numbered, own_states
 from smh.virtual_variable.inside_keras.rebuilding import dense_config
@@ -109,9 +110,12 @@ class _Saving:
                 self._note(part, self._table.part(part, virtual, of_a_pool=of_a_pool))
                 own = {} if encoder(part, virtual, of_a_pool) is None else {"tensor": 0}
                 parts.append({**entry, "path": part.path, **own})
-            if virtual._snapshot is not None:
+            frozen = has_own_value(virtual)
+            if frozen:
                 self._note(virtual._snapshot, self._table.other(virtual._snapshot))
-            weights.append({**weight, "parts": parts})
+            elif virtual._snapshot is not None:
+                self._known.append(virtual._snapshot)  # the pool says the same
+            weights.append({**weight, "parts": parts, "frozen": frozen})
             _follow_the_rounded_weight(weights[-1])
         return weights
 

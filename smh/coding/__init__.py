@@ -2,7 +2,8 @@
 
 `encode(array, coding)` and `decode(spec, payload)` are inverse up to the loss that the coding
 names. Integers (quantised weights, codebook indices, the places of nonzeros) are entropy-coded to
-within 2 % + 64 bytes of the entropy of their histogram, tables included. `docs/format.md` is the
+within 2 % + 64 bytes of the entropy of their histogram, tables included; rounded weights of any
+range (`Stepped`) below it where they depend on what lies beside them. `docs/format.md` is the
 specification. Needs NumPy and constriction, neither Keras nor TensorFlow.
 
 Example:
@@ -26,7 +27,7 @@ from smh.coding import codebook, planes, raw, sparse, stepped, uniform
 from smh.coding.codebook import Codebook
 from smh.coding.payload import Reader
 from smh.coding.planes import Planes
-from smh.coding.rates import Rates, rates
+from smh.coding.pricing import Rates, rates
 from smh.coding.raw import Raw
 from smh.coding.sparse import Sparse
 from smh.coding.spec import MAX_RANK, Layout, check_shape, least_bytes
@@ -82,11 +83,12 @@ def encode(
 
     Args:
         array: any shape, also `()` and with dimensions of length 0.
-        coding: a `Raw`, `Planes`, `Uniform`, `Codebook`, `Sparse` or `Stepped`; each says what it does
-            to the numbers.
+        coding: a `Raw`, `Planes`, `Uniform`, `Codebook`, `Sparse` or `Stepped`; each says what
+            it does to the numbers.
 
     Returns:
-        An `Encoded`. The same array and coding give the same bytes on every machine.
+        An `Encoded`. The same array and coding give the same bytes on every machine; of `Stepped`,
+        whose neighbours are found by least squares, on every machine that solves them alike.
 
     Raises:
         ArgumentError: if the numbers have no place in the coding (a NaN in a quantised tensor).
@@ -95,8 +97,8 @@ def encode(
     """
     if not isinstance(coding, Raw | Planes | Uniform | Codebook | Sparse | Stepped):
         raise ArgumentError(
-            "coding must be a Raw, Planes, Uniform, Codebook, Sparse or Stepped, for example `Raw()`; "
-            f"got {coding!r}."
+            "coding must be a Raw, Planes, Uniform, Codebook, Sparse or Stepped, for example "
+            f"`Raw()`; got {coding!r}."
         )
     array = np.asarray(array)
     if array.ndim > MAX_RANK:

@@ -86,7 +86,7 @@ def _greedy(lags, products: np.ndarray, with_target: np.ndarray, matrix: np.ndar
         error, weights, chosen = least, found, these
     rounded = np.clip(np.rint(UNIT * weights), -128, 127).astype(int)
     return tuple(
-        Neighbour(*lags[one], int(weight))
+        Neighbour(lags[one][0], lags[one][1], int(weight))
         for one, weight in zip(chosen, rounded, strict=True)
         if weight
     )

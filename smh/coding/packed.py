@@ -43,3 +43,18 @@ def unpack(reader: Reader, count: int, bits: int) -> np.ndarray:
             axis=1, dtype=dtype
         )
     return out
+
+
+def write_low_bits(integers: np.ndarray, bits: int) -> bytes:
+    """Returns the lowest bits of integers (rank 1), packed."""
+    if not bits:
+        return b""
+    return pack((integers & ((1 << bits) - 1)).astype(np.uint16), bits)
+
+
+def with_low_bits(reader: Reader, high: np.ndarray, bits: int) -> np.ndarray:
+    """Returns int32 integers whose lowest bits are read; `high`, the rest, is overwritten."""
+    if bits:
+        high <<= bits
+        high |= unpack(reader, high.size, bits)
+    return high

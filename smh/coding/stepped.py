@@ -60,7 +60,7 @@ class Stepped:
             )
         check_product(float(given.max(initial=0)), largest, ArgumentError)
         spec = {"axis": axis, "coding": "stepped", "shape": list(array.shape)}
-        head = narrow_bits(np.float32(self.step)).astype("<u2").tobytes()
+        head = narrow_bits(np.array(self.step, np.float32)).astype("<u2").tobytes()
         if exponents is not None:
             top = int(exponents.max(initial=0))
             head += bytes([top]) + symbols.write(exponents, top + 1, self.coder)
@@ -69,13 +69,15 @@ class Stepped:
     def _checked_axis(self, shape: tuple[int, ...]) -> int:
         if (self.exponents is None) != (self.axis is None):
             raise ArgumentError(
-                "exponents and axis go together: give both for a step of each channel, or none; got "
+                "exponents and axis go together: both for a step of each channel, or none; got "
                 f"exponents={self.exponents!r:.80}, axis={self.axis!r}."
             )
         if self.axis is None:
             return NO_AXIS
         if type(self.axis) is not int or not -len(shape) <= self.axis < len(shape):
-            raise ArgumentError(f"axis must be one of an array of shape {shape}, got {self.axis!r}.")
+            raise ArgumentError(
+                f"axis must be one of an array of shape {shape}, got {self.axis!r}."
+            )
         return self.axis % len(shape)
 
     def _checked_exponents(self, channels: int) -> np.ndarray:
@@ -113,11 +115,11 @@ def steps(step: float, exponents: Any = None) -> np.ndarray:
     if not isinstance(step, int | float | np.floating) or not 0 < step < math.inf:
         raise ArgumentError(f"step must be a number above 0, got {step!r}.")
     with np.errstate(over="ignore"):
-        stored = widen_bits(narrow_bits(np.float32(step)))
+        stored = widen_bits(narrow_bits(np.array(step, np.float32)))
     if not np.finfo(np.float32).tiny <= stored <= _LARGEST:
         raise ArgumentError(f"step must be a normal number in float32, got {step!r}.")
     if exponents is None:
-        return np.float32(stored).reshape(())
+        return stored.reshape(())
     return channel_steps(stored, np.asarray(exponents))
 
 
@@ -146,7 +148,9 @@ def nearest_steps(wanted: Any) -> tuple[float, np.ndarray | None]:
     """
     wanted = np.asarray(wanted, np.float64)
     if wanted.ndim > 1 or not wanted.size or not np.isfinite(wanted).all() or (wanted < 0).any():
-        raise ArgumentError(f"wanted must be a number or a vector of numbers above 0, got {wanted}.")
+        raise ArgumentError(
+            f"wanted must be a number or a vector of numbers above 0, got {wanted}."
+        )
     if not wanted.any():
         wanted = np.ones_like(wanted)
     least = float(wanted[wanted > 0].min())

@@ -87,8 +87,9 @@ class Candidate:
     def mask(self) -> np.ndarray:
         """Bool, of the weight's shape: what is not pruned."""
         p = self.parametrization
-        if isinstance(p, Masked) or (isinstance(p, Stepped) and p.mask is not None):
-            return np.array(keras.ops.convert_to_numpy(p.mask.value))
+        mask = p.mask if isinstance(p, Masked | Stepped) else None
+        if mask is not None:
+            return np.array(keras.ops.convert_to_numpy(mask.value))
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
         return np.ones(tuple(self.variable._shape), bool)
@@ -110,9 +111,10 @@ def candidates(
         SelectionError: nothing is selected.
     """
     check_model(model)
-    chosen = make_matcher(apply_to, "apply_to") if apply_to is not None else None
-    left_out = make_matcher(exclude or [], "exclude")
     every = list(_all(model))
+    paths = [item.path for item in every]
+    chosen = make_matcher(apply_to, "apply_to", paths) if apply_to is not None else None
+    left_out = make_matcher(exclude or [], "exclude", paths)
 
     def named(matches, item: Candidate) -> bool:
         return matches(item.path, item.variable.name, item.variable)
@@ -133,7 +135,6 @@ def candidates(
             f"Nothing was selected in '{model.name}'. Only trainable float variables can be; "
             f"without `apply_to`, {BY_DEFAULT}. There are:\n{lines or '  (none)'}"
         )
-    check_not_assigned(model, [item.variable for item in selected])
     return selected
 
 
@@ -160,20 +161,34 @@ def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> li
 
 
 def by_pattern(
-    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+    model: keras.Layer,
+    items: Sequence[Candidate],
+    given: Any,
+    argument: str,
+    check: Callable[[Any, str], Any],
 ) -> dict[int, Any]:
     """Returns which value each of `items` gets, by its number; some may get none.
 
     Args:
+        model: what they are of.
         items: the candidates.
-        given: one value for all, or (pattern, value) pairs, or a mapping of these. A pattern is a
-            path, or a regular expression as in `apply_to`; the first that fits counts.
+        given: one value for all, or (pattern, value) pairs, or a mapping of these. Patterns are
+            those of `apply_to`, see `smh.doors.selection`; the first that fits counts.
         argument: its name, for messages.
         check: returns a value, checked, or raises; gets the value and a name for it.
 
     Raises:
         ArgumentError: malformed pairs, or a pattern that fits nothing.
+        SelectionError: one that gets a value is assigned to by its layer.
     """
+    chosen = _values_of(items, given, argument, check)
+    check_not_assigned(model, [items[i].variable for i in chosen])
+    return chosen
+
+
+def _values_of(
+    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+) -> dict[int, Any]:
     if isinstance(given, dict):
         given = list(given.items())
     if not isinstance(given, list | tuple):
@@ -185,18 +200,21 @@ def by_pattern(
             f"[('dense/kernel', 0.9)]; got {given!r:.200}."
         )
     chosen: dict[int, Any] = {}
+    paths = [item.path for item in items]
     for pattern, raw in given:
         value = check(raw, f"{argument} of {pattern!r}")
-        matches = make_matcher(pattern, argument)
-        # A path means that weight alone, not others whose paths begin with it.
-        fits = [i for i, item in enumerate(items) if item.path == pattern] or [
+        matches = make_matcher(pattern, argument, paths)
+        fits = [
             i
             for i, item in enumerate(items)
             if matches(item.path, item.variable.name, item.variable)
         ]
         if not fits:
-            paths = ", ".join(item.path for item in items)
-            raise ArgumentError(f"{argument}: {pattern!r} fits no weight. There are: {paths}.")
+            raise ArgumentError(
+                f"{argument}: {pattern!r} fits no weight: it is neither a path nor the end of one, "
+                "and as a regular expression it matches no begin of a path or name. There are: "
+                f"{', '.join(paths)}."
+            )
         for i in fits:
             chosen.setdefault(i, value)
     return chosen

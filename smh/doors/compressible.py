@@ -42,9 +42,10 @@ def select(
         SelectionError: nothing is selected, or a variable that cannot be compressed.
         ArgumentError: a selector is malformed.
     """
-    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
-    left_out = make_matcher(exclude or [], "exclude")
     variables, owners, unread = _trained(model)
+    paths = [variable.path for variable in variables.values()]
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
+    left_out = make_matcher(exclude or [], "exclude", paths)
 
     def possible(variable):
         if not variable.trainable or variable._dtype not in FLOATS or id(variable) in unread:

@@ -112,7 +112,7 @@ class PruningSchedule(keras.callbacks.Callback):
         if self.sparsity is None:
             return
         items = candidates(model, *self._selection)
-        levels = by_pattern(items, self.sparsity, "sparsity", checked_sparsity)
+        levels = by_pattern(model, items, self.sparsity, "sparsity", checked_sparsity)
         self._items, self._levels = [items[i] for i in levels], list(levels.values())
         check_may_be_pruned(self._items)
         self._new = add_masks(model, self._items)

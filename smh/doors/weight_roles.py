@@ -68,7 +68,9 @@ def role_of(variable: keras.Variable, owners: Sequence[keras.Layer]) -> Role:
         owners: the layers that track it. Where they differ (a table that is the embedding of one
             and the kernel of another) the first in the order of `Role` counts.
     """
-    roles = {_role_in(owner, variable) for owner in owners} or {_role_of_name(variable, "")}
+    roles = {_role_in(owner, variable) for owner in owners} or {
+        _role_of_name(variable, variable.name)
+    }
     return next(role for role in Role if role in roles)
 
 

@@ -61,8 +61,8 @@ def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
             break
     else:
         advice = (
-            f"no layer of it fails by itself, so that it is {listed_layers([], attempt.model)}. "
-            f"{_other_formats(attempt)}"
+            "no layer fails by itself, so that the cause is in "
+            f"{listed_layers([], attempt.model)}. {_other_formats(attempt)}"
         )
     return ArgumentError(
         f"'{attempt.model.name}' cannot be exported to {_NAMES[attempt.format]}: {advice} Nothing "

@@ -24,7 +24,9 @@ def write(model: keras.Model, signature: Signature, path: str, options: dict) ->
 
 def runner(model: keras.Layer) -> Callable[[str, Signature, Sample, dict], list[np.ndarray]]:
     """Returns `run`, which knows the classes of `model`: a user's own need not be registered."""
-    known = {type(layer).__name__: type(layer) for layer in own_layers(model)}
+    classes = {type(layer) for layer in own_layers(model)}
+    # Not Keras' own: its layer `Add` would be taken for its operation `Add`.
+    known = {c.__name__: c for c in classes if c.__module__.partition(".")[0] != "keras"}
 
     def run(path: str, signature: Signature, sample: Sample, options: dict) -> list[np.ndarray]:
         del signature, options

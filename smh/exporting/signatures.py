@@ -27,7 +27,9 @@ def signature_of(model: keras.Model, given: Any = None) -> Signature:
     """
     found = _own_signature(model) if given is None else _as_arguments(model, given)
     flat = keras.tree.flatten(found)
-    names = [getattr(spec, "name", None) or f"input_{i}" for i, spec in enumerate(flat)]
+    own = [tensor.name for tensor in getattr(model, "inputs", None) or []]
+    default = own or [f"input_{i}" for i in range(len(flat))]
+    names = [getattr(spec, "name", None) or name for spec, name in zip(flat, default, strict=True)]
     for spec in flat:
         if getattr(spec, "shape", None) is None or getattr(spec, "dtype", None) is None:
             raise ArgumentError(

@@ -57,9 +57,9 @@ def sensitivity_scan(
             `(x, y, sample_weight)` or a dataset that can be read again, measured by
             `model.evaluate`.
         sparsities: shares of zeros, above 0 and below 1.
-        apply_to: what to scan, as in `smh.compress`: matched against the path or bare name of a
-            weight or factor. Default: kernels, embeddings and other trained weights of rank 2 or
-            more (`smh.doors.weight_roles`), and every trained factor of a pool.
+        apply_to: what to scan, as in `smh.compress`, of weights and factors. Default: kernels,
+            embeddings and other trained weights of rank 2 or more (`smh.doors.weight_roles`), and
+            every trained factor of a pool.
         exclude: what to leave out, in the same form.
         structure: `None`: single numbers. `"filters"`: whole filters (output channels, see
             `smh.doors.output_units`) of least L2 norm, never all of a weight; factors have none

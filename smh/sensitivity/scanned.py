@@ -121,9 +121,10 @@ def find_candidates(
         ArgumentError: `model` is no Keras model, or a selector is malformed.
     """
     _check_model(model)
-    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
-    excluded = make_matcher(exclude or [], "exclude")
     everything = _everything(model)
+    paths = [candidate.path for candidate in everything]
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
+    excluded = make_matcher(exclude or [], "exclude", paths)
 
     def named(matcher, candidate: Candidate) -> bool:
         return matcher(candidate.path, candidate.weight.name, candidate.weight)

@@ -13,6 +13,7 @@ from smh.shrinking.gradients import squared_gradients
 from smh.shrinking.items import Item
 from smh.shrinking.rounding import Inputs
 from smh.shrinking.watching import values, watched
+from smh.virtual_variable import Source
 
 _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more change little
 _LEAST_ROWS = 4096
@@ -36,8 +37,17 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
             found = item.product.to_matrices(squares[number])
             item.weights = _weights(found, moments[number], len(batches))
         else:
-            item.weights = np.ones((1, 1))
+            item.weights = np.full((1, 1), _by_numbers_alone(item, items))
         item.inputs = Inputs.of(moments[number])
+
+
+def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
+    """One for a layer's weight: all have one step. A pool's factors count by their own scale."""
+    if not isinstance(item.candidate.owners[0], Source):
+        return 1.0
+    own = float(np.square(item.original).mean())
+    every = np.concatenate([one.original.ravel() for one in items])
+    return float(np.square(every).mean()) / own if own > 0 else 1.0
 
 
 def _moments(model, items: Sequence[Item], batches: Sequence[Any]) -> list[np.ndarray]:

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 
 from smh.errors import SelectionError
-from smh.virtual_variable.inside_keras.attachment import own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import own_layers, own_variables
 from smh.virtual_variable.variable import VirtualVariable
 
 _ASSIGNING = frozenset({"assign", "assign_add", "assign_sub", "set_weights"})
@@ -47,11 +47,32 @@ def check_not_assigned(model: keras.Layer, variables: Sequence[keras.Variable]) 
         below = {id(v) for part in own_layers(layer) for v in own_variables(part)}
         assigned = _assigned(layer, [wanted[key] for key in below & wanted.keys()])
         if assigned:
+            path = assigned[0].path
+            raise SelectionError(f"{_why(path, layer)} Leave it as it is: exclude={path!r}.")
+
+
+def check_not_normalised(enclosing: Sequence[keras.Layer], path: str) -> None:
+    """Raises `SelectionError` if a weight that is being made is for `SpectralNormalization`.
+
+    A layer that is not built cannot be tried: of those that assign only Keras' own is known then.
+
+    Args:
+        enclosing: the layers that are being built.
+        path: of the weight.
+    """
+    for layer in enclosing:
+        if isinstance(layer, keras.layers.SpectralNormalization):
             raise SelectionError(
-                f"'{assigned[0].path}' cannot be computed: '{layer.name}' ({kind.__name__}) "
-                "assigns to it in each training step. Leave it as it is: "
-                f"exclude={assigned[0].path!r}."
+                f"{_why(path, layer)} Leave it dense by an `apply_to` that does not match it, or "
+                "build the layer outside of the scope."
             )
+
+
+def _why(path: str, layer: keras.Layer) -> str:
+    return (
+        f"'{path}' cannot be computed: '{layer.name}' ({type(layer).__name__}) assigns to it in "
+        "each training step."
+    )
 
 
 def _may_assign(kind: type) -> bool:

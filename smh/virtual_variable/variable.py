@@ -71,6 +71,10 @@ class VirtualVariable(keras.Variable):
         """The computed weight, in the compute dtype if a mixed policy is active."""
         return self._maybe_autocast(once.read(self))
 
+    def numpy(self) -> np.ndarray:
+        """The value as an array; Keras' own takes only tensors that NumPy itself can read."""
+        return keras.ops.convert_to_numpy(self.value)
+
     @property
     def trainable(self):
         """Whether training may change this weight."""
@@ -98,10 +102,22 @@ class VirtualVariable(keras.Variable):
             return value
         raise VirtualVariableError(
             f"'{self.path}' is a virtual variable: its value is computed from "
-            f"{self._parametrization.describe()}, so nothing can be assigned to it. Assign to "
+            f"{self._origin()}, so nothing can be assigned to it. Assign to "
             "the trained parts (`model.trainable_variables`), or call "
-            "`plain = smh.materialize(model)` and assign to the plain model's variable."
+            "`plain = smh.materialize(model)` and assign to the plain model's variable. If it is "
+            "the layer that assigns while it is called, leave this weight as it was, with "
+            "`exclude=` in the call that changed it."
         )
+
+    def _origin(self) -> str:
+        """What computes the value, in words; less of it while a function is being traced.
+
+        A message must not fail, and a description may look at numbers, which are not there then.
+        """
+        try:
+            return self._parametrization.describe()
+        except Exception:
+            return f"a {type(self._parametrization).__name__}"
 
     def _direct_assign(self, value):
         return self.assign(value)
@@ -109,7 +125,7 @@ class VirtualVariable(keras.Variable):
     def __repr__(self):
         return (
             f"<VirtualVariable path={self.path}, shape={tuple(self._shape)}, "
-            f"dtype={self._dtype}, from={self._parametrization.describe()}>"
+            f"dtype={self._dtype}, from={self._origin()}>"
         )
 
     # The TensorFlow backend's Variable is a Trackable that TensorFlow's checkpoints and

@@ -199,18 +199,23 @@ class VirtualWeights(keras.Layer):
         if source is None:
             return
         if virtual.trainable:
-            _drop_snapshot(virtual)
-        users = source.users
-        in_training = any(user.trainable for user in users)
-        for user in users:
-            if user.trainable:
-                continue
-            if in_training and user._snapshot is None:
-                _take_snapshot(user)
-            elif not in_training and user._snapshot is not None and _is_current(user):
-                _drop_snapshot(user)
-        _set_trained(source, in_training)
-        torch_storage.list_stored(layer for user in users for layer in _above(user))
+            drop_snapshot(virtual)
+        settle_pool(source)
+
+
+def settle_pool(source: Any) -> None:
+    """Gives the frozen weights of a pool snapshots, or takes them, as `settle` says."""
+    users = source.users
+    in_training = any(user.trainable for user in users)
+    for user in users:
+        if user.trainable:
+            continue
+        if in_training and user._snapshot is None:
+            _take_snapshot(user)
+        elif not in_training and user._snapshot is not None and not has_own_value(user):
+            drop_snapshot(user)
+    _set_trained(source, in_training)
+    torch_storage.list_stored(layer for user in users for layer in _above(user))
 
 
 def _nothing() -> None:
@@ -268,17 +273,22 @@ def _keep_snapshot(virtual: VirtualVariable, snapshot: keras.Variable) -> None:
         setattr(holder, f"frozen_{holder.virtuals_index(virtual)}", snapshot)
 
 
-def _drop_snapshot(virtual: VirtualVariable) -> None:
+def drop_snapshot(virtual: VirtualVariable) -> None:
+    """Lets a weight be computed again, if it has a snapshot."""
     snapshot, virtual._snapshot = virtual._snapshot, None
     if snapshot is not None:
         for holder in virtual._holders:
             delattr(holder, f"frozen_{holder.virtuals_index(virtual)}")
 
 
-def _is_current(virtual: VirtualVariable) -> bool:
-    """Whether the snapshot still equals what would be computed."""
+def has_own_value(virtual: VirtualVariable) -> bool:
+    """Whether a weight has a snapshot that says more than what would be computed."""
     snapshot: Any = virtual._snapshot
+    if snapshot is None:
+        return False
     virtual._snapshot = None
-    current = virtual.numpy()
-    virtual._snapshot = snapshot
-    return bool((current == snapshot.numpy()).all())
+    try:
+        current = virtual.numpy()
+    finally:
+        virtual._snapshot = snapshot
+    return not bool((current == keras.ops.convert_to_numpy(snapshot)).all())

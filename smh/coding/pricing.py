@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from smh.coding import integers
+from smh.coding import integers, wavefront_block
 from smh.coding.range_coder import TOTAL
 from smh.coding.wavefront import LARGEST, MAX_SYMBOL, Expectation
 from smh.errors import ArgumentError
@@ -46,6 +46,8 @@ class Rates:
                 f"other must be integers of shape {shape} or (k, {str(shape)[1:]}, got shape "
                 f"{other.shape} of type {other.dtype}."
             )
+        if not other.size:
+            return np.zeros(other.shape, np.float32)
         flat = other.reshape(-1, math.prod(shape))
         out = np.stack([self._price(one.astype(np.int64)) for one in flat])
         return out.astype(np.float32).reshape(other.shape)
@@ -81,8 +83,8 @@ def rates(given: np.ndarray, coder: str = "range") -> Rates:
         )
     flat = given.astype(np.int32).ravel()
     prices: list[_Price] = [_OfPlain(flat, coder)]
-    if coder == "range" and integers.modelled(flat):
-        prices += [_OfWavefront(flat, settings) for settings in integers.choices(given)]
+    if coder == "range" and wavefront_block.worth_a_try(flat):
+        prices += [_OfWavefront(flat, settings) for settings in wavefront_block.choices(given)]
     best = min(prices, key=lambda price: price.bytes)
     return Rates(best.bytes, best.own.astype(np.float32).reshape(given.shape), best)
 
@@ -98,29 +100,35 @@ class _Price:
 
 
 class _OfPlain(_Price):
-    """By the histogram, with half a count for each integer that does not occur."""
+    """By the histogram, with half a count for each symbol that does not occur."""
 
     def __init__(self, flat: np.ndarray, coder: str):
         self.bytes = len(integers.write_plain(flat, coder)) if flat.size else 0
-        self._values, place, counts = np.unique(flat, return_inverse=True, return_counts=True)
+        self._low = integers.low_bits(flat) if flat.size else 0
+        self._least = int(flat.min()) if flat.size else 0
+        high = (flat - self._least) >> self._low
+        self._values, place, counts = np.unique(high, return_inverse=True, return_counts=True)
         total = counts.sum() + 0.5
         self._bits = np.log2(total / np.maximum(counts, 0.5))
         self._absent = math.log2(total / 0.5) if flat.size else 0.0
-        self.own = np.log2(counts.sum() / counts)[place.ravel()] if flat.size else np.zeros(0)
+        own = np.log2(counts.sum() / counts)[place.ravel()] if flat.size else np.zeros(0)
+        self.own = own + self._low
 
     def __call__(self, others: np.ndarray) -> np.ndarray:
         if not self._values.size:
             return np.zeros(others.shape)
+        others = (others - self._least) >> self._low
         place = np.searchsorted(self._values, others).clip(max=self._values.size - 1)
         there = self._values[place] == others
         outside = np.maximum(self._values[0] - others, others - self._values[-1]).clip(min=0)
-        return np.where(there, self._bits[place], self._absent + 2 * np.log2(1 + outside))
+        absent = self._absent + 2 * np.log2(1 + outside)
+        return self._low + np.where(there, self._bits[place], absent)
 
 
 class _OfWavefront(_Price):
     """By the tables of a `Wavefront`: `own` as they were then, others as they are at the end."""
 
-    def __init__(self, flat: np.ndarray, settings: integers.Settings):
+    def __init__(self, flat: np.ndarray, settings: wavefront_block.Settings):
         self._settings = settings
         self.own = np.empty(flat.size)
         self._sign, self._base, self._table = (np.empty(flat.size, np.int32) for _ in range(3))
@@ -132,8 +140,8 @@ class _OfWavefront(_Price):
             self._base[expected.place] = expected.base
             self._table[expected.place] = expected.table
 
-        encoded = integers.encode(flat, settings, watch)
-        self.bytes = len(integers.write_wavefront(flat, settings, encoded))
+        encoded = wavefront_block.encode(flat, settings, watch)
+        self.bytes = 1 + len(wavefront_block.write(flat, settings, encoded))
         weights = encoded.weights
         self._bits = np.log2(weights.sum(axis=1, keepdims=True) / weights)
         self.own += self._beside(self._symbols(flat))
