@@ -32,7 +32,8 @@ def load(path: str | os.PathLike, model: int = 0) -> Weights:
 
     Returns:
         A mapping from variable path to array. The file is read and checked now; each weight is
-        computed when it is asked for, and not kept.
+        computed when it is asked for, and not kept. `more_than_weights` says which layers have
+        more: a vocabulary, a table of their own.
 
     Raises:
         ArtifactError: if the file is damaged, or uses a modifier or parametrization that is not
@@ -59,6 +60,7 @@ class Weights(Mapping):
     def __init__(self, stored: Stored, model: int):
         self._stored = stored
         entry = stored.models[model]
+        self._states = entry.states
         self._plain = {stored.path(i): i for i in entry.plain}
         self._computed = {w.path: w for w in entry.weights}
         with _refusing_what_is_malformed(entry.name):
@@ -66,6 +68,19 @@ class Weights(Mapping):
             for weight in entry.weights:
                 if weight.frozen is None and _own_numbers(weight) is None:
                     _modifier_of(weight)  # unknown ones fail now
+
+    @property
+    def more_than_weights(self) -> dict[str, list[str]]:
+        """What layers have beside weights, by the layer's name: keys of numbers, names of files.
+
+        A vocabulary, for example: whoever runs the network by itself needs it as well. `smh.load`
+        gives it back to the layers.
+        """
+        found: dict[str, list[str]] = {}
+        for state in self._states:
+            if state.values or state.assets:
+                found.setdefault(state.name, []).extend((*state.values, *state.assets))
+        return found
 
     def __len__(self) -> int:
         return len(self._plain) + len(self._computed)

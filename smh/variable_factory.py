@@ -29,6 +29,7 @@ from smh.tf1.backends import require_tensorflow
 from smh.tf1.getter import GraphGetter
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
+from smh.virtual_variable.assigning import check_not_normalised
 from smh.virtual_variable.inside_keras.building import Request, adopt_while_building, request_behind
 from smh.virtual_variable.weight_spec import WeightSpec, std_of
 
@@ -56,9 +57,9 @@ class VariableFactory:
     Args:
         variable_pool: the pool; `None` leaves every variable as it is.
         apply_to: which variables: a regular expression matched (`re.match`) against the full
-            Keras path or TF1 name and against the bare name, a function of the Keras variable, or
-            a list of these; `None` for all. Variables that are not trainable or not of a float
-            type always stay as they are.
+            Keras path or TF1 name and against the bare name, the end of a path after a `/`
+            (`fc1/kernel`), a function of the Keras variable, or a list of these; `None` for all.
+            Variables that are not trainable or not of a float type always stay as they are.
         modifier: a function of one tensor, or a `Modifier`, applied to each slice.
 
     Example:
@@ -128,6 +129,7 @@ class VariableFactory:
             lambda: std_of(kwargs["initial_value"]()),
         )
         pool.check_not_in_a_graph()
+        check_not_normalised(request.enclosing, spec.path)
         check_room(pool, spec)
         token = _creating_own.set(True)
         try:

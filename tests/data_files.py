@@ -1,7 +1,9 @@
 """Small data sets in the formats of the large ones."""
 
 import gzip
+import hashlib
 import io
+import json
 import pickle
 import struct
 import tarfile
@@ -77,6 +79,27 @@ def cifar_files(version, per_file=20, old_pickle=True):
         key = b"fine_label_names" if hundred else b"label_names"
         files["meta" if hundred else "batches.meta"] = pickle.dumps({key: class_names}, 2)
     return files, all_images, all_labels
+
+
+def cifar_pictures(per_file=20):
+    """The files of the npm package by name, its images and labels, and the checksums of both."""
+    from PIL import Image
+
+    files, all_images, all_labels, sums = {}, [], [], {}
+    for number, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        pixels = images(per_file, 32, 32, 3, seed=number)
+        numbers = (np.arange(per_file) * 7 + number) % 10
+        buffer = io.BytesIO()
+        Image.fromarray(pixels.reshape(per_file, 1024, 3)).save(buffer, "PNG")
+        files[f"{name}.png"] = buffer.getvalue()
+        records = [bytes([y]) + x.transpose(2, 0, 1).tobytes()
+                   for x, y in zip(pixels, numbers, strict=True)]  # fmt: skip
+        sums[f"{name}.png"] = hashlib.sha256(b"".join(records)).hexdigest()
+        all_images.append(pixels)
+        all_labels.append(numbers)
+    files["train_lables.json"] = json.dumps(np.concatenate(all_labels[:-1]).tolist()).encode()
+    files["test_lables.json"] = json.dumps(all_labels[-1].tolist()).encode()
+    return files, all_images, all_labels, sums
 
 
 def tar_bytes(files, top):

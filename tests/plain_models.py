@@ -22,6 +22,30 @@ VARIABLE = {"dtype": "float32", "hidden": False, "shape": []}
 FACTORS = {"matrix": 2, "kronecker": 2, "hash": 1}
 
 
+def states(data):
+    """Returns for each model `{layer's name: {key or path: numbers or bytes}}`."""
+    meta, tensors = plain_reader.read(data)
+    entries = [entry.get("states", []) for entry in meta["models"]]
+    numbers = [
+        number
+        for entry in entries
+        for state in entry
+        for part in ("values", "assets")
+        for number in state.get(part, {}).values()
+    ]
+    extra = list(tensors.values())[len(tensors) - len(set(numbers)) :]
+    return [
+        {
+            state["name"]: {
+                **{key: extra[i][1] for key, i in state.get("values", {}).items()},
+                **{path: bytes(extra[i][1]) for path, i in state.get("assets", {}).items()},
+            }
+            for state in entry
+        }
+        for entry in entries
+    ]
+
+
 def weights(data):
     """Returns for each model `{path: (shape, flat list of numbers)}`."""
     meta, tensors = plain_reader.read(data)
@@ -39,6 +63,7 @@ class File:
         self.used = 0
         self.variables = []  # [tensor, begin, size], the tensor is a dtype until it is known
         self.flat = {}  # dtype: numbers so far
+        self.extra = set()  # tensors behind those, of the states of layers
 
     def model(self, entry):
         numbers = iter(entry.get("numbers") or iter(lambda: len(self.variables), None))
@@ -52,6 +77,8 @@ class File:
             value = self.take(numbers, variable["dtype"], math.prod(variable["shape"]))
             if not variable["hidden"]:
                 found[variable["path"]] = variable["shape"], value
+        for state in entry.get("states", []):
+            self.extra.update(state.get("values", {}).values(), state.get("assets", {}).values())
         return found
 
     def take(self, numbers, dtype, size, own=None):
@@ -80,7 +107,8 @@ class File:
 
     def place_the_flat(self):
         places = {dtype: self.used + i for i, dtype in enumerate(self.flat)}
-        assert self.used + len(places) == len(self.tensors)
+        assert self.used + len(places) + len(self.extra) == len(self.tensors)
+        assert self.extra == set(range(len(self.extra)))
         for variable in self.variables:
             variable[0] = places.get(variable[0], variable[0])
 

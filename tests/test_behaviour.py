@@ -80,8 +80,10 @@ def test_mixed_precision(policy):
     seen = []
     for virtual in virtual_variables(model):
         assert virtual.dtype == "float32"
-        with keras.src.backend.AutocastScope(policy.removeprefix("mixed_")):
-            seen.append(keras.backend.standardize_dtype(virtual.value.dtype))
+        probe = keras.layers.Lambda(  # a layer computes in its policy's dtype
+            lambda x, v=virtual: seen.append(keras.backend.standardize_dtype(v.value.dtype)) or x
+        )
+        probe(np.zeros(1, "float32"))
     assert set(seen) == {policy.removeprefix("mixed_")}
     assert falls(model.fit(x, y, epochs=8, verbose=0).history["loss"])
     assert {keras.backend.standardize_dtype(v.dtype) for v in pools_of(model)[0].variables} == {

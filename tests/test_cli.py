@@ -27,6 +27,10 @@ def run(line):
 def test_a_chain_of_commands_on_files(model_file, capsys):
     assert run("prune model.keras --sparsity .*fc1=0.9 --sparsity kernel=0.5 --out p.keras") == 0
     assert run("quantize p.keras --bits 3 --out q.smh") == 0
+    channels = "--structure channels --of multiply_adds"
+    assert run(f"prune model.keras --sparsity 0.5 {channels} --out ch.keras") == 0
+    assert run("slim ch.keras --out slim.keras") == 0
+    assert run("evaluate slim.keras --data digits --image-size 8") == 0
     assert isinstance(smh.load("q.smh"), keras.Model)
     assert run("inspect q.smh") == 0
     assert run("plan model.keras --fractions 0.5,0.2 --csv plan.csv") == 0
@@ -38,6 +42,7 @@ def test_a_chain_of_commands_on_files(model_file, capsys):
     assert run("evaluate plain.keras --data digits --image-size 8") == 0
     printed = capsys.readouterr().out
     assert "smh plan: lenet_300_100" in printed and "% of the energy: smh train" in printed
+    assert "smh slim: lenet_300_100" in printed and "300 -> " in printed
     assert "q.smh: " in printed and "accuracy  " in printed and "trained: " in printed
     dense = smh.materialize(keras.saving.load_model("c.keras"))
     for a, b in zip(
@@ -156,6 +161,8 @@ MISTAKES = {
     "prune model.keras --sparsity much --out p.keras": "--sparsity must be a number, got 'much'",
     "quantize model.keras --bits 4 --kind uniform --out q.smh": "has no factors to round",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
+    "export model.keras --to onnx --shape 1 --shape 2 --out m.onnx": "once for each of 1 inputs",
+    "export model.keras --to onnx --shape 1,x --out m.onnx": "--shape must be a whole number",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number, got 'x'",
     "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
     "report odd.keras ": "smh --import MODULE COMMAND",
@@ -257,7 +264,7 @@ def test_a_wrong_call_gives_two(line, capsys):
     assert "usage: smh" in capsys.readouterr().err
 
 
-COMMANDS = "train evaluate plan compress prune quantize sensitivity bits report export".split()
+COMMANDS = "train evaluate plan compress prune slim quantize sensitivity bits report export".split()
 COMMANDS += ["inspect"]
 
 
@@ -281,3 +288,14 @@ def test_help_loads_no_keras():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_shrink_writes_a_file_of_the_size_and_its_table(model_file, capsys):
+    line = "shrink model.keras --target-size 20KB --data digits --image-size 8 --examples 64"
+    assert run(f"{line} --csv rows.csv --png tries.png --out s.smh") == 0
+    assert 19_800 <= os.path.getsize("s.smh") <= 20_000
+    printed = capsys.readouterr().out
+    assert "bits each" in printed and "all else" in printed
+    assert Path("rows.csv").exists() and Path("tries.png").exists()
+    assert run("shrink model.keras --quality 20 --out q.keras") == 0
+    keras.saving.load_model("q.keras")

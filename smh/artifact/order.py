@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 
 from smh.blueprint.describe import sources
-from smh.virtual_variable import Source, own_layers, own_variables, virtual_variables
+from smh.virtual_variable import Source, own_layers, own_variables
+from smh.virtual_variable.inside_keras.members import Member, members, members_as
 from smh.virtual_variable.variable import VirtualVariable
 
 
@@ -17,7 +18,8 @@ def variables_in_order(model: keras.Layer, description: Mapping[str, Any]) -> li
 
     Args:
         model: a model or layer.
-        description: what `smh.blueprint.describe` returns for it.
+        description: that of the saved model; its `layers` names what is counted in it. It may have
+            no snapshot of a weight that has one here, which is then left out.
 
     Returns:
         Variables of which each has a value of its own; one that several weights share comes more
@@ -26,29 +28,42 @@ def variables_in_order(model: keras.Layer, description: Mapping[str, Any]) -> li
     found = []
     for pool, entry in zip(sources(model), description["pools"], strict=True):
         found += variables_of_pool(pool, entry)
-    for virtual in virtuals_in_order(model, description):
-        found += variables_of_weight(virtual)
-    return found + other_variables(model, found)
+    left_out = []
+    counted = members_as(model, description.get("layers"))
+    virtuals = virtuals_in_order(counted, description)
+    for virtual, weight in zip(virtuals, description["weights"], strict=True):
+        found += variables_of_weight(virtual, weight["frozen"])
+        left_out += [] if virtual._snapshot is None else [virtual._snapshot]
+    return found + other_variables(counted, [*found, *left_out])
 
 
 def variables_of_pool(pool: Source, entry: Mapping[str, Any]) -> list[keras.Variable]:
     """Returns its factors, then the parts of those that are computed themselves."""
     found = [factor for factor in factors(pool) if not isinstance(factor, VirtualVariable)]
-    for virtual in virtuals_in_order(pool, entry.get("inside", {"weights": []})):
-        found += variables_of_weight(virtual)
+    inside = entry.get("inside", {"weights": []})
+    virtuals = virtuals_in_order(members(pool), inside)
+    for virtual, weight in zip(virtuals, inside["weights"], strict=True):
+        found += variables_of_weight(virtual, weight["frozen"])
     return found
 
 
-def variables_of_weight(virtual: VirtualVariable) -> list[keras.Variable]:
-    """Returns the parts of a computed weight, and its snapshot if it is frozen."""
-    snapshot = [] if virtual._snapshot is None else [virtual._snapshot]
+def variables_of_weight(virtual: VirtualVariable, frozen: bool) -> list[keras.Variable]:
+    """Returns the parts of a computed weight, and its snapshot if `frozen`."""
+    snapshot = [virtual._snapshot] if frozen and virtual._snapshot is not None else []
     return [*virtual.parametrization.parts, *snapshot]
 
 
-def other_variables(model: keras.Layer, known: list[keras.Variable]) -> list[keras.Variable]:
-    """Returns the model's variables but for the known, and for what a deployed one keeps."""
-    left_out = {id(v) for v in known} | {id(v._cached) for v in virtual_variables(model)}
-    return [v for v in model.variables if id(v) not in left_out]
+def other_variables(
+    counted: Sequence[Member | None], known: list[keras.Variable]
+) -> list[keras.Variable]:
+    """Returns the variables of a model's layers but for the known, each once."""
+    left_out = {id(v) for v in known}
+    found = {}
+    for member in counted:
+        for v in () if member is None else (*member.variables, *member.states):
+            if id(v) not in left_out and not isinstance(v, VirtualVariable):
+                found[id(v)] = v
+    return list(found.values())
 
 
 def factors(pool: Source) -> list[keras.Variable]:
@@ -56,10 +71,8 @@ def factors(pool: Source) -> list[keras.Variable]:
     return [v for layer in own_layers(pool) for v in own_variables(layer)]
 
 
-def virtuals_in_order(model: keras.Layer, description: Mapping[str, Any]) -> list[VirtualVariable]:
+def virtuals_in_order(
+    counted: Sequence[Member | None], description: Mapping[str, Any]
+) -> list[VirtualVariable]:
     """Returns the virtual variables that a description is about, in its order."""
-    layers = list(own_layers(model))
-    return [
-        own_variables(layers[weight["layers"][0]])[weight["variable"]]
-        for weight in description["weights"]
-    ]
+    return [counted[w["layers"][0]].variables[w["variable"]] for w in description["weights"]]

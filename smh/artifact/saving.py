@@ -6,25 +6,38 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from smh.artifact.layout.brief import brief_variables, brief_weights, kept
+from smh.artifact.layout.infinities import without_infinities
 from smh.artifact.layout.pools import brief_pool
 from smh.artifact.order import factors, other_variables, virtuals_in_order
 from smh.artifact.tensors import Options, Table, encoder
+from smh.blueprint.checking import names_needed
 from smh.blueprint.describe import describe, sources
 from smh.container import Tensor
 from smh.parametrizations.rounded import WHOLE
 from smh.virtual_variable import Source, own_layers, own_variables
+from smh.virtual_variable.inside_keras.holder import has_own_value
+from smh.virtual_variable.inside_keras.members import members
+from smh.virtual_variable.inside_keras.own_state import OwnState, numbered, own_states
 from smh.virtual_variable.inside_keras.rebuilding import dense_config
 from smh.virtual_variable.variable import VirtualVariable
 
 
 def encode_models(
-    models: Sequence[keras.Layer], options: Options, architecture: bool
+    models: Sequence[keras.Layer], options: Options, architecture: bool, checked: bool = True
 ) -> tuple[dict[str, Any], list[Tensor]]:
-    """Returns the header's `meta` and the tensors of a file of these models."""
+    """Returns the header's `meta` and the tensors of a file of these models.
+
+    Args:
+        models: the models.
+        options: how numbers are stored.
+        architecture: whether the file says how to make the models.
+        checked: whether it is tried that they can be made.
+    """
     table = Table()
-    entries = [_Saving(model, table).entry(architecture) for model in models]
+    entries = [_Saving(model, table).entry(architecture, checked) for model in models]
     return {"models": entries}, table.encode(options)
 
 
@@ -37,20 +50,25 @@ class _Saving:
         self._numbers: list[int] = []
         self._known: list[keras.Variable] = []
 
-    def entry(self, architecture: bool) -> dict[str, Any]:
+    def entry(self, architecture: bool, checked: bool) -> dict[str, Any]:
         """Returns what the file says of the model."""
         first = len(self._table)
+        config = dense_config(self._model) if architecture else None
+        states = own_states(members(self._model))
+        names = names_needed(self._model, config, states) if config and checked else None
         description = describe(self._model)
         weights = description["weights"]
         ends = {w["pool"]: _end(w["slot"]) for w in weights if w["slot"] is not None}
         pools = zip(sources(self._model), description["pools"], strict=True)
         entry = {
             "name": self._model.name,
-            "architecture": dense_config(self._model) if architecture else None,
+            "architecture": without_infinities(config),
             "pools": [self._pool(*pool, ends.get(i, 0)) for i, pool in enumerate(pools)],
             "weights": brief_weights(self._weights(self._model, description, of_a_pool=False)),
             "variables": brief_variables(self._others()),
             "numbers": self._numbers,
+            "states": self._states(states),
+            "layers": names,
         }
         usual = list(range(first, len(self._table)))
         nothing: dict[str, Any] = {
@@ -58,6 +76,8 @@ class _Saving:
             "pools": [],
             "weights": [],
             "variables": [],
+            "states": [],
+            "layers": None,
         }
         return kept(entry, {**nothing, "numbers": usual})
 
@@ -70,7 +90,7 @@ class _Saving:
                 self._note(factor, self._table.factor(factor))
         inside: list[VirtualVariable] = []
         if "inside" in entry:
-            inside = virtuals_in_order(pool, entry["inside"])
+            inside = virtuals_in_order(members(pool), entry["inside"])
             weights = self._weights(pool, entry["inside"], of_a_pool=True)
             whole["inside"] = {**entry["inside"], "weights": weights}
         places = {id(virtual): i for i, virtual in enumerate(inside)}
@@ -83,23 +103,26 @@ class _Saving:
     ) -> list[dict]:
         """The weights of a description, whose parts say which have a tensor of their own."""
         weights = []
-        virtuals = virtuals_in_order(layer, description)
+        virtuals = virtuals_in_order(members(layer), description)
         for weight, virtual in zip(description["weights"], virtuals, strict=True):
             parts = []
             for entry, part in zip(weight["parts"], virtual.parametrization.parts, strict=True):
                 self._note(part, self._table.part(part, virtual, of_a_pool=of_a_pool))
                 own = {} if encoder(part, virtual, of_a_pool) is None else {"tensor": 0}
                 parts.append({**entry, "path": part.path, **own})
-            if virtual._snapshot is not None:
+            frozen = has_own_value(virtual)
+            if frozen:
                 self._note(virtual._snapshot, self._table.other(virtual._snapshot))
-            weights.append({**weight, "parts": parts})
+            elif virtual._snapshot is not None:
+                self._known.append(virtual._snapshot)  # the pool says the same
+            weights.append({**weight, "parts": parts, "frozen": frozen})
             _follow_the_rounded_weight(weights[-1])
         return weights
 
     def _others(self) -> list[dict]:
         own = {id(v) for layer in own_layers(self._model) for v in own_variables(layer)}
         variables = []
-        for variable in other_variables(self._model, self._known):
+        for variable in other_variables(members(self._model), self._known):
             self._note(variable, self._table.other(variable))
             variables.append(
                 {
@@ -110,6 +133,27 @@ class _Saving:
                 }
             )
         return variables
+
+    def _states(self, states: Mapping[int, OwnState]) -> list[dict]:
+        """What layers have beside their variables; nothing of those that only have to be told."""
+        entries = []
+        counted = members(self._model)
+        for layer, state in states.items():
+            what = counted[layer].layer.name
+            entry = {
+                "layer": layer,
+                "name": what,
+                "variables": dict(state.variables),
+                "values": {k: self._table.extra(v, f"{what}/{k}") for k, v in state.values.items()},
+                "assets": {
+                    path: self._table.extra(np.frombuffer(content, np.uint8), f"{what}/{path}")
+                    for path, content in state.assets.items()
+                },
+            }
+            usual = {"variables": numbered(counted[layer].variables), "values": {}, "assets": {}}
+            if set(entry := kept(entry, usual)) != {"layer", "name"}:
+                entries.append(entry)
+        return entries
 
     def _note(self, variable: keras.Variable, number: int) -> None:
         self._known.append(variable)

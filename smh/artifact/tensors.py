@@ -53,6 +53,7 @@ class Table:
         self._variables: list[keras.Variable] = []
         self._own: dict[int, Encode] = {}  # by the id of what a tensor is made from
         self._flat: dict[str, list[keras.Variable]] = {}
+        self._extra: dict[Any, tuple[np.ndarray, str]] = {}  # by what makes two of them one
 
     def __len__(self) -> int:
         return len(self._variables)
@@ -72,6 +73,17 @@ class Table:
     def other(self, variable: keras.Variable) -> int:
         """Returns the number of a variable that lies in a flat tensor."""
         return self._number(variable, id(variable), None)
+
+    def extra(self, value: np.ndarray, what: str) -> int:
+        """Returns the number of an array that a layer has beside its variables; equal ones are one.
+
+        Args:
+            value: the array; stored in full, whatever the options.
+            what: for messages.
+        """
+        key = value.dtype.name, value.shape, value.tobytes()
+        self._extra.setdefault(key, (value, what))
+        return list(self._extra).index(key)
 
     def _number(self, variable: keras.Variable, key: int, encode: Encode | None) -> int:
         if id(variable) not in self._numbers:
@@ -93,6 +105,8 @@ class Table:
             dtype = options.rest if array.dtype == np.float32 else None
             how = _in_full(dtype, options)
             tensors.append(_tensor(str(len(tensors)), array, how, variables[0].path))
+        for value, what in self._extra.values():
+            tensors.append(_tensor(str(len(tensors)), value, _in_full(None, options), what))
         return tensors
 
 
@@ -107,7 +121,7 @@ def encoder(part: keras.Variable, virtual: VirtualVariable, of_a_pool: bool) -> 
     if isinstance(parametrization, Stepped) and (
         part is parametrization.weight or part is parametrization.mask
     ):
-        return lambda name, options: _encoded_steps(name, virtual, options)
+        return lambda name, options: _encoded_steps(name, parametrization, virtual.path, options)
     if isinstance(parametrization, Clustered) and part is parametrization.index:
         pruned = parametrization.pruned
         return lambda name, options: _encoded_index(name, part, pruned, options)
@@ -168,12 +182,11 @@ def _encoded_sparse(
     return _tensor(name, value, hows, weight.path)
 
 
-def _encoded_steps(name: str, virtual: VirtualVariable, options: Options) -> Tensor:
+def _encoded_steps(name: str, stepped: Stepped, path: str, options: Options) -> Tensor:
     """Whole numbers and steps; of a pruned weight, what is not zero is not pruned."""
-    stepped = virtual.parametrization
     steps = stepped.steps()
     how = coding.Stepped(steps.step, steps.exponents, steps.axis, options.coder)
-    return _tensor(name, stepped.integers(), [how], virtual.path)
+    return _tensor(name, stepped.integers(), [how], path)
 
 
 def _encoded_index(name: str, index: keras.Variable, pruned: bool, options: Options) -> Tensor:

@@ -9,12 +9,14 @@ with the same variables in the same order, into which the values can then be loa
 "dtype", "trainable", "frozen", "pool", "slot": {"begin", "length"}, "parametrization": {"class",
 "config"}, "parts": [{"name", "shape", "dtype", "trainable"}]}]}`, where
 
-- `layers` are the numbers, in `list(own_layers(model))`, of the layers that track the weight, and
-  `places` where the holder of each is among that layer's own layers;
-- `variable` is its number in `own_variables(the first of these layers)`;
+- `layers` are the numbers, in `members(model)`, of the layers that track the weight, and `places`
+  where the holder of each is among that layer's own layers;
+- `variable` is its number among the variables of the first of these;
 - `pool` is the number of a pool; it and `slot` are null for what needs none;
 - `frozen` says that the weight keeps a snapshot of its value, while others still train the pool.
 
-Paths are for messages: a weight is found by its layers. A pool whose factors are virtual
+A model that is made again may list its layers and their variables in another order. Then "layers"
+beside "weights" has the names (`names_of`) of what the numbers count. The paths of weights are for
+messages: a weight is found by its layers. A pool whose factors are virtual
 themselves has "inside", a description of its own.
 """

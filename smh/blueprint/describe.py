@@ -12,10 +12,9 @@ from smh.virtual_variable import (
     Source,
     VirtualVariable,
     holder_of,
-    own_layers,
-    own_variables,
     virtual_variables,
 )
+from smh.virtual_variable.inside_keras.members import Member, members
 from smh.virtual_variable.registered import describe_object
 
 
@@ -29,11 +28,13 @@ def sources(model: keras.Layer) -> list[Source]:
     return list(found.values())
 
 
-def describe(model: keras.Layer) -> dict[str, Any]:
+def describe(model: keras.Layer, counted: Sequence[Member | None] | None = None) -> dict[str, Any]:
     """Returns how `model` is compressed, as plain JSON; without values.
 
     Args:
         model: a model or layer; one with nothing compressed gives empty lists.
+        counted: its layers and their variables as they are to be counted, by default as the model
+            lists them.
 
     Returns:
         What `restore` takes, see the top of this file.
@@ -47,21 +48,20 @@ def describe(model: keras.Layer) -> dict[str, Any]:
         >>> again = make()
         >>> restore(again, description)  # then load the values
     """
-    layers = list(own_layers(model))
+    counted = members(model) if counted is None else counted
     pools = sources(model)
     numbers = {id(pool): i for i, pool in enumerate(pools)}
-    owners: dict[int, list[int]] = {}
-    for i, layer in enumerate(layers):
-        holder = holder_of(layer)
-        for virtual in holder.virtuals if holder is not None else ():
-            owners.setdefault(id(virtual), []).append(i)
+    owners: dict[int, dict[int, Member]] = {}
+    for i, member in enumerate(counted):
+        if member is not None and (holder := holder_of(member.layer)) is not None:
+            for virtual in holder.virtuals:
+                owners.setdefault(id(virtual), {})[i] = member
     return {
         "pools": [_describe_pool(pool) for pool in pools],
         "weights": [
             {
-                "layers": owners[id(virtual)],
-                "places": [_place(layers[i]) for i in owners[id(virtual)]],
-                "variable": _position(own_variables(layers[owners[id(virtual)][0]]), virtual),
+                "layers": list(owners[id(virtual)]),
+                **_describe_owners(list(owners[id(virtual)].values()), virtual),
                 "pool": numbers.get(id(virtual.parametrization.source)),
                 **_describe_weight(virtual),
             }
@@ -73,6 +73,13 @@ def describe(model: keras.Layer) -> dict[str, Any]:
 def _in_order(model: keras.Layer) -> list[VirtualVariable]:
     """The virtual variables in the order in which they became virtual, as their holders do."""
     return sorted(virtual_variables(model), key=lambda virtual: virtual._number)
+
+
+def _describe_owners(owners: Sequence[Member], virtual: VirtualVariable) -> dict[str, Any]:
+    return {
+        "places": [_place(owner.layer) for owner in owners],
+        "variable": _position(owners[0].variables, virtual),
+    }
 
 
 def _place(owner: keras.Layer) -> int:

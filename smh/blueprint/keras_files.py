@@ -32,16 +32,24 @@ class Compressed:
         """
         from smh.blueprint.describe import describe, sources
         from smh.virtual_variable import virtual_variables
+        from smh.virtual_variable.inside_keras.members import members, names_of
         from smh.virtual_variable.inside_keras.random_state import random_state
 
         pools = sources(layer)
         inside = {id(virtual) for virtual in virtual_variables(layer)}
         return {
-            "compressed": describe(layer),
+            "compressed": {**describe(layer), "layers": names_of(members(layer), layer)},
             "pools": [id(pool) for pool in pools],
             "random_state": random_state(layer),
             "complete": all(id(user) in inside for pool in pools for user in pool.users),
         }
+
+    @staticmethod
+    def check(layer: keras.Layer) -> None:
+        """Raises `ArgumentError` unless a file of the layer could be read."""
+        from smh.blueprint.checking import check_made_again
+
+        check_made_again(layer)
 
     def get_config(self) -> dict[str, Any]:
         """Needed to be registered; the layers have configurations of their own."""
@@ -61,7 +69,12 @@ class Compressed:
         from smh.blueprint.restore import restore
         from smh.errors import ArtifactError
         from smh.virtual_variable.inside_keras.random_state import set_random_state
-        from smh.virtual_variable.inside_keras.serialization import ENTRY, objects_being_loaded
+        from smh.virtual_variable.inside_keras.rebuilding import naming_what_is_unknown
+        from smh.virtual_variable.inside_keras.serialization import (
+            ENTRY,
+            has_presets,
+            objects_being_loaded,
+        )
 
         own = config.get(ENTRY)
         if not isinstance(own, dict) or not all(
@@ -72,12 +85,14 @@ class Compressed:
                 f"'compressed', got {own!r:.200}."
             )
         plain = {name: value for name, value in config.items() if name != ENTRY}
-        layer = keras.saving.deserialize_keras_object({**own["layer"], "config": plain})
+        dense = {**own["layer"], "config": plain}
+        with naming_what_is_unknown(dense, {}):
+            layer = keras.saving.deserialize_keras_object(dense)
         if not isinstance(layer, keras.Layer):
             raise ArtifactError(f"A compressed layer is described as {own['layer']!r:.200}.")
         _check_is_built(layer)
         known = objects_being_loaded()
-        if known is None and not own.get("complete"):
+        if known is None and not own.get("complete") and not has_presets(type(layer)):
             raise ArtifactError(_incomplete(layer))
         known = {} if known is None else known
         keys = [f"smh pool {number!r:.40}" for number in own.get("pools") or []]
@@ -123,7 +138,10 @@ def _call_after_execution(loader: Any) -> None:
 def _register() -> None:
     import keras
 
+    from smh.virtual_variable.inside_keras.serialization import read_described_by
+
     keras.saving.register_keras_serializable(package="smh")(Compressed)
+    read_described_by(Compressed)
     # The loss and the optimizers of `recipes` register themselves.
     importlib.import_module("smh.recipes")
 

@@ -22,13 +22,13 @@ from smh.virtual_variable import (
     VirtualVariable,
     attach,
     creation_scope,
-    own_layers,
     own_variables,
     put_holder,
     resume,
     unset_variable,
     wrap_calls,
 )
+from smh.virtual_variable.inside_keras.members import Member, members_as
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.registered import describe_object, entry_of, make_object
 from smh.virtual_variable.weight_spec import WeightSpec, std_of
@@ -52,7 +52,7 @@ def restore(
         In every case the model is as it was.
     """
     entries = _list(description, "pools"), _list(description, "weights")
-    weights = _found(model, entries[1])
+    weights = _found(model, members_as(model, description.get("layers"), {}), entries[1])
     if not weights:
         return
     with creation_scope([w.variable for w in weights if not w.is_virtual]):
@@ -108,25 +108,29 @@ class _Weight:
         return WeightSpec(v.path, v.name, tuple(v._shape), v._dtype, lambda: std_of(v))
 
 
-def _found(model: keras.Layer, entries: Sequence[Any]) -> list[_Weight]:
+def _found(
+    model: keras.Layer, counted: Sequence[Member | None], entries: Sequence[Any]
+) -> list[_Weight]:
     """The weights that are described, with the variables that they mean; checks that they fit."""
-    layers = list(own_layers(model))
-    weights = [_find(model, layers, entry) for entry in entries]
+    weights = [_find(model, counted, entry) for entry in entries]
     if len({id(weight.variable) for weight in weights}) != len(weights):
         raise ArtifactError("The description has one weight more than once.")
     return weights
 
 
-def _find(model: keras.Layer, layers: Sequence[keras.Layer], entry: Any) -> _Weight:
+def _find(model: keras.Layer, counted: Sequence[Member | None], entry: Any) -> _Weight:
     path = _field(entry, "path", str)
-    owners = []
+    known = dict(enumerate(counted))
+    members = []
     for number in _list(entry, "layers"):
-        if type(number) is not int or not 0 <= number < len(layers):
+        member = known.get(number) if type(number) is int else None
+        if member is None:
             raise ArgumentError(
                 f"The description has '{path}' in layer {number!r:.40}, but '{model.name}' has "
-                f"{len(layers)} layers. {_SAME}"
+                f"{len(counted)} layers. {_SAME}"
             )
-        owners.append(layers[number])
+        members.append(member)
+    owners = [member.layer for member in members]
     unbuilt = [owner.name for owner in owners if not owner.built]
     if unbuilt:
         raise UnbuiltModelError(
@@ -135,7 +139,7 @@ def _find(model: keras.Layer, layers: Sequence[keras.Layer], entry: Any) -> _Wei
             "for the shape that it was built with."
         )
     position = _field(entry, "variable", int)
-    variables = own_variables(owners[0]) if owners else []
+    variables = members[0].variables if members else []
     if not 0 <= position < len(variables):
         raise ArgumentError(
             f"The description has '{path}' as variable {position} of "

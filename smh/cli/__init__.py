@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import smh
 from smh import progress
-from smh.cli import changing, compressing, planning, running, scanning, showing
+from smh.cli import changing, compressing, planning, running, scanning, showing, shrinking
 from smh.cli.files import import_own
 from smh.errors import SmhError, SmhWarning
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands"
     )
-    for room in (running, planning, compressing, changing, scanning, showing):
+    for room in (running, planning, compressing, shrinking, changing, scanning, showing):
         room.add_commands(commands)
     return parser
 

@@ -43,12 +43,13 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--apply-to",
         action="append",
-        metavar="REGEX",
-        help="weights whose path or bare name begins so; may be repeated "
-        "(default: all of rank 2 or more)",
+        metavar="PATTERN",
+        help="a path or its end as tables print it (fc1/kernel), or a regular expression that "
+        "matches from the begin of a path or bare name (.*fc, kernel); may be repeated "
+        "(default: kernels, embeddings and other weights of rank 2 or more)",
     )
     parser.add_argument(
-        "--exclude", action="append", metavar="REGEX", help="weights to leave alone, the same way"
+        "--exclude", action="append", metavar="PATTERN", help="weights to leave alone, the same way"
     )
 
 

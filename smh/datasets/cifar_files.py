@@ -28,7 +28,7 @@ class CifarFormat:
     """One version of one of the two sets.
 
     Attributes:
-        folder: what the archive unpacks to.
+        folders: what the archive unpacks to; more than one where tools differ.
         archive: the name of the archive.
         train: names of the files of the training part.
         test: name of the test file.
@@ -37,9 +37,10 @@ class CifarFormat:
         names_key: see `labels`.
         label_bytes: records: how many labels come before an image; `label_at` is the one wanted.
         label_at: see `label_bytes`.
+        lists: pictures: the files of the training and of the test labels.
     """
 
-    folder: str
+    folders: tuple[str, ...]
     archive: str
     train: tuple[str, ...]
     test: str
@@ -48,6 +49,7 @@ class CifarFormat:
     names_key: bytes = b""
     label_bytes: int = 0
     label_at: int = 0
+    lists: tuple[str, ...] = ()
 
 
 def read_cifar(source: Path, kind: CifarFormat, classes: int) -> tuple[tuple, tuple, tuple]:

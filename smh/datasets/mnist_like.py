@@ -191,7 +191,7 @@ def _from_disk(kind: _Set, root: Path | None) -> tuple[dict[str, np.ndarray] | N
 def _folders(kind: _Set, root: Path | None) -> list[Path]:
     folders = [] if root is None else [*(root / name for name in kind.folders), root]
     if kind.npm:
-        folders += places.npm_folders(kind.npm, root)
+        folders += places.npm_folders(kind.npm, root, "data")
     if kind.debian and (debian := places.debian_folder(kind.debian)):
         folders.append(debian)
     cache = places.keras_cache()

@@ -46,10 +46,10 @@ def debian_folder(package: str) -> Path | None:
     return listed[0].parent if done.returncode == 0 and listed else None
 
 
-def npm_folders(package: str, data_dir: Path | None) -> list[Path]:
+def npm_folders(package: str, data_dir: Path | None, below: str = "") -> list[Path]:
     """Where npm puts a package below `data_dir` and the current folder, if it is there."""
     roots = [Path.cwd()] if data_dir is None else [data_dir, Path.cwd()]
-    folders = [root / "node_modules" / package / "data" for root in roots]
+    folders = [root / "node_modules" / package / below for root in roots]
     return [folder for folder in folders if folder.is_dir()]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.selection import make_matcher
+from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import ArgumentError, DeployedModelError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
@@ -34,6 +35,7 @@ from smh.virtual_variable import (
     own_variables,
     wrap_calls,
 )
+from smh.virtual_variable.assigning import check_not_assigned
 from smh.virtual_variable.inside_keras.deploying import is_deployed
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
@@ -85,8 +87,9 @@ class Candidate:
     def mask(self) -> np.ndarray:
         """Bool, of the weight's shape: what is not pruned."""
         p = self.parametrization
-        if isinstance(p, Masked) or (isinstance(p, Stepped) and p.mask is not None):
-            return np.array(keras.ops.convert_to_numpy(p.mask.value))
+        mask = p.mask if isinstance(p, Masked | Stepped) else None
+        if mask is not None:
+            return np.array(keras.ops.convert_to_numpy(mask.value))
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
         return np.ones(tuple(self.variable._shape), bool)
@@ -99,8 +102,8 @@ def candidates(
 
     Args:
         model: a built model or layer that is not deployed.
-        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
-            rank 2 or more, and all factors.
+        apply_to: what to select, as in `smh.compress`. Default: every trained weight that is taken
+            by its role (`smh.weight_roles`), and all factors.
         exclude: what to leave out.
 
     Raises:
@@ -108,24 +111,29 @@ def candidates(
         SelectionError: nothing is selected.
     """
     check_model(model)
-    chosen = make_matcher(apply_to, "apply_to") if apply_to is not None else None
-    left_out = make_matcher(exclude or [], "exclude")
     every = list(_all(model))
+    paths = [item.path for item in every]
+    chosen = make_matcher(apply_to, "apply_to", paths) if apply_to is not None else None
+    left_out = make_matcher(exclude or [], "exclude", paths)
 
-    def wanted(item: Candidate) -> bool:
-        v = item.variable
-        if left_out(v.path, v.name, v) or not item.size:
-            return False
-        if chosen is None:
-            return len(v._shape) >= 2 or isinstance(item.owners[0], Source)
-        return chosen(v.path, v.name, v)
+    def named(matches, item: Candidate) -> bool:
+        return matches(item.path, item.variable.name, item.variable)
 
-    selected = [item for item in every if wanted(item)]
+    selected = [item for item in every if item.size and not named(left_out, item)]
+    if chosen is None:
+        check_no_adapters(((item.variable, item.owners) for item in selected), model)
+        selected = [
+            item
+            for item in selected
+            if isinstance(item.owners[0], Source) or is_taken(item.variable, item.owners)
+        ]
+    else:
+        selected = [item for item in selected if named(chosen, item)]
     if not selected:
         lines = "\n".join(f"  {item.path} {tuple(item.variable._shape)}" for item in every)
         raise SelectionError(
             f"Nothing was selected in '{model.name}'. Only trainable float variables can be; "
-            f"without `apply_to`, those of rank 2 or more. There are:\n{lines or '  (none)'}"
+            f"without `apply_to`, {BY_DEFAULT}. There are:\n{lines or '  (none)'}"
         )
     return selected
 
@@ -153,20 +161,34 @@ def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> li
 
 
 def by_pattern(
-    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+    model: keras.Layer,
+    items: Sequence[Candidate],
+    given: Any,
+    argument: str,
+    check: Callable[[Any, str], Any],
 ) -> dict[int, Any]:
     """Returns which value each of `items` gets, by its number; some may get none.
 
     Args:
+        model: what they are of.
         items: the candidates.
-        given: one value for all, or (pattern, value) pairs, or a mapping of these. A pattern is a
-            path, or a regular expression as in `apply_to`; the first that fits counts.
+        given: one value for all, or (pattern, value) pairs, or a mapping of these. Patterns are
+            those of `apply_to`, see `smh.doors.selection`; the first that fits counts.
         argument: its name, for messages.
         check: returns a value, checked, or raises; gets the value and a name for it.
 
     Raises:
         ArgumentError: malformed pairs, or a pattern that fits nothing.
+        SelectionError: one that gets a value is assigned to by its layer.
     """
+    chosen = _values_of(items, given, argument, check)
+    check_not_assigned(model, [items[i].variable for i in chosen])
+    return chosen
+
+
+def _values_of(
+    items: Sequence[Candidate], given: Any, argument: str, check: Callable[[Any, str], Any]
+) -> dict[int, Any]:
     if isinstance(given, dict):
         given = list(given.items())
     if not isinstance(given, list | tuple):
@@ -178,18 +200,21 @@ def by_pattern(
             f"[('dense/kernel', 0.9)]; got {given!r:.200}."
         )
     chosen: dict[int, Any] = {}
+    paths = [item.path for item in items]
     for pattern, raw in given:
         value = check(raw, f"{argument} of {pattern!r}")
-        matches = make_matcher(pattern, argument)
-        # A path means that weight alone, not others whose paths begin with it.
-        fits = [i for i, item in enumerate(items) if item.path == pattern] or [
+        matches = make_matcher(pattern, argument, paths)
+        fits = [
             i
             for i, item in enumerate(items)
             if matches(item.path, item.variable.name, item.variable)
         ]
         if not fits:
-            paths = ", ".join(item.path for item in items)
-            raise ArgumentError(f"{argument}: {pattern!r} fits no weight. There are: {paths}.")
+            raise ArgumentError(
+                f"{argument}: {pattern!r} fits no weight: it is neither a path nor the end of one, "
+                "and as a regular expression it matches no begin of a path or name. There are: "
+                f"{', '.join(paths)}."
+            )
         for i in fits:
             chosen.setdefault(i, value)
     return chosen

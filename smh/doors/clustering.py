@@ -55,8 +55,8 @@ def cluster(
         init: where k-means starts: `"linear"` (evenly from the smallest to the largest, which
             keeps the few large weights; best in Deep Compression), `"density"` (evenly by
             their distribution), `"random"` (Forgy) or `"k-means++"`.
-        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
-            rank 2 or more.
+        apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
         seed: of `"random"` and `"k-means++"`.
 
@@ -65,7 +65,8 @@ def cluster(
 
     Raises:
         ArgumentError: a value that cannot work, or factors that `smh.quantize_factors` rounds.
-        SelectionError: nothing is selected, or a weight with NaN in it.
+        SelectionError: nothing is selected, or a weight with NaN in it, or one that its layer
+            assigns to (`SpectralNormalization`), or LoRA adapters.
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed.
         In every case the model is as it was.
@@ -86,7 +87,7 @@ def cluster(
         items = [item for item in items if isinstance(item.parametrization, Clustered)]
         made = [(item, functools.partial(_apart, item)) for item in items]
     else:
-        wanted = by_pattern(items, bits, "bits", _checked_bits)
+        wanted = by_pattern(model, items, bits, "bits", _checked_bits)
         items = [items[i] for i in wanted]
         for item in items:
             _check_not_rounded(item)
@@ -168,8 +169,8 @@ def _check_not_rounded(item: Candidate) -> None:
         )
     if isinstance(item.parametrization, FakeQuantized | Stepped):
         raise ArgumentError(
-            f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink: a weight is rounded or shares "
-            "values, not both. Begin with smh.materialize(model)."
+            f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink: a weight is rounded "
+            "or shares values, not both. Begin with smh.materialize(model)."
         )
 
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import keras
 
 from smh.doors.selection import make_matcher
+from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import SelectionError
 from smh.parametrizations.pool_slice import check_size
 from smh.typing import Selector
 from smh.virtual_variable import in_creation_order, own_layers, virtual_variables
+from smh.virtual_variable.assigning import check_not_assigned
 from smh.virtual_variable.inside_keras.raw_variables import is_torch_module
 from smh.virtual_variable.weight_spec import FLOATS, WeightSpec, std_of
 
@@ -40,20 +42,23 @@ def select(
         SelectionError: nothing is selected, or a variable that cannot be compressed.
         ArgumentError: a selector is malformed.
     """
-    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
-    left_out = make_matcher(exclude or [], "exclude")
     variables, owners, unread = _trained(model)
+    paths = [variable.path for variable in variables.values()]
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
+    left_out = make_matcher(exclude or [], "exclude", paths)
 
-    def wanted(variable):
+    def possible(variable):
         if not variable.trainable or variable._dtype not in FLOATS or id(variable) in unread:
             return False
-        if left_out(variable.path, variable.name, variable):
-            return False
-        if matches is None:
-            return len(variable._shape) >= 2 and math.prod(variable._shape) > 0
-        return matches(variable.path, variable.name, variable)
+        return not left_out(variable.path, variable.name, variable)
 
-    chosen = in_creation_order([v for v in variables.values() if wanted(v)])
+    chosen = [v for v in variables.values() if possible(v)]
+    if matches is None:
+        check_no_adapters(((v, owners[id(v)]) for v in chosen), model)
+        chosen = [v for v in chosen if is_taken(v, owners[id(v)])]
+    else:
+        chosen = [v for v in chosen if matches(v.path, v.name, v)]
+    chosen = in_creation_order(chosen)
     selected = [Selected(v, tuple(owners[id(v)])) for v in chosen]
     if not any(math.prod(item.variable._shape) for item in selected):
         raise SelectionError(_nothing_selected(model, list(variables.values())))
@@ -64,6 +69,7 @@ def select(
                 "keras.Variable, and cannot be made virtual. Leave it out with `exclude=`."
             )
         check_size(item.spec)
+    check_not_assigned(model, chosen)
     return selected
 
 
@@ -98,5 +104,5 @@ def _nothing_selected(model, variables) -> str:
     )
     return (
         f"Nothing was selected in '{model.name}'. Only trainable float variables can be; without "
-        f"`apply_to`, those of rank 2 or more. There are:\n{paths or '  (no variables)'}"
+        f"`apply_to`, {BY_DEFAULT}. There are:\n{paths or '  (no variables)'}"
     )

@@ -51,9 +51,12 @@ def compress(
             factors come within one replica (rows + columns of the pool) below it, never above.
         target_params: trainable numbers of the whole model afterwards; reached within one
             replica from below.
-        apply_to: what to select: a regular expression matched at the begin of a variable's full
-            path or bare name, a function of the variable, or a list of these. Default: every
-            trainable float variable of rank 2 or more.
+        apply_to: what to select: a pattern, a function of the variable, or a list of these. A path,
+            or the end of paths after a `/`, means those variables alone (`fc1/kernel`); any other
+            pattern is a regular expression that matches (`re.match`) from the begin of a path or of
+            a bare name (`.*fc`, `kernel`). Default: kernels, embeddings and other trained weights
+            of rank 2 or more; biases and scales stay, of any rank. `smh.doors.weight_roles` lists
+            the roles.
         exclude: what to leave dense, in the same form.
         pool: a pool of your own, or one that another model uses already.
         modifier: applied to each slice. Default: a learned scale that starts at the standard
@@ -77,7 +80,8 @@ def compress(
 
     Raises:
         UnbuiltModelError: the model has no weights yet.
-        SelectionError: nothing is selected, or a variable that cannot be compressed.
+        SelectionError: nothing is selected, or a variable that cannot be compressed; one that its
+            layer assigns to (`SpectralNormalization`); LoRA adapters, without `apply_to`.
         ArgumentError: a value that cannot work.
         PoolExhaustedError: `pool` is too small.
         In every case the model is as it was.

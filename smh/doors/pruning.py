@@ -18,6 +18,8 @@ from smh.doors.candidates import (
     pairs_of,
     reparametrize,
 )
+from smh.doors.output_units import Units, units_of
+from smh.doors.slimming.choosing import SHARES, take_channels
 from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
@@ -29,12 +31,7 @@ from smh.typing import Selector
 Sparsity = float | Mapping[str, float] | Sequence[tuple[str, float]]
 
 _SCOPES = ("layer", "global")
-_STRUCTURES = ("weights", "filters")
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
+_STRUCTURES = ("weights", "filters", "channels")
 
 
 def prune(
@@ -43,6 +40,7 @@ def prune(
     *,
     scope: str = "layer",
     structure: str = "weights",
+    of: str = "channels",
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     seed: int = 0,
@@ -55,20 +53,28 @@ def prune(
     already; a lower sparsity gives the largest of those back. Of a compressed model the factors
     are pruned.
 
-    Pruning makes neither training nor prediction faster: the layers compute with zeros.
+    Pruning makes neither training nor prediction faster: the layers compute with zeros. With
+    `structure="channels"` they are zeros that `smh.slim` takes out of the network.
 
     Args:
         model: a built Keras 3 model of any kind, or a layer.
         sparsity: the share of zeros, from 0 to below 1: one number, or (pattern, number) pairs,
-            or a mapping of these; a pattern is a path or a regular expression as in `apply_to`,
-            the first that fits counts, and what none fits is left alone.
+            or a mapping of these; a pattern is one of `apply_to`, the first that fits counts,
+            and what none fits is left alone.
         scope: `"layer"`: each weight gets that share. `"global"`: all together, so that weights
             of larger numbers keep more; needs one number.
-        structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units, by
-            the L2 norm of their weights (the last axis of a kernel; of a transposed convolution
-            the last but one); biases stay.
-        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
-            rank 2 or more.
+        structure: `"weights"`: each number by its magnitude. `"filters"`: whole output units of
+            layers, by the L2 norm of their weights. What a unit is made of in each kind of layer
+            is in `smh.doors.output_units`: (channel, multiplier) of a depthwise kernel, all gates
+            of an LSTM's unit, in the kernel and the recurrent kernel at once. No level takes all
+            units of a layer. `"channels"`: whole channels of the network, with all that makes them
+            in any layer (what a sum adds to them, batch normalisation, biases), chosen over all
+            layers. Only those that `smh.slim` can take out; needs one number, and a graph of
+            layers.
+        of: with `structure="channels"`: `sparsity` is the share of the `"channels"` that can go,
+            or of the model's `"multiply_adds"`.
+        apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
         seed: decides among equal magnitudes, so that no place is favoured.
 
@@ -77,7 +83,8 @@ def prune(
 
     Raises:
         ArgumentError: a value that cannot work.
-        SelectionError: nothing is selected, or a weight with NaN in it.
+        SelectionError: nothing is selected, or a weight with NaN in it, or one that its layer
+            assigns to (`SpectralNormalization`), or LoRA adapters.
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed.
         In every case the model is as it was.
@@ -90,12 +97,18 @@ def prune(
         >>> model.fit(x, y)
 
     Reference: Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient Neural
-    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017;
+    channels: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
+    check_choice("of", of, SHARES)
     items = candidates(model, apply_to, exclude)
-    levels = by_pattern(items, sparsity, "sparsity", checked_sparsity)
+    if structure == "channels":
+        return _prune_channels(model, sparsity, of, items, exclude, seed)
+    if of != "channels":
+        raise ArgumentError(f"of={of!r} goes with structure='channels' only.")
+    levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
     if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
         raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
@@ -104,11 +117,8 @@ def prune(
     if scope == "global":
         masks = _global_masks(items, float(next(iter(levels.values()))), random)
     else:
-        choose = _unit_mask if structure == "filters" else _weight_mask
-        masks = [
-            choose(item, level, random)
-            for item, level in track(list(zip(items, levels.values(), strict=True)), "pruning")
-        ]
+        pairs = list(zip(items, levels.values(), strict=True))
+        masks = (_unit_masks if structure == "filters" else _weight_masks)(pairs, random)
     _apply(model, items, masks)
     return model
 
@@ -200,23 +210,50 @@ def magnitude_mask(
     return mask
 
 
-def _weight_mask(item: Candidate, level: float, random) -> np.ndarray:
-    return magnitude_mask(_magnitude(item), item.mask(), round(level * item.size), random)
+def _weight_masks(pairs: Sequence[tuple[Candidate, float]], random) -> list[np.ndarray]:
+    return [
+        magnitude_mask(_magnitude(item), item.mask(), round(level * item.size), random)
+        for item, level in track(pairs, "pruning")
+    ]
 
 
-def _unit_mask(item: Candidate, level: float, random) -> np.ndarray:
-    values = np.square(_magnitude(item))
-    axis = _unit_axis(item) % values.ndim
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    norms, kept = np.sqrt(values.sum(axis=others)), np.asarray(item.mask().any(axis=others))
-    units = magnitude_mask(norms, kept, round(level * norms.size), random)
-    shape = [-1 if i == axis else 1 for i in range(values.ndim)]
-    return np.broadcast_to(units.reshape(shape), values.shape).copy()
+def _unit_masks(pairs: Sequence[tuple[Candidate, float]], random) -> list[np.ndarray]:
+    """Masks of whole units; weights that make the same units up, at the same level, go together."""
+    groups: dict[Any, list[tuple[int, Units]]] = {}
+    for number, (item, level) in enumerate(pairs):
+        units = units_of(item.variable, item.owners)
+        key = (id(item.owners[0]), units.count, level) if units.of_output else number
+        groups.setdefault(key, []).append((number, units))
+    masks: dict[int, np.ndarray] = {}
+    for group in track(list(groups.values()), "pruning"):
+        kept = _kept_units(
+            [(pairs[n][0], units) for n, units in group], pairs[group[0][0]][1], random
+        )
+        for number, units in group:
+            masks[number] = units.spread(kept, tuple(pairs[number][0].variable._shape))
+    return [masks[number] for number in range(len(pairs))]
 
 
-def _unit_axis(item: Candidate) -> int:
-    """The axis of a weight along which its layer's output units lie."""
-    return -2 if isinstance(item.owners[0], _TRANSPOSED) else -1
+def _kept_units(made_of: Sequence[tuple[Candidate, Units]], level: float, random) -> np.ndarray:
+    """Which units stay, bool: those of largest norm over all weights that they are made of."""
+    squares = [units.sums(np.square(_magnitude(item))) for item, units in made_of]
+    norms = np.sqrt(np.sum(squares, axis=0))
+    kept = np.sum([units.sums(item.mask()) for item, units in made_of], axis=0) > 0
+    return magnitude_mask(norms, kept, min(round(level * norms.size), norms.size - 1), random)
+
+
+def _prune_channels(model, sparsity: Any, of: str, items, exclude, seed: int) -> keras.Model:
+    if isinstance(sparsity, Mapping | Sequence):
+        raise ArgumentError("structure='channels' needs one number as sparsity.")
+    level = checked_sparsity(sparsity, "sparsity")
+    every = candidates(model, lambda variable: True, exclude)
+    check_may_be_pruned(every)
+    random = np.random.default_rng(seed)
+    taken = take_channels(model, level, of, every, items, _magnitude, random)
+    _apply(model, [item for item, _ in taken.masks], [mask for _, mask in taken.masks])
+    for variable, value in taken.zeroed:
+        variable.assign(value)
+    return model
 
 
 def _global_masks(items: Sequence[Candidate], level: float, random) -> list[np.ndarray]:
@@ -238,10 +275,11 @@ def _magnitude(item: Candidate) -> np.ndarray:
     return np.nan_to_num(value, copy=False, nan=0.0)
 
 
-def add_masks(model: keras.Model, items: Sequence[Candidate]) -> None:
-    """Gives those of `items` that have none a mask that prunes nothing."""
+def add_masks(model: keras.Model, items: Sequence[Candidate]) -> bool:
+    """Gives those of `items` that have none a mask that prunes nothing; says if there were any."""
     new = [item for item in items if not _is_masked(item)]
     _apply(model, new, [item.mask() for item in new])
+    return bool(new)
 
 
 def _apply(model: keras.Model, items: Sequence[Candidate], masks: Sequence[np.ndarray]) -> None:
@@ -279,8 +317,8 @@ def check_may_be_pruned(items: Sequence[Candidate]) -> None:
             )
         if isinstance(item.parametrization, FakeQuantized | Stepped):
             raise ArgumentError(
-                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, then "
-                "round or share values. Begin with smh.materialize(model)."
+                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, "
+                "then round or share values. Begin with smh.materialize(model)."
             )
 
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import functools
-import numbers
+import warnings
+import weakref
 from typing import Any
 
 import keras
 
-from smh.doors.candidates import by_pattern, candidates, check_model
+from smh.doors.candidates import Candidate, by_pattern, candidates, check_model
 from smh.doors.pruning import (
     Sparsity,
     add_masks,
-    check_choice,
     check_may_be_pruned,
     checked_sparsity,
     prune,
     sparsity_of,
 )
-from smh.errors import ArgumentError
+from smh.doors.pruning_course import Course
+from smh.errors import ArgumentError, SmhWarning
 from smh.typing import Selector
+from smh.virtual_variable.inside_keras.training_state import steps_made
 
-_SHAPES = ("polynomial", "constant", "rounds")
-_UNKNOWN = -1
+# A model that was stopped is as far as the schedule was at that step, up to rounding (of filters).
+_ALIKE = 0.1
 
 
 class PruningSchedule(keras.callbacks.Callback):
@@ -31,14 +33,25 @@ class PruningSchedule(keras.callbacks.Callback):
     `fit` needs it only for a sparsity that changes. It stands before `TensorBoard`, `CSVLogger`
     and the like, which then show `sparsity` and `sparsity/PATH` for each epoch.
 
+    **It goes on where it was stopped**, as learning rate schedules do: its step is the number of
+    steps that the optimizer has made since the model has masks, which is in every file that holds
+    the optimizer (`.keras`, `ModelCheckpoint`, `BackupAndRestore`). Where the optimizer is a new
+    one, its step is `initial_epoch` times the steps of an epoch. Either counts only if the model is
+    at least as sparse as the schedule would have made it by then (up to 0.1); else the model was
+    pruned by something else, or not at all, and the schedule begins at 0. One schedule object that
+    is given to several `fit` calls on a model goes on from one to the next.
+
     Args:
         sparsity: at the end, as in `smh.prune`; `None`: prune nothing, only log.
         shape: how to get there. `"polynomial"`: fast, then slowly, `1 - (1 - t) ** power` of the
             way. `"constant"`: at once at `begin`. `"rounds"`: prune and retrain, `rounds` times,
             each time the same share of what is left.
-        begin: the step (batch) at which it begins, counted over all epochs of this `fit`.
-        end: the step at which the last pruning happens; default: three quarters of the steps of
-            this `fit`, where Keras knows how many there are. What is pruned already stays so.
+        begin: the step (batch) at which it begins, counted from the schedule's first one over all
+            epochs and `fit` calls.
+        end: the step at which the last pruning happens; default: three quarters of the steps from
+            the schedule's first one to the end of this `fit`, where Keras knows how many there are.
+            Give it where one schedule spans several `fit` calls of different `epochs`. What is
+            pruned already stays so.
         every: steps between two prunings, of `"polynomial"`.
         power: exponent of `"polynomial"`.
         rounds: prunings of `"rounds"`.
@@ -46,6 +59,9 @@ class PruningSchedule(keras.callbacks.Callback):
 
     Raises:
         ArgumentError: a value that cannot work.
+
+    Warns:
+        SmhWarning: `fit` ended before the schedule did.
 
     Example:
         >>> schedule = smh.PruningSchedule(0.95, begin=100, end=2000)
@@ -71,70 +87,56 @@ class PruningSchedule(keras.callbacks.Callback):
         seed: int = 0,
     ):
         super().__init__()
-        check_choice("shape", shape, _SHAPES)
-        for name, value, least in (
-            ("begin", begin, 0),
-            ("end", end, begin),
-            ("every", every, 1),
-            ("rounds", rounds, 1),
-        ):
-            if value is not None and (not isinstance(value, numbers.Integral) or value < least):
-                raise ArgumentError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}."
-                )
-        if not power > 0:
-            raise ArgumentError(f"power must be above 0, got {power!r}.")
-        self.sparsity, self.shape, self.begin, self.end = sparsity, shape, begin, end
-        self.every, self.power, self.rounds = every, power, rounds
+        self.course = Course(shape, begin, end, every, power, rounds)
+        self.sparsity = sparsity
         self._prune = functools.partial(
             prune, scope=scope, structure=structure, apply_to=apply_to, exclude=exclude, seed=seed
         )
         self._scope, self._selection = scope, (apply_to, exclude)
-        self._step, self._reached = 0, 0.0
-        self._before_epoch = 0
-        self._last = _UNKNOWN
-        self._levels: dict[int, float] = {}
+        self._items: list[Candidate] = []
+        self._levels: list[float] = []
+        self._known: Any = lambda: None  # the model of the fit before
+        self._counter: Any = None  # the optimizer that counted there
+        self._begun, self._reached = False, 0.0
+        # Steps: of the schedule now, before this epoch, its last; of the optimizer at its first.
+        self._step = self._before_epoch = self._last = self._origin = 0
 
     def set_model(self, model):
         """Gives the weights their masks.
 
-        Relies on: `fit` hands out the model before it compiles its step.
+        Relies on: `fit` hands out the model before it compiles its step, and before other callbacks
+        restore anything.
         """
         super().set_model(model)
         check_model(model)
         if self.sparsity is None:
             return
         items = candidates(model, *self._selection)
-        self._levels = by_pattern(items, self.sparsity, "sparsity", checked_sparsity)
-        chosen = [items[i] for i in self._levels]
-        self._paths = [item.path for item in chosen]
-        check_may_be_pruned(chosen)
-        add_masks(model, chosen)
+        levels = by_pattern(model, items, self.sparsity, "sparsity", checked_sparsity)
+        self._items, self._levels = [items[i] for i in levels], list(levels.values())
+        check_may_be_pruned(self._items)
+        self._new = add_masks(model, self._items)
         optimizer = getattr(model, "optimizer", None)
         if optimizer is not None and not optimizer.built:
             optimizer.build(model.trainable_variables)
+        self._made = steps_made(model)
 
     def on_train_begin(self, logs=None):
-        """Begins to count."""
-        self._step, self._reached, self._last = 0, 0.0, _UNKNOWN
-        self._before_epoch = 0
+        """Forgets how the last `fit` went on."""
+        self._begun, self._reached = False, 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Decides on the last step, in the first epoch; may prune at once."""
-        self._before_epoch = self._step
-        if self._last != _UNKNOWN:
+        """Finds, in the first epoch, where the schedule is; may prune at once."""
+        if not self._levels:
             return
-        if self.end is None and self.sparsity is not None and self.shape != "constant":
-            # Keras counts the epochs from 0, also where `initial_epoch` is another.
-            steps, epochs = self.params.get("steps"), self.params.get("epochs", 1) - epoch
-            if not steps:
-                raise ArgumentError(
-                    "Keras does not know how many steps this fit has, so `end` has to be given: "
-                    "smh.PruningSchedule(..., end=2000)."
-                )
-            self._last = max(self.begin, steps * epochs * 3 // 4)
-        else:
-            self._last = self.begin if self.end is None else self.end
+        if not self._begun:
+            self._check_length()
+            self._find_place(epoch)
+            self._begun = True
+        elif (made := steps_made(self.model)) != self._made:
+            # Loss scaling leaves steps out. A training step may also use optimizers of its own.
+            self._made, self._step = made, made - self._origin
+        self._before_epoch = self._step
         self._advance()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -151,38 +153,92 @@ class PruningSchedule(keras.callbacks.Callback):
         if logs is not None:
             logs.update(sparsity_of(self.model))
 
+    def on_train_end(self, logs=None):
+        """Warns if the schedule has not ended."""
+        if self._begun and self.share_at(self._step) < 1:
+            warnings.warn(
+                f"This fit ended at step {self._step:,} of the pruning schedule, whose last one "
+                f"is at step {self._last:,}: {self._zeros():.1%} of the numbers are zero, asked "
+                f"for were {self._wanted(1.0):.1%}. Go on with the same schedule and "
+                "`initial_epoch=`, train for more epochs, or give a smaller `end`.",
+                SmhWarning,
+                stacklevel=2,
+            )
+
     def share_at(self, step: int) -> float:
         """How much of the way to the final sparsity is reached at `step`, from 0 to 1.
 
         For `"rounds"` that is in the logarithm of what is left.
         """
-        if step < self.begin:
-            return 0.0
-        if self.shape == "constant" or step >= self._last:
-            return 1.0
-        way = (step - self.begin) / max(1, self._last - self.begin)
-        if self.shape == "rounds":
-            return min(1.0, (int(way * (self.rounds - 1)) + 1) / self.rounds)
-        way = (step - self.begin) // self.every * self.every / (self._last - self.begin)
-        return 1 - (1 - way) ** self.power
+        return self.course.share_at(step, self._last)
+
+    def _check_length(self) -> None:
+        if self.course.needs_length and not self.params.get("steps"):
+            raise ArgumentError(
+                "Keras does not know how many steps this fit has, so `end` has to be given: "
+                "smh.PruningSchedule(..., end=2000)."
+            )
+
+    def _find_place(self, epoch: int) -> None:
+        model, made = self.model, steps_made(self.model)
+        if self._known() is model and self._counter is model.optimizer:
+            self._step = made - self._origin
+        else:
+            self._step = self._found(epoch, made)
+            self._origin = made - self._step
+        self._made = made
+        self._known, self._counter = weakref.ref(model), model.optimizer
+
+    def _found(self, epoch: int, made: int) -> int:
+        """The step of a schedule that has not been at this model, or not with this optimizer."""
+        if self._known() is self.model and made == self._made:
+            return self._step
+        restored = not self._new or made != self._made or self._zeros() > 0
+        from_epochs = epoch * (self.params.get("steps") or 0)
+        for step in (made, from_epochs) if restored else ():
+            self._last = self._last_from(step, epoch)
+            if step and self._is_as_far_as(step):
+                return step
+        self._last = self._last_from(0, epoch)
+        return 0
+
+    def _last_from(self, step: int, epoch: int) -> int:
+        """The last step of the course, if epoch number `epoch` begins at `step`."""
+        steps = self.params.get("steps") or 1
+        # Whole epochs: BackupAndRestore begins the epoch anew in which it was stopped.
+        return self.course.last(steps * (step // steps + self.params.get("epochs", 1) - epoch))
+
+    def _is_as_far_as(self, step: int) -> bool:
+        # A file may have been written before the schedule's own turn in that step.
+        before = step - getattr(self.model, "steps_per_execution", 1)
+        return self._zeros() >= self._wanted(self.share_at(before)) - _ALIKE
+
+    def _wanted(self, share: float) -> float:
+        """The share of zeros in all weights together, at a share of the way."""
+        zeros = [
+            self.course.sparsity(level, share) * item.size
+            for item, level in zip(self._items, self._levels, strict=True)
+        ]
+        return sum(zeros) / sum(item.size for item in self._items)
+
+    def _zeros(self) -> float:
+        there = sparsity_of(self.model)
+        zeros = [there[f"sparsity/{item.path}"] * item.size for item in self._items]
+        return sum(zeros) / sum(item.size for item in self._items)
 
     def _advance(self):
-        if not self._levels:
+        share = self.share_at(self._step) if self._levels else 0.0
+        if share <= self._reached:
             return
-        share = self.share_at(self._step)
-        if share > self._reached:
-            self._reached = share
-            reach = self._left if self.shape == "rounds" else lambda level: level * share
-            there = sparsity_of(self.model)  # of an earlier fit: nothing comes back
-            levels = list(self._levels.values())
-            if self._scope == "global":
-                now: Any = max(reach(levels[0]), there["sparsity"])
-            else:
-                now = [
-                    (path, max(reach(level), there[f"sparsity/{path}"]))
-                    for path, level in zip(self._paths, levels, strict=True)
-                ]
-            self._prune(self.model, now)
-
-    def _left(self, level: float) -> float:
-        return 1 - (1 - level) ** self._reached
+        self._reached = share
+        reach = [self.course.sparsity(level, share) for level in self._levels]
+        # Nothing comes back of what an earlier fit, or the user, has pruned.
+        if self._scope == "global":
+            now: Any = max(reach[0], self._zeros())
+        else:
+            there = sparsity_of(self.model)
+            now = [
+                (item.path, max(level, there[f"sparsity/{item.path}"]))
+                for item, level in zip(self._items, reach, strict=True)
+            ]
+        self._prune(self.model, now)

@@ -40,8 +40,9 @@ def quantize_weights(
         granularity: what shares a scale: `"tensor"`, `"row"` (index of the first axis), `"column"`
             (of the last, the output units), or `"auto"`: for each weight the one of least error
             for its bytes.
-        apply_to: what to select, as in `smh.compress`. Default: every trainable float weight of
-            rank 2 or more that is neither compressed nor pruned.
+        apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more that are neither compressed nor pruned; biases and
+            scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
 
     Returns:
@@ -49,7 +50,8 @@ def quantize_weights(
 
     Raises:
         ArgumentError: a value that cannot work, or a weight that is pruned or shares its values.
-        SelectionError: nothing is selected, or a weight with NaN in it.
+        SelectionError: nothing is selected, or a weight with NaN in it, or one that its layer
+            assigns to (`SpectralNormalization`), or LoRA adapters.
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed.
         In every case the model is as it was.
@@ -68,7 +70,7 @@ def quantize_weights(
             f"{granularity!r}."
         )
     items = _dense(candidates(model, apply_to, exclude), model, apply_to is not None)
-    wanted = by_pattern(items, bits, "bits", _checked_bits)
+    wanted = by_pattern(model, items, bits, "bits", _checked_bits)
     made = []
     for number, width in track(wanted.items(), "rounding"):
         item = items[number]

@@ -1,6 +1,9 @@
 """Files that run without smh: `smh.export`.
 
-`serving` traces a model, `saved_model`, `litert` and `onnx_graph` each write one format.
+`signatures` says what a model is called with, and `samples` makes inputs of it; `serving` traces a
+model; `saved_model`, `litert`, `onnx_graph` and `keras_file` each write one format, and run what
+they wrote; `trial` compares that with the model, and `explaining` says which layer a format cannot
+take.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ from typing import Any
 import keras
 
 from smh.container.replacing import replacing
-from smh.doors.materialization import materialize
 from smh.errors import ArgumentError, MissingPackageError, UnbuiltModelError
-from smh.exporting import litert, onnx_graph, saved_model
-from smh.exporting.serving import signature_of
+from smh.exporting import keras_file, litert, onnx_graph, saved_model
+from smh.exporting.explaining import Attempt, explained
+from smh.exporting.failure import CannotExport
+from smh.exporting.samples import Sample, sample_of
+from smh.exporting.signatures import Signature, signature_of
+from smh.exporting.trial import compare
 from smh.tf1.backends import require_tensorflow
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.deploying import deployed_mode, running_as
@@ -25,8 +31,9 @@ _WRITERS = {
     "saved_model": saved_model.write,
     "litert": litert.write,
     "onnx": onnx_graph.write,
-    "keras": lambda model, signature, path, options: materialize(model).save(path),
+    "keras": keras_file.write,
 }
+_RUNNERS = {"saved_model": saved_model.run, "litert": litert.run, "onnx": onnx_graph.run}
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "keras": ".keras"}
 _OPTIONS = {"litert": litert.OPTIONS, "onnx": onnx_graph.OPTIONS}
 _PACKAGES = {"onnx": ("tf2onnx", "onnx")}
@@ -41,6 +48,7 @@ def export(
     mode: str | None = None,
     *,
     input_signature: Sequence[Any] | None = None,
+    sample: Sequence[Any] | None = None,
     **options: Any,
 ) -> None:
     """Writes a model for inference, as a file that needs no smh to run.
@@ -64,9 +72,16 @@ def export(
     `onnxruntime` computes what depends on constants when it loads a file, so `"factors"` is small
     on disk, and nearly as fast and as large in memory as `"dense"`.
 
-    The file is written beside `path` and then renamed, so that there is always a whole one. The
-    model stays as it is, also where it is deployed. Variables of less than 64 kB become constants
-    in a SavedModel, which is for inference only.
+    The file is written beside `path`, and **run once against the model** before it gets this name,
+    so that there is always a whole one, and a right one. Its outputs on a small input have to be
+    the model's, up to 1e-3 of the largest number of each (0.02 for a model that computes in
+    float16, 0.1 in bfloat16). A SavedModel and a `.keras` file are loaded anew for that; LiteRT
+    runs in `ai-edge-litert`, or in TensorFlow's interpreter where that is not installed; ONNX in
+    `onnxruntime`, or in the slow reference implementation that the package `onnx` has. Of a LiteRT
+    file in integers (`optimizations`) only shapes are compared, and one with operations that were
+    asked for and that are not here (`SELECT_TF_OPS`, `allow_custom_ops`) is not: a `SmhWarning`
+    says so. The model stays as it is, also where it is deployed. Variables of less than 64 kB
+    become constants in a SavedModel, which is for inference only.
 
     Args:
         model: a built model, compressed or not, in any state of deployment.
@@ -77,20 +92,27 @@ def export(
             deployed in mode `"stream"` or `"cached"`, `"dense"` if nothing is compressed or the
             format is `"keras"`, else `"factors"`.
         input_signature: a `keras.InputSpec`, or a structure of them, for each positional argument
-            of the model. Default: what the model was built with, for any size of batch, and of the
-            weights' dtype where the model does not say.
+            of the model; for a functional model also one for each of its inputs. Default: what the
+            model was built with, for any size of batch, and of the weights' dtype where the model
+            does not say.
+        sample: inputs to compare the file and the model on, an array (or a structure of them) for
+            each positional argument. Default: two generated examples that the model answers with
+            finite numbers; sizes that are free are filled in, integers are below the rows of the
+            smallest embedding, texts are made of the model's vocabularies.
         **options: for `"litert"` attributes of `tf.lite.TFLiteConverter` (`optimizations`,
             `target_spec`, `representative_dataset`, ...), for `"onnx"` `opset`.
 
     Raises:
         ArgumentError: for a format, mode, path or option that cannot work, and for a model that
-            the format cannot express.
+            the format cannot express, or its converter gets wrong: it names the layer and what to
+            do. To find that out, layers are exported by themselves, a second or two each.
         MissingPackageError: if `"onnx"` lacks tf2onnx; the message says how to install it.
         GraphModeError: on another Keras backend than TensorFlow (`"keras"` works on every one).
         UnbuiltModelError: if the model has no variables yet.
         OSError: from the file system. After any error everything on disk is as it was.
 
-    Cost: `"litert"` and `"onnx"` need the dense rest several times in memory; at most 2 GB each. A
+    Cost: a call of the model, and one of the file, which is in memory beside the model then.
+    `"litert"` and `"onnx"` need the dense rest several times in memory; at most 2 GB each. A
     pool with a random hash holds 4 bytes per weight in any format, its table of addresses.
 
     Example:
@@ -99,9 +121,24 @@ def export(
     _check(model, format, mode, options)
     path = _checked_path(path, format)
     mode = _chosen_mode(model, format, mode)
-    signature = signature_of(model, input_signature) if format != "keras" else []
+    signature = signature_of(model, input_signature)
+    trial = sample_of(model, signature, sample)
+
+    def make(
+        layer: keras.Layer, signature: Signature, trial: Sample, path: str, options: dict
+    ) -> None:
+        _WRITERS[format](layer, signature, path, options)
+        run = _RUNNERS.get(format) or keras_file.runner(layer)
+        found = run(path, signature, trial, options)
+        if found is not None:
+            compare(layer, trial, found, exactly=litert.is_exact(options))
+
     with replacing(path) as temporary, running_as(model, _MODES[mode]):
-        _WRITERS[format](model, signature, temporary, options)
+        try:
+            make(model, signature, trial, temporary, options)
+        except CannotExport as failure:
+            attempt = Attempt(model, format, signature, trial, options, make)
+            raise explained(attempt, failure) from failure
 
 
 def _check(model: Any, format: str, mode: str | None, options: dict) -> None:

@@ -14,70 +14,19 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
+from smh.exporting.naming import layer_in, listed_layers
+from smh.exporting.signatures import Signature, tensor_specs
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.overlay import Substitution
+from smh.virtual_variable.inside_keras.recording import owner_of
 from smh.virtual_variable.weight_spec import itemsize
 
 # From the arguments of the function to pairs of a variable and what is read in its place.
 Substitutes = Callable[[Sequence[Any], Sequence[Any]], Sequence[tuple[keras.Variable, Any]]]
 
 
-def signature_of(model: keras.Model, given: Sequence[Any] | None) -> list:
-    """Returns for each positional argument of `model` a structure of `tf.TensorSpec`.
-
-    Args:
-        model: a built model.
-        given: the same of `keras.InputSpec`, `keras.KerasTensor` or `tf.TensorSpec`; `None` takes
-            the model's own, as it was built.
-    """
-    import tensorflow as tf
-
-    if given is not None and not isinstance(given, (list, tuple)):
-        raise ArgumentError(
-            "input_signature must be a list with a keras.InputSpec (or a structure of them) for "
-            f"each positional argument of the model, got {given!r}."
-        )
-    found = _own_signature(model) if given is None else list(given)
-    flat = keras.tree.flatten(found)
-    names = [getattr(spec, "name", None) or f"input_{i}" for i, spec in enumerate(flat)]
-    for spec in flat:
-        if getattr(spec, "shape", None) is None or getattr(spec, "dtype", None) is None:
-            raise ArgumentError(
-                f"input_signature must give every input's shape and dtype, got {spec!r}. Write "
-                "keras.InputSpec(shape=(None, ...), dtype='float32')."
-            )
-    specs = [
-        tf.TensorSpec(spec.shape, spec.dtype, name=name)
-        for spec, name in zip(flat, names, strict=True)
-    ]
-    return list(keras.tree.pack_sequence_as(found, specs))
-
-
-def _own_signature(model: keras.Model) -> list:
-    if getattr(model, "inputs", None):
-        # A functional model takes one structure, in which its inputs were given.
-        return list(model.inputs) if isinstance(model, keras.Sequential) else [model.input]
-    # Not on the instance, where smh refuses it: no configuration is saved here.
-    built_with = type(model).get_build_config(model) or {}
-    shapes = list(built_with.get("shapes_dict", {"": built_with.get("input_shape")}).values())
-    if not shapes or None in shapes:
-        raise ArgumentError(
-            f"'{model.name}' does not know the shapes of its inputs. Give them: "
-            "input_signature=[keras.InputSpec(shape=(None, ...), dtype='float32')]."
-        )
-    return [_specs(shape, model.variable_dtype) for shape in shapes]
-
-
-def _specs(shape: Any, dtype: str) -> Any:
-    if isinstance(shape, dict):
-        return {key: _specs(inner, dtype) for key, inner in shape.items()}
-    if all(isinstance(size, (int, type(None))) for size in shape):
-        return keras.InputSpec(shape=(None, *shape[1:]), dtype=dtype)
-    return [_specs(inner, dtype) for inner in shape]
-
-
 def serving_function(
-    model: keras.Model, count: int, substitutes: Substitutes
+    model: keras.Layer, count: int, substitutes: Substitutes, keeps_state: bool = False
 ) -> tuple[Callable, list[keras.Variable]]:
     """Returns a call of `model` for inference as a function, to be traced.
 
@@ -85,6 +34,7 @@ def serving_function(
         model: the model.
         count: how many of the function's arguments are the model's; it may have more.
         substitutes: called with the model's arguments, and with the others.
+        keeps_state: whether the function assigns what the model does. Else it forgets it.
 
     Returns:
         The function, and a list to which each trace adds the variables that were assigned to.
@@ -93,7 +43,8 @@ def serving_function(
 
     def serve(*arguments):
         inputs, more = arguments[:count], arguments[count:]
-        with Substitution(state_mapping=substitutes(inputs, more)) as scope:
+        mapping = substitutes(inputs, more)
+        with Substitution(state_mapping=mapping, assigning=keeps_state) as scope:
             outputs = model(*inputs, training=False)
         assigned.extend(scope.assigned)
         return outputs
@@ -101,7 +52,7 @@ def serving_function(
     return serve, assigned
 
 
-def factors_of(model: keras.Model) -> list[keras.Variable]:
+def factors_of(model: keras.Layer) -> list[keras.Variable]:
     """The variables that must not be folded with one another: what weights are computed from.
 
     A scale is one number, so a source's variables suffice where there is a source. Parts that take
@@ -122,17 +73,59 @@ def _bytes(variables: Sequence[keras.Variable]) -> int:
     return sum(math.prod(v.shape) * itemsize(v._dtype) for v in variables)
 
 
-def stored_weights(model: keras.Model) -> list[keras.Variable]:
+def stored_weights(model: keras.Layer) -> list[keras.Variable]:
     """All that a call may read but seeds and metrics: weights, factors and kept dense copies."""
     copies = [virtual._cached for virtual in virtual_variables(model)]
     return [*model.weights, *(copy for copy in copies if copy is not None)]
 
 
-def refuse_state(model: keras.Model, assigned: Sequence[keras.Variable], format: str) -> None:
-    """Raises if a call changes variables, which a file of `format` could not."""
-    if assigned:
+def refuse_state(
+    model: keras.Layer, signature: Signature, assigned: Sequence[keras.Variable], format: str
+) -> None:
+    """Raises if an output depends on a variable that a call changes: a file keeps no state.
+
+    A seed may be assigned and never used (the dropout of a recurrent layer makes its masks also
+    where it does not apply them): what no output depends on may be forgotten.
+    """
+    variables = list({id(variable): variable for variable in assigned}.values())
+    read = _read_by_outputs(model, signature, variables) if variables else []
+    if read:
+        layers = [owner_of(model, v) or layer_in(model, v.path) or model for v in read]
         raise ArgumentError(
-            f"'{model.name}' assigns to {sorted({v.path for v in assigned})} when it is called "
-            f"(random numbers, a stateful layer), and a file in the format {format!r} keeps no "
+            f"In '{model.name}' {listed_layers(layers, model)} assigns to "
+            f"{sorted({v.path for v in read})} when it is called (random numbers, a stateful "
+            f"layer), an output depends on it, and a file in the format {format!r} keeps no "
             "state. Export format='saved_model', or leave those layers out."
         )
+
+
+def _read_by_outputs(
+    model: keras.Layer, signature: Signature, variables: list[keras.Variable]
+) -> list[keras.Variable]:
+    """Those of `variables` from whose value before a call an output of the call is computed."""
+    import tensorflow as tf
+
+    serve, _ = serving_function(
+        model, len(signature), lambda inputs, more: list(zip(variables, more, strict=True))
+    )
+    arguments = [*tensor_specs(signature), *(tf.TensorSpec(v.shape, v.dtype) for v in variables)]
+    function = tf.function(serve, input_signature=arguments, autograph=False)
+    graph = function.get_concrete_function().graph
+    reached = _above(graph.outputs)
+    given = graph.inputs[len(keras.tree.flatten(signature)) :]
+    return [v for v, tensor in zip(variables, given, strict=False) if tensor.op.name in reached]
+
+
+def _above(tensors: Sequence[Any]) -> set[str]:
+    """The names of all operations of a graph that `tensors` are computed by.
+
+    What a loop or a branch is given counts, whether it uses it or not.
+    """
+    found: set[str] = set()
+    left = [tensor.op for tensor in tensors]
+    while left:
+        operation = left.pop()
+        if operation.name not in found:
+            found.add(operation.name)
+            left += [tensor.op for tensor in operation.inputs]
+    return found

@@ -69,8 +69,9 @@ class Grid:
 
     def scales(self, weight: Tensor) -> Tensor:
         """The scales, in a shape that broadcasts against `weight`; 0 where all is zero."""
-        # One constant: TensorFlow's graphs multiply by the reciprocal where eager mode divides.
-        factor = np.float32(self.ratio / WHOLE / self.half)
+        # One constant: TensorFlow's graphs multiply by the reciprocal where eager mode divides. A
+        # Python number, rounded as float32: not every backend takes NumPy's.
+        factor = float(np.float32(self.ratio / WHOLE / self.half))
         axes = _shared(len(weight.shape), self.per)
         scales = ops.max(ops.abs(weight), axis=axes, keepdims=True) * factor
         return ops.where(scales < _SMALLEST, 0.0, scales)

@@ -7,9 +7,10 @@ import math
 import keras
 
 from smh.doors.selection import make_matcher
+from smh.doors.weight_roles import is_taken
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
 from smh.typing import Selector
-from smh.virtual_variable import own_layers, virtual_variables
+from smh.virtual_variable import own_layers, own_variables, virtual_variables
 
 
 def penalise_weights(
@@ -24,9 +25,8 @@ def penalise_weights(
         model: a built Keras model, compressed or to be compressed. It is changed in place. Compile
             it afterwards.
         l2: not negative. 0 takes earlier penalties away.
-        apply_to: which of the trained weights: a regular expression that matches the begin of the
-            path or of the bare name, a function of the variable, or a list. Default: all of rank 2
-            or more.
+        apply_to: which of the trained weights, as in `smh.compress`. Default: kernels, embeddings
+            and other weights of rank 2 or more.
 
     Returns:
         The same model.
@@ -49,16 +49,18 @@ def penalise_weights(
         raise ArgumentError(f"l2 must be a number, at least 0, got {l2!r}.")
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' has no weights yet. Build it, or call it once.")
-    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
-    weights = {id(v): v for v in _weights(model)}
+    weights, owners = {id(v): v for v in _weights(model)}, _owners(model)
+    paths = [v.path for v in weights.values()]
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
     chosen = {
         key: v
         for key, v in weights.items()
-        if (len(v.shape) > 1 if matches is None else matches(v.path, v.name, v))
+        if (is_taken(v, owners[key]) if matches is None else matches(v.path, v.name, v))
     }
     if not chosen:
-        paths = ", ".join(v.path for v in weights.values())
-        raise SelectionError(f"Nothing to penalise was selected in '{model.name}'. It has: {paths}")
+        raise SelectionError(
+            f"Nothing to penalise was selected in '{model.name}'. It has: {', '.join(paths)}"
+        )
     regularizer = keras.regularizers.L2(l2) if l2 else None
     for variable in chosen.values():
         variable.regularizer = regularizer
@@ -68,6 +70,15 @@ def penalise_weights(
             if hasattr(layer, f"{name}_regularizer") and id(getattr(layer, name, None)) in chosen:
                 setattr(layer, f"{name}_regularizer", regularizer)
     return model
+
+
+def _owners(model: keras.Model) -> dict[int, list[keras.Layer]]:
+    """The layers that track each variable, by its id."""
+    owners: dict[int, list[keras.Layer]] = {}
+    for layer in own_layers(model):
+        for variable in own_variables(layer):
+            owners.setdefault(id(variable), []).append(layer)
+    return owners
 
 
 def _weights(model: keras.Model) -> list:

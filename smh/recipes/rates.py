@@ -22,9 +22,8 @@ def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.O
     Args:
         optimizer: one of `keras.optimizers`: SGD, RMSprop, Adam, AdamW, Nadam or Adamax, which has
             not been used yet; or its name.
-        rates: for each regular expression the factor on the learning rate, 0 or more. It matches
-            from the begin of a variable's path, or of its bare name (`re.match`); the first that
-            matches counts. Variables that none matches keep the common rate.
+        rates: for each pattern, as in `smh.compress`, the factor on the learning rate, 0 or more;
+            the first that matches counts. Variables that none matches keep the common rate.
 
     Returns:
         A new optimizer.
@@ -56,30 +55,28 @@ def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.O
 class _Rated:
     """What is added to an optimizer of Keras."""
 
-    _matchers: list
     _factors: list[float]
 
     def __init__(self, *args, rates: Mapping[str, float], **kwargs):
-        matchers = [make_matcher(pattern, "rates") for pattern in rates]
+        make_matcher(list(rates), "rates")  # raises before anything is made
         for pattern, rate in rates.items():
             if not isinstance(rate, (int, float)) or not 0 <= rate < float("inf"):
                 raise ArgumentError(f"The rate of {pattern!r} must be a number >= 0, got {rate!r}.")
         super().__init__(*args, **kwargs)
         self.rates = {pattern: float(rate) for pattern, rate in rates.items()}
         # Behind Keras' tracker, which would wrap the lists.
-        self.__dict__.update(_matchers=matchers, _factors=[])
+        self.__dict__.update(_factors=[])
 
     def build(self, variables):
         """Decides each variable's factor, and makes the slots."""
-        matching = [
-            [m(variable.path, variable.name, variable) for m in self._matchers]
-            for variable in variables
-        ]
+        paths = [variable.path for variable in variables]
+        matchers = [make_matcher(pattern, "rates", paths) for pattern in self.rates]
+        matching = [[m(v.path, v.name, v) for m in matchers] for v in variables]
         unused = [p for i, p in enumerate(self.rates) if not any(row[i] for row in matching)]
         if unused:
             raise SelectionError(
                 f"rates: {', '.join(map(repr, unused))} matches none of the trained variables: "
-                + ", ".join(variable.path for variable in variables)
+                + ", ".join(paths)
             )
         rates = [*self.rates.values(), 1.0]
         self.__dict__["_factors"] = [rates[[*row, True].index(True)] for row in matching]

@@ -1,8 +1,10 @@
-"""Which numbers of a weight a scan sets to zero. Needs NumPy only."""
+"""Which numbers of a weight a scan sets to zero."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from smh.doors.output_units import Units
 
 
 def kept(sizes: np.ndarray, sparsity: float, rng: np.random.Generator) -> np.ndarray:
@@ -29,14 +31,14 @@ def kept(sizes: np.ndarray, sparsity: float, rng: np.random.Generator) -> np.nda
 
 
 def kept_filters(
-    sizes: np.ndarray, sparsity: float, axis: int, rng: np.random.Generator
+    sizes: np.ndarray, sparsity: float, units: Units, rng: np.random.Generator
 ) -> np.ndarray:
-    """As `kept`, for whole filters: those of least L2 norm go.
+    """As `kept`, for whole filters: those of least L2 norm go, but never all.
 
     Args:
         sizes: magnitudes.
         sparsity: share of filters to drop.
-        axis: the axis that counts filters, from the end: -1 for a kernel `[h, w, in, out]`.
+        units: which numbers make a filter.
         rng: draws among equal norms.
 
     Returns:
@@ -44,6 +46,6 @@ def kept_filters(
 
     Reference: H. Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
     """
-    inside = tuple(i for i in range(sizes.ndim) if i - sizes.ndim != axis)
-    norms = np.square(sizes, dtype=np.float64).sum(axis=inside, keepdims=True)
-    return np.broadcast_to(kept(norms, sparsity, rng), sizes.shape)
+    norms = units.sums(np.square(sizes, dtype=np.float64))
+    most = (units.count - 1) / units.count
+    return units.spread(kept(norms, min(sparsity, most), rng), sizes.shape)

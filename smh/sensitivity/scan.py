@@ -57,12 +57,13 @@ def sensitivity_scan(
             `(x, y, sample_weight)` or a dataset that can be read again, measured by
             `model.evaluate`.
         sparsities: shares of zeros, above 0 and below 1.
-        apply_to: what to scan, as in `smh.compress`: matched against the path or bare name of a
-            weight or factor. Default: every trainable float variable of rank 2 or more, and every
-            trainable factor of a pool.
+        apply_to: what to scan, as in `smh.compress`, of weights and factors. Default: kernels,
+            embeddings and other trained weights of rank 2 or more (`smh.doors.weight_roles`), and
+            every trained factor of a pool.
         exclude: what to leave out, in the same form.
-        structure: `None`: single numbers. `"filters"`: whole filters (output channels; the columns
-            of a `Dense` kernel) of least L2 norm; factors have none and are left out.
+        structure: `None`: single numbers. `"filters"`: whole filters (output channels, see
+            `smh.doors.output_units`) of least L2 norm, never all of a weight; factors have none
+            and are left out.
         metric: which of several measured numbers decides, by name, or by index into a tuple.
             Default: the first that is known to be better when higher (as `accuracy`), else `loss`.
         higher_is_better: in which direction. Default: by the metric's name; `True` if it tells
@@ -79,7 +80,8 @@ def sensitivity_scan(
     Raises:
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed with cached weights.
-        SelectionError: nothing is selected, or a weight is not finite.
+        SelectionError: nothing is selected, or a weight is not finite, is assigned to by its
+            layer (`SpectralNormalization`), or is a LoRA adapter that was not named.
         ArgumentError: a value that cannot work, also one that `evaluate` returns.
         In every case, and whatever `evaluate` raises, the model is as it was.
 
@@ -106,7 +108,7 @@ def sensitivity_scan(
         if structure is None:
             keep = kept(sizes, level, rng)
         else:
-            keep = kept_filters(sizes, level, candidate.filter_axis, rng)
+            keep = kept_filters(sizes, level, candidate.units, rng)
         return np.where(keep, stored, np.zeros((), stored.dtype))
 
     plan = _Plan("sparsity", candidates, levels, prune)

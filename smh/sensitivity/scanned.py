@@ -12,19 +12,16 @@ import keras
 import numpy as np
 
 from smh.doors.built import check_is_built
+from smh.doors.output_units import Units, units_of
 from smh.doors.selection import make_matcher
+from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import DeployedModelError, SelectionError
 from smh.pools.base import VariablePool
 from smh.typing import Selector
 from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
+from smh.virtual_variable.assigning import check_not_assigned
 from smh.virtual_variable.inside_keras.deploying import deployed_mode
 from smh.virtual_variable.weight_spec import FLOATS
-
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +32,15 @@ class Candidate:
         path: what users know it by.
         variable: what other numbers are assigned to.
         weight: the virtual variable that it is the stored part of, or the variable itself.
+        owners: the layers that track it; of a factor, its pool.
         is_factor: whether it is a factor of a pool.
-        filter_axis: the axis that counts filters, from the end.
     """
 
     path: str
     variable: keras.Variable
     weight: keras.Variable
+    owners: tuple[keras.Layer, ...]
     is_factor: bool = False
-    filter_axis: int = -1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,6 +63,11 @@ class Candidate:
         if self.is_shared:
             return max(1, (math.prod(self.variable.shape) - 1).bit_length())
         return {"float64": 64, "float32": 32}.get(self.variable._dtype, 16)
+
+    @property
+    def units(self) -> Units:
+        """Which of its numbers make one output channel."""
+        return units_of(self.weight, self.owners)
 
     def stored(self) -> np.ndarray:
         """A copy of its numbers."""
@@ -114,28 +116,35 @@ def find_candidates(
     Raises:
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model computes from cached copies.
-        SelectionError: nothing is selected, or a weight is not finite.
+        SelectionError: nothing is selected, or a weight that is not finite, is assigned to by its
+            layer, or is a LoRA adapter that was not asked for.
         ArgumentError: `model` is no Keras model, or a selector is malformed.
     """
     _check_model(model)
-    matches = None if apply_to is None else make_matcher(apply_to, "apply_to")
-    excluded = make_matcher(exclude or [], "exclude")
     everything = _everything(model)
+    paths = [candidate.path for candidate in everything]
+    matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
+    excluded = make_matcher(exclude or [], "exclude", paths)
 
-    def wanted(candidate: Candidate) -> bool:
-        v, path = candidate.variable, candidate.path
-        names = path, candidate.weight.name, candidate.weight
-        if not v.trainable or v._dtype not in FLOATS or not candidate.numel or excluded(*names):
+    def named(matcher, candidate: Candidate) -> bool:
+        return matcher(candidate.path, candidate.weight.name, candidate.weight)
+
+    def possible(candidate: Candidate) -> bool:
+        v = candidate.variable
+        if not v.trainable or v._dtype not in FLOATS or not candidate.numel:
             return False
         if (prunable and candidate.is_shared) or (
             filters and (candidate.is_factor or len(candidate.shape) < 2)
         ):
             return False
-        if matches is not None:
-            return matches(*names)
-        return len(candidate.shape) >= (1 if candidate.is_factor else 2)
+        return not named(excluded, candidate)
 
-    chosen = [candidate for candidate in everything if wanted(candidate)]
+    chosen = [candidate for candidate in everything if possible(candidate)]
+    if matches is None:
+        check_no_adapters(((c.weight, c.owners) for c in chosen), model)
+        chosen = [c for c in chosen if c.is_factor or is_taken(c.weight, c.owners)]
+    else:
+        chosen = [candidate for candidate in chosen if named(matches, candidate)]
     if not chosen:
         raise SelectionError(_nothing_selected(model, everything, filters))
     for candidate in chosen:
@@ -146,6 +155,7 @@ def find_candidates(
                 f"'{candidate.path}' has weights that are not finite (NaN or infinity, in "
                 "float32), so they have no order. Repair them, or leave it out with `exclude=`."
             )
+    check_not_assigned(model, [candidate.weight for candidate in chosen])
     return chosen
 
 
@@ -159,30 +169,34 @@ def _check_model(model: Any) -> None:
 
 
 def _everything(model: keras.Layer) -> list[Candidate]:
-    found: dict[int, Candidate] = {}
+    weights: dict[int, tuple[keras.Variable, list[keras.Layer]]] = {}
     for layer in own_layers(model):
         for variable in own_variables(layer):
-            for candidate in _of(variable, layer):
-                found.setdefault(id(candidate.variable), candidate)
+            weights.setdefault(id(variable), (variable, []))[1].append(layer)
+    found: dict[int, Candidate] = {}
+    for variable, owners in weights.values():
+        for candidate in _of(variable, tuple(owners)):
+            found.setdefault(id(candidate.variable), candidate)
     return list(found.values())
 
 
-def _of(variable: keras.Variable, layer: keras.Layer, is_factor=False) -> list[Candidate]:
-    axis = -2 if isinstance(layer, _TRANSPOSED) else -1  # [..., out, in]
+def _of(
+    variable: keras.Variable, owners: tuple[keras.Layer, ...], is_factor=False
+) -> list[Candidate]:
     if not isinstance(variable, VirtualVariable):
-        return [Candidate(variable.path, variable, variable, is_factor, axis)]
+        return [Candidate(variable.path, variable, variable, owners, is_factor)]
     parametrization = variable.parametrization
     if isinstance(parametrization.source, VariablePool):
         pool = parametrization.source
-        return [c for factor in pool.core_variables for c in _of(factor, pool, is_factor=True)]
+        return [c for factor in pool.core_variables for c in _of(factor, (pool,), is_factor=True)]
     floats = [part for part in parametrization.parts if part._dtype in FLOATS]
     if parametrization.source is not None or not floats:
         return []
-    return [Candidate(variable.path, floats[0], variable, is_factor, axis)]
+    return [Candidate(variable.path, floats[0], variable, owners, is_factor)]
 
 
 def _nothing_selected(model: keras.Layer, everything: list[Candidate], filters: bool) -> str:
-    kind = "kernels, which have filters," if filters else "those of rank 2 or more and factors"
+    kind = "kernels, which have filters," if filters else f"{BY_DEFAULT}, and factors"
     paths = "\n".join(
         f"  {c.path} {c.shape} {c.variable._dtype}"
         f"{'' if c.variable.trainable else ' (not trainable)'}"

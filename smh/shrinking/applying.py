@@ -19,8 +19,12 @@ from smh.doors.candidates import Candidate, candidates, changed, reparametrize
 from smh.parametrizations.stepped import Stepped, Steps
 from smh.shrinking.flow import Rounded
 from smh.shrinking.items import Item
+from smh.shrinking.watching import values
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
+
+_FULL = coding.Planes("float32")
+_HEADER, _ENTRY = 300, 45  # bytes of a file without an architecture, and of one of its weights
 
 
 def apply(model: keras.Layer, found: Sequence[Candidate], rounded: Sequence[Rounded]) -> None:
@@ -56,11 +60,21 @@ def zeros(items: Sequence[Item]) -> list[Rounded]:
 
 
 def file_bytes(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:
-    """The bytes of the file that `smh.save` will write: of a copy of the model, made so.
+    """The bytes of the file that `smh.save` will write of the model once it is rounded so.
 
-    Raises:
-        Exception: whatever a model raises that cannot be made again from its configuration.
+    Exactly, of a copy; a model that cannot be made again from its configuration is estimated, with
+    a file of its weights alone.
     """
+    try:
+        return _bytes_of_copy(model, items, rounded)
+    except Exception:  # whatever a model of somebody's own raises
+        known = {id(item.stored) for item in items}
+        others = [values(v.value).ravel() for v in model.variables if id(v) not in known]
+        full = coding.encode(np.concatenate([*others, np.zeros(0)]).astype("float32"), _FULL)
+        return sum(payload(rounded)) + len(full.payload) + _HEADER + _ENTRY * len(items)
+
+
+def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:
     every = [one.variable for one in candidates(model, _all_of_them)]
     numbers = {id(variable): number for number, variable in enumerate(every)}
     copy = from_dense_config(dense_config(model), None, False)

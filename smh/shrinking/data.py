@@ -33,7 +33,9 @@ def batches_of(model: keras.Layer, data: Any, most: int) -> list[Any]:
     flat = keras.tree.flatten(whole)
     lengths = {len(x) for x in flat}
     if len(lengths) != 1 or 0 in lengths:
-        raise ArgumentError(f"data needs one example or more, as many in each array; got {lengths}.")
+        raise ArgumentError(
+            f"data needs one example or more, as many in each array; got {lengths}."
+        )
     for x in flat:
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ArgumentError("data has numbers that are not finite (NaN or infinity).")

@@ -43,20 +43,30 @@ def squared_gradients(
 
     Cost: a forward and a backward pass of each batch.
     """
-    gradient = _GRADIENTS.get(keras.backend.backend())
-    if gradient is None:
-        raise ArgumentError(f"There are no gradients on Keras' backend {keras.backend.backend()}.")
     sums = [np.zeros(tuple(v.shape), np.float64) for v in variables]
     scale, random, examples = Noticeable.of(model, batches[0]), np.random.default_rng(seed), 0
     for batch in track(batches, "weighing the layers"):
+        signs = int(random.integers(2**32))
 
-        def score(batch=batch, signs=random.integers(2**32)) -> Tensor:
-            return _signed_sum(scale(model(batch, training=False)), int(signs))
+        def score(batch=batch, signs=signs) -> Tensor:
+            return _signed_sum(scale(model(batch, training=False)), signs)
 
-        for total, found in zip(sums, gradient(score, variables), strict=True):
+        for total, found in zip(sums, gradients(score, variables), strict=True):
             total += np.square(found, dtype=np.float64)
         examples += len(keras.tree.flatten(batch)[0])
     return [total / max(1, examples) for total in sums]
+
+
+def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Returns the gradient of a number with respect to stored variables; zeros where it has none.
+
+    Raises:
+        ArgumentError: there are none on Keras' backend.
+    """
+    found = _GRADIENTS.get(keras.backend.backend())
+    if found is None:
+        raise ArgumentError(f"There are no gradients on Keras' backend {keras.backend.backend()}.")
+    return found(score, variables)
 
 
 class Noticeable:

@@ -73,7 +73,9 @@ def items_of(model: keras.Layer, found: list[Candidate]) -> list[Item]:
     for layer in own_layers(model):
         for product in products_of(layer):
             products.setdefault(id(product.variable), (layer, product))
-    return [_item(candidate, *products.get(id(candidate.variable), (None, None))) for candidate in found]
+    return [
+        _item(candidate, *products.get(id(candidate.variable), (None, None))) for candidate in found
+    ]
 
 
 def _item(candidate: Candidate, layer: keras.Layer | None, product: Product | None) -> Item:

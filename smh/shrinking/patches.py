@@ -55,7 +55,9 @@ class Sliding:
         """As Keras crops, see `keras.src.backend.common.backend_utils`."""
         extra = None if self.output_padding is None else self.output_padding[axis]
         if self.padding == "valid":
-            return (n - 1) * stride + reach + (max(0, stride - reach) if extra is None else extra), 0
+            return (n - 1) * stride + reach + (
+                max(0, stride - reach) if extra is None else extra
+            ), 0
         if extra is None:
             count, padded = n * stride, stride + reach - 2
         else:

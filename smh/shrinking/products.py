@@ -19,7 +19,6 @@ from keras import layers
 from smh.shrinking.patches import Sliding, patches
 from smh.typing import Shape
 
-
 MOST = 4608  # of a larger `n` only how large each input is counts: `n * n` numbers are too many
 
 
@@ -49,7 +48,7 @@ class Product:
     argument: int = 0
 
     def moments(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The sum over these rows of what each two of their numbers multiply to: `[groups, n, n]`."""
+        """The sum over these rows of the products of each two numbers: `[groups, n, n]`."""
         rows = self.rows(x, places).astype(np.float32)
         return (rows.transpose(0, 2, 1) @ rows).astype(np.float64)
 
@@ -258,8 +257,8 @@ class Diagonal(Product):
             apart,
             lambda m: product.from_matrices(m.reshape(whole)),
             product.count,
-            lambda x, places: product.rows(x, places).transpose(0, 2, 1).reshape(
-                -1, len(places), 1
+            lambda x, places: (
+                product.rows(x, places).transpose(0, 2, 1).reshape(-1, len(places), 1)
             ),
             product.output,
             whole=False,

@@ -13,6 +13,7 @@ from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.shrinking.applying import apply, file_bytes, payload, saved_bytes, zeros
 from smh.shrinking.data import batches_of, joined
+from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.gradients import squared_gradients
 from smh.shrinking.items import Item, items_of, put_back, snapshot
@@ -22,6 +23,7 @@ from smh.shrinking.rest import rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
 from smh.typing import Selector
+from smh.virtual_variable.assigning import check_not_assigned
 
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -62,8 +64,8 @@ def shrink(
             the three is given.
         evaluate: for `max_drop`: a function of the model that returns its score, or `(x, y)` for a
             compiled model. Beside another budget it is reported.
-        apply_to: which weights, as in `smh.compress`. Default: every trainable float weight of rank
-            2 or more.
+        apply_to: which weights, as in `smh.compress`. Default: kernels, embeddings and other
+            trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: which weights to leave alone.
         examples: how many of `data` are used at most.
 
@@ -73,13 +75,14 @@ def shrink(
     Raises:
         ArgumentError: a value that cannot work; data that the model does not take; a size that no
             rounding reaches (with the smallest that one does); a weight that is rounded already.
-        SelectionError: nothing is selected, or a weight has NaN in it.
+        SelectionError: nothing is selected, or a weight has NaN in it, or is assigned to by its
+            layer (`SpectralNormalization`), or is a LoRA adapter that was not named.
         UnbuiltModelError: the model has no weights yet.
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward pass
-        and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds each for a ResNet-8.
+    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward
+        pass and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds for a ResNet-8.
         Memory: three times the weights, `n * n` for each matrix, and the layers' inputs.
 
     Example:
@@ -91,7 +94,9 @@ def shrink(
     request = Request.of(model, target_size, max_drop, quality, evaluate)
     if type(examples) is not int or examples < 1:
         raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")
-    items = items_of(model, candidates(model, apply_to, exclude))
+    selected = candidates(model, apply_to, exclude)
+    check_not_assigned(model, [candidate.variable for candidate in selected])
+    items = items_of(model, selected)
     batches = [] if data is None else batches_of(model, data, examples)
     work = _Work(model, items, batches, request)
     with work.undone_on_errors():
@@ -123,7 +128,7 @@ class _Work:
         self.attempts: list[Attempt] = []
         self.score = None if request.measure is None else Score(request.measure)
         self.before = _saved(model)
-        self._saved = snapshot(model, items)
+        self._saved = self._start = snapshot(model, items)
         self._rest = rest_of(model, items)
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
@@ -140,10 +145,12 @@ class _Work:
 
     def search(self) -> Attempt:
         """Gathers the statistics, then finds the price of a bit."""
+        dead = fold_biases(self.model)
+        self._start = snapshot(self.model, self.items)
         gather(self.model, self.items, self._batches)
         if self._batches:
             self._squares = squared_gradients(self.model, self._rest, self._batches)
-        self._flow = Flow(self.model, self.items, self._at_once())
+        self._flow = Flow(self.model, self.items, self._at_once(), dead)
         numbers = sum(item.original.size for item in self.items)
         name, request = self.model.name, self.request
         start = price_of_quality(request.quality or 50.0, numbers)
@@ -186,7 +193,7 @@ class _Work:
 
     def _round(self, multiplier: float) -> list[Rounded]:
         assert self._flow is not None
-        put_back(self._saved)
+        put_back(self._start)
         rounded = self._flow.run(multiplier)
         self._round_rest(multiplier)
         self._last = multiplier, rounded

@@ -19,6 +19,7 @@ from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
 from smh.pools.products import MatrixProduct
+from smh.sizes.frozen_copies import notes_on_copies
 from smh.tables import PathCell, as_text, longest_name, new_table, width
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import (
@@ -34,7 +35,12 @@ from smh.virtual_variable.weight_spec import itemsize
 if TYPE_CHECKING:
     from rich.table import Table
 
-_KINDS = ((Masked, "pruned"), (Clustered, "shared"), (FakeQuantized, "rounded"), (Stepped, "rounded"))
+_KINDS = (
+    (Masked, "pruned"),
+    (Clustered, "shared"),
+    (FakeQuantized, "rounded"),
+    (Stepped, "rounded"),
+)
 
 
 @dataclass(frozen=True)
@@ -131,11 +137,13 @@ class SizeReport(Sums):
         name: name of the model.
         rows: one `Row` per weight, then one per factor of each pool.
         pools: one `PoolMap` per pool.
+        notes: what could be smaller, and how.
     """
 
     name: str
     rows: tuple[Row, ...]
     pools: tuple[PoolMap, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def _dense_totals(self) -> tuple[str, str]:
         return f"{self.original_params:,}", f"{self.original_bytes:,}"
@@ -171,9 +179,8 @@ class SizeReport(Sums):
         table.add_section()
         table.add_row("total", "", "", *whole[0][1:], style="bold")
         table.add_row("as a dense model", "", "", *whole[1][1:])
-        table.caption = (
-            f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
-        )
+        share = f"trained: {self.trained_params / max(1, self.original_params):.2%} of dense"
+        table.caption = "\n".join([share, *self.notes])
         table.caption_justify = "left"
         return table
 
@@ -235,7 +242,10 @@ def report(model: keras.Model) -> SizeReport:
         layers = own_layers(pool) if pool else ()
         rows.extend(_factor_row(factor) for layer in layers for factor in own_variables(layer))
     maps = [_map(p, slots[key]) for key, p in pools.items() if isinstance(p, VariablePool)]
-    return SizeReport(model.name, tuple(rows), tuple(maps))
+    notes = [
+        note for key, pool in pools.items() if pool for note in notes_on_copies(pool, slots[key])
+    ]
+    return SizeReport(model.name, tuple(rows), tuple(maps), tuple(notes))
 
 
 def _map(pool: VariablePool, users: Sequence[VirtualVariable]) -> PoolMap:

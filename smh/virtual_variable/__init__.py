@@ -9,15 +9,13 @@ from smh.virtual_variable.inside_keras.attachment import (
     attach,
     attach_when_tracked,
     exchange,
-    holder_of,
     in_creation_order,
-    own_layers,
-    own_variables,
     put_holder,
     virtual_variables,
     wrap_calls,
 )
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, resume
+from smh.virtual_variable.inside_keras.own import holder_of, own_layers, own_variables
 from smh.virtual_variable.inside_keras.replicas import creation_scope
 from smh.virtual_variable.parametrization import Parametrization, Source, Tally
 from smh.virtual_variable.parametrizing import parametrize

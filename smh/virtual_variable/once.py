@@ -24,24 +24,43 @@ import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
 from smh.errors import DeployedModelError
 from smh.typing import Tensor
-from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.inside_keras import tapes, torch_storage
+from smh.virtual_variable.inside_keras.global_state import global_attribute
 from smh.virtual_variable.inside_keras.ordering import computed_after
 
-_values: ContextVar[Mapping[int, Tensor] | None] = ContextVar("smh_values", default=None)
+
+class _Values(NamedTuple):
+    """What the calls in progress have computed, by the variable's id."""
+
+    tensors: Mapping[int, Tensor]
+    stopped: bool  # whether nothing was recorded for gradients meanwhile
+
+
+_values: ContextVar[_Values | None] = ContextVar("smh_values", default=None)
 
 
 def read(virtual) -> Tensor:
     """Returns the value of a virtual variable, from the call in progress or computed now."""
-    values = _values.get()
-    if values is not None and id(virtual) in values:
-        return values[id(virtual)]
+    known = _known()
+    if id(virtual) in known:
+        return known[id(virtual)]
     return _compute([virtual], caller=None)[id(virtual)]
+
+
+def _known() -> Mapping[int, Tensor]:
+    """What is computed and may be used here.
+
+    A function that a layer gives to `tf.recompute_grad` passes no gradient to tensors from outside
+    of it: there everything is computed anew, so that it reads the variables behind them itself.
+    """
+    values = _values.get()
+    return {} if values is None or values.stopped is not tapes.is_stopped() else values.tensors
 
 
 def wrap_call(layer: keras.Layer, virtuals: Sequence[Any]) -> None:
@@ -93,7 +112,7 @@ def _rematerializing_anew(layer: keras.Layer) -> Callable:
 
     def rematerialized_call(call, *args, **kwargs):
         # Out here, because a loss that is added inside would leak from the rematerialised trace.
-        known = _values.get() or {}
+        known = _known()
         penalised = [v for v in _due(layer) if v.regularizer and id(v) not in known]
         _add_penalties(layer, penalised, _compute(penalised, caller=layer))
 
@@ -117,7 +136,7 @@ def _computed(layer: keras.Layer, args: Any, kwargs: Mapping[str, Any]):
     # A rematerialised layer runs under `tf.recompute_grad` or `jax.checkpoint`, which pass no
     # gradient to tensors from outside (TensorFlow) or keep them alive: compute anew inside.
     anew = _recomputes(layer)
-    known = {} if anew else (_values.get() or {})
+    known = {} if anew else _known()
     missing = [v for v in _due(layer) if id(v) not in known]
     if not missing:
         yield args, kwargs
@@ -131,7 +150,7 @@ def _computed(layer: keras.Layer, args: Any, kwargs: Mapping[str, Any]):
         with computed_after(inputs, _variables_of(missing)) as inputs:
             computed = _compute(missing, caller=None)
     penalties = [] if anew else _add_penalties(layer, missing, computed)
-    token = _values.set({**known, **computed})
+    token = _values.set(_Values({**known, **computed}, tapes.is_stopped()))
     try:
         yield inputs
     finally:
@@ -237,13 +256,11 @@ def _shared_between_siblings(caller: keras.Layer) -> dict | None:
     if _recomputes(caller) or _recomputes(context.entry_layer):
         return None  # PyTorch recomputes each rematerialised layer by itself
     by_graph = context.__dict__.setdefault("_smh_shared", {})
-    return by_graph.setdefault(graph, {})
+    return by_graph.setdefault((graph, tapes.is_stopped()), {})
 
 
 def _call_context():
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute("current_call_ctx")
+    return global_attribute("current_call_ctx")
 
 
 def _current_graph() -> Any | None:

@@ -8,8 +8,10 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError, DeployedModelError
-from smh.virtual_variable.inside_keras.attachment import attach, own_layers, wrap_calls
+from smh.virtual_variable.assigning import check_not_assigned
+from smh.virtual_variable.inside_keras.attachment import attach, wrap_calls
 from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.variable import VirtualVariable
@@ -38,6 +40,7 @@ def parametrize(model: keras.Model, pairs: Sequence[Pair]) -> keras.Model:
             computed already or given twice; a parametrization whose value has another shape or
             dtype than the variable, whose parts have equal names or are the variable itself, or
             that has a source and no slot.
+        SelectionError: a variable that its layer assigns to (`SpectralNormalization`).
         DeployedModelError: the model is deployed.
         In every case, and if a parametrization raises, the model is as it was.
 
@@ -62,6 +65,7 @@ def parametrize(model: keras.Model, pairs: Sequence[Pair]) -> keras.Model:
     _check_pairs(model, pairs, owners)
     for variable, parametrization in pairs:
         _check_value(variable, parametrization)
+    check_not_assigned(model, [variable for variable, _ in pairs])
     for variable, parametrization in pairs:
         attach(owners[id(variable)], variable, parametrization)
     wrap_calls(model)

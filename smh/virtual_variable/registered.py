@@ -8,6 +8,7 @@ code that the reader has not imported by itself.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -114,6 +115,38 @@ def plain(config: Any, what: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ArgumentError(f"get_config() of the {what} must return a dict, got {config!r:.80}.")
     return config
+
+
+def unknown_objects(config: Any, known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns module and name of what a configuration of Keras names and nobody here knows.
+
+    Args:
+        config: as Keras writes it.
+        known: objects by name, besides those that are registered.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for entry in _entries(config):
+        names = {str(entry["class_name"]), str(entry.get("registered_name"))}
+        if entry["class_name"] == "function":
+            names = {str(entry["config"])}
+        module = str(entry["module"])
+        registered = map(keras.saving.get_registered_object, names)
+        own = module.split(".")[0] in ("keras", "builtins", "smh")
+        if not own and not names & set(known) and not any(item is not None for item in registered):
+            name = min(names - {"None"}, key=len)
+            found[module, name] = None
+    return list(found)
+
+
+def _entries(config: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a configuration, those in others too."""
+    if isinstance(config, dict):
+        if config.get("module") is not None and "class_name" in config:
+            yield config
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _entries(value)
 
 
 def _unknown(role: str, name: Any, found: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import keras
 import numpy as np
@@ -14,6 +17,24 @@ from smh.virtual_variable.inside_keras import torch_storage
 from smh.virtual_variable.parametrization import Parametrization
 
 _numbers = itertools.count()
+_assigned: ContextVar[dict | None] = ContextVar("smh_assigned_while_loading", default=None)
+
+
+@contextlib.contextmanager
+def loading_around_computed() -> Iterator[dict]:
+    """Inside, what is assigned to a computed weight is left aside.
+
+    A layer that loads itself assigns to all of its weights, and knows not which are computed.
+
+    Yields:
+        A dictionary that will have what was assigned: `(variable, value)` by the variable's `id`.
+    """
+    assigned: dict = {}
+    token = _assigned.set(assigned)
+    try:
+        yield assigned
+    finally:
+        _assigned.reset(token)
 
 
 class VirtualVariable(keras.Variable):
@@ -50,6 +71,10 @@ class VirtualVariable(keras.Variable):
         """The computed weight, in the compute dtype if a mixed policy is active."""
         return self._maybe_autocast(once.read(self))
 
+    def numpy(self) -> np.ndarray:
+        """The value as an array; Keras' own takes only tensors that NumPy itself can read."""
+        return keras.ops.convert_to_numpy(self.value)
+
     @property
     def trainable(self):
         """Whether training may change this weight."""
@@ -71,21 +96,36 @@ class VirtualVariable(keras.Variable):
 
     def assign(self, value):
         """Raises: there is nothing to assign to."""
-        del value
+        assigned = _assigned.get()
+        if assigned is not None:
+            assigned[id(self)] = self, value
+            return value
         raise VirtualVariableError(
             f"'{self.path}' is a virtual variable: its value is computed from "
-            f"{self._parametrization.describe()}, so nothing can be assigned to it. Assign to "
+            f"{self._origin()}, so nothing can be assigned to it. Assign to "
             "the trained parts (`model.trainable_variables`), or call "
-            "`plain = smh.materialize(model)` and assign to the plain model's variable."
+            "`plain = smh.materialize(model)` and assign to the plain model's variable. If it is "
+            "the layer that assigns while it is called, leave this weight as it was, with "
+            "`exclude=` in the call that changed it."
         )
 
+    def _origin(self) -> str:
+        """What computes the value, in words; less of it while a function is being traced.
+
+        A message must not fail, and a description may look at numbers, which are not there then.
+        """
+        try:
+            return self._parametrization.describe()
+        except Exception:
+            return f"a {type(self._parametrization).__name__}"
+
     def _direct_assign(self, value):
-        self.assign(value)
+        return self.assign(value)
 
     def __repr__(self):
         return (
             f"<VirtualVariable path={self.path}, shape={tuple(self._shape)}, "
-            f"dtype={self._dtype}, from={self._parametrization.describe()}>"
+            f"dtype={self._dtype}, from={self._origin()}>"
         )
 
     # The TensorFlow backend's Variable is a Trackable that TensorFlow's checkpoints and

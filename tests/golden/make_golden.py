@@ -2,10 +2,11 @@
 
 Regenerate with
 
-    PYTHONPATH=tests python tests/golden/make_golden.py
+    PYTHONPATH=tests .venv-oldest/bin/python tests/golden/make_golden.py
 
-but only for a new version of a file format, and then under new names, beside the old: a golden
-file that is made again proves nothing about the files that users have.
+(`make test-oldest` makes that environment: a newer Keras reads what an older one described, not the
+other way round). But do so only for a new version of a file format, and under new names, beside the
+old ones: a golden file that is made again proves nothing about the files that users have.
 
 `model.smh`, `model.keras` and `model.weights.h5` hold one model whose weights are slices of a pool
 with 4-bit factors, pruned, shared, pruned and shared, rounded to 3 bits, and dense.
@@ -84,7 +85,7 @@ def save_every():
         file = name.replace(" ", "_").replace(",", "")
         smh.save(model, FOLDER / "every" / f"{file}.smh", bits=8, rest="float16")
         restored = smh.load(FOLDER / "every" / f"{file}.smh")  # factors rounded to 8 bits
-        outputs[file] = restored.predict(parametrizations.inputs(), verbose=0)
+        outputs[file] = keras.ops.convert_to_numpy(restored(parametrizations.inputs()))
     np.savez_compressed(FOLDER / "every" / "outputs.npz", **outputs)
 
 

@@ -9,6 +9,7 @@ dtype lie one behind the other in one flat tensor, behind those.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -16,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from smh.artifact.layout.brief import check, numbers_of, whole_variables, whole_weights
+from smh.artifact.layout.infinities import with_infinities
 from smh.artifact.layout.pools import factor_names, factors_of, weights_inside, whole_pool
 from smh.artifact.layout.records import Factor, Model, Stored, Variable, Weight
+from smh.artifact.layout.states import State, read_states
 from smh.container import Container
 from smh.errors import ArtifactError
 
@@ -33,11 +36,12 @@ def read_layout(opened: Container) -> Stored:
         raise ArtifactError(f"{where}: this file of smh holds no model")
     reading = _Reading(opened)
     try:
-        models = tuple(reading.model(entry) for entry in opened.meta["models"])
-        reading.finish()
+        models = [reading.model(entry) for entry in opened.meta["models"]]
+        states = reading.finish([entry.get("states", []) for entry in opened.meta["models"]])
     except ArtifactError as error:
         raise ArtifactError(f"{where}: the header's models: {error}") from error
-    return Stored(opened, reading.variables, models)
+    whole = [dataclasses.replace(m, states=s) for m, s in zip(models, states, strict=True)]
+    return Stored(opened, reading.variables, whole)
 
 
 class _Reading:
@@ -67,23 +71,33 @@ class _Reading:
             raise ArtifactError(f"a model has more than its {len(self._order)} variables' numbers")
         return Model(
             name=entry["name"],
-            architecture=entry.get("architecture"),
-            description={"pools": [pool for pool, _ in pools], "weights": described},
+            architecture=with_infinities(entry.get("architecture")),
+            description={
+                "pools": [pool for pool, _ in pools],
+                "weights": described,
+                "layers": _layers(entry),
+            },
             order=tuple(self._order),
             plain=tuple(number for number in plain if number is not None),
             weights=tuple(weights),
             pools=tuple({**pool, "factors": factors} for pool, factors in pools),
+            states=(),
         )
 
-    def finish(self) -> None:
-        """Finds the flat tensors, once all variables are known."""
+    def finish(self, states: list[Any]) -> list[tuple[State, ...]]:
+        """Finds the flat tensors, once all variables are known, then those of the states."""
         for dtype, variables in self._flat.items():
             tensor = self._next_tensor(f"the variables of type {dtype}")
             for variable in variables:
                 variable.tensor = tensor
             self._check_size(tensor, _end_of(variables), f"variables of type {dtype}")
-        if (left := next(self._tensors, None)) is not None:
-            raise ArtifactError(f"no variable lies in tensor {left!r:.100}")
+        left = [self._sections[name] for name in self._tensors]
+        used: set[int] = set()
+        found = [read_states(entries, left, used) for entries in states]
+        for number, section in enumerate(left):
+            if number not in used:
+                raise ArtifactError(f"no variable lies in tensor {section.name!r:.100}")
+        return found
 
     def _number(self, numbers: Any) -> None:
         """Sets the numbers of the next model's variables: by default new ones."""
@@ -189,6 +203,12 @@ class _Reading:
     def _plain(self, variable: Mapping[str, Any]) -> int | None:
         number = self._take(variable["path"], variable["shape"], variable["dtype"])
         return None if variable["hidden"] else number
+
+
+def _layers(entry: Mapping[str, Any]) -> list[Any] | None:
+    if "layers" in entry:
+        check(entry, "a model", layers=list)
+    return entry.get("layers")
 
 
 def _end(slot: Mapping[str, int]) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from smh.artifact.layout.states import State
 from smh.container import Container
 
 
@@ -46,6 +47,7 @@ class Model:
         plain: the numbers of those that are weights themselves.
         weights: those that are computed.
         pools: each with `config`, and `factors`: each a number or a `Factor`.
+        states: what its layers have beside variables.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Model:
     plain: tuple[int, ...]
     weights: tuple[Weight, ...]
     pools: tuple[Mapping[str, Any], ...]
+    states: tuple[State, ...]
 
 
 @dataclass
@@ -89,8 +92,21 @@ class Stored:
         return self._variables[number].shape
 
     def paths_in(self, tensor: str) -> list[str]:
-        """The paths of the variables that a tensor holds, in order."""
-        return [variable.path for variable in self._variables if variable.tensor == tensor]
+        """The paths of the variables that a tensor holds, in order, or what of a layer it is."""
+        paths = [variable.path for variable in self._variables if variable.tensor == tensor]
+        for state in (state for model in self.models for state in model.states):
+            for key, own in (*state.values.items(), *state.assets.items()):
+                if own == tensor:
+                    paths.append(f"{state.name}: {key}")
+        return paths
+
+    def extra(self, tensor: str) -> np.ndarray:
+        """The numbers of a layer's state, or the bytes of a file of it."""
+        return self._opened.tensor(tensor)
+
+    def type_of(self, tensor: str) -> str:
+        """The type in which a tensor of numbers in full is stored."""
+        return self._opened.spec(tensor)["dtype"]
 
     def value(self, number: int) -> np.ndarray:
         """Its value; the tensor that was decoded last is kept, as many variables share one."""

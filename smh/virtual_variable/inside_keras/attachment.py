@@ -7,19 +7,18 @@ This is the one place that reaches into Keras' bookkeeping. Each use says what i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import keras
 
 from smh.errors import ArgumentError, VirtualVariableError
 from smh.virtual_variable import once
-from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.inside_keras import overrides, torch_storage
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, trained_parts
+from smh.virtual_variable.inside_keras.own import HOLDER, holder_of, own_layers, own_variables
 from smh.virtual_variable.inside_keras.serialization import describe_when_serialized
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.variable import VirtualVariable, virtualize
-
-_HOLDER = "_virtual_weights"
 
 
 def attach(
@@ -46,41 +45,6 @@ def exchange(virtual: VirtualVariable, parametrization: Parametrization) -> None
         holder.track_parts(virtual)
     for part in trained_parts(virtual):
         part.trainable = virtual.trainable
-
-
-def holder_of(layer: keras.Layer) -> VirtualWeights | None:
-    """The virtual weights of a layer, or `None` if it has none of its own."""
-    # Relies on: only PyTorch keeps a sublayer elsewhere than in `__dict__`, and finds it as well.
-    return getattr(layer, _HOLDER, None)
-
-
-def own_layers(model: keras.Layer) -> Iterator[keras.Layer]:
-    """Yields `model` and the layers below it in the order of `model.variables`, each once.
-
-    The layers that smh put there (pools, holders) are left out.
-    """
-    seen: set[int] = set()
-
-    def walk(layer):
-        if id(layer) in seen or isinstance(layer, VirtualWeights):
-            return
-        seen.add(id(layer))
-        yield layer
-        for child in layer._layers:
-            yield from walk(child)
-
-    return walk(model)
-
-
-def own_variables(layer: keras.Layer) -> list[keras.Variable]:
-    """The layer's own variables, virtual ones where they were before, trainable first."""
-    trainable = list(layer._trainable_variables)
-    holder = holder_of(layer)
-    if holder is not None:
-        # Each position counts what was tracked when the variable was taken out.
-        for position, virtual in reversed(holder.order):
-            trainable.insert(position, virtual)
-    return trainable + list(layer._non_trainable_variables)
 
 
 def put_holder(owner: keras.Layer, place: int) -> None:
@@ -162,6 +126,8 @@ def attach_when_tracked(owner: keras.Layer, enclosing: list[keras.Layer]) -> Non
 def _wrap(layer: keras.Layer, below: list[VirtualVariable]) -> None:
     once.wrap_call(layer, below)
     _refuse(layer, "quantize")
+    if isinstance(layer, keras.Model):
+        _refuse(layer, "enable_lora")  # of Keras-Hub: it freezes what it comes across first
     describe_when_serialized(layer)
 
 
@@ -172,7 +138,7 @@ def _holder_of(owner: keras.Layer) -> VirtualWeights:
         # Relies on: setting a layer as an attribute tracks it; a built layer's tracker is locked.
         locked = owner._tracker.locked
         owner._tracker.unlock()
-        setattr(owner, _HOLDER, holder)
+        setattr(owner, HOLDER, holder)
         if locked:
             owner._tracker.lock()
         _save_only_what_is_tracked(owner)
@@ -201,23 +167,23 @@ def _save_only_what_is_tracked(owner: keras.Layer) -> None:
 
     Relies on: `Layer.save_own_variables` and `load_own_variables` walk the tracked variables;
     `Dense`, `EinsumDense`, `Embedding` and the convolutions override them and name the kernel.
-    A user's own override is left alone.
+    A user's own override is stood between, see `overrides`, and that of a quantised layer, which
+    makes its variables in another order when it is made again.
     """
-    if not type(owner).save_own_variables.__module__.startswith("keras."):
-        return
-    owner.__dict__["save_own_variables"] = functools.partial(keras.Layer.save_own_variables, owner)
-    owner.__dict__["load_own_variables"] = functools.partial(_load_own_variables, owner)
+    save, load = overrides.save, overrides.load
+    hooks = type(owner).save_own_variables, type(owner).load_own_variables
+    quantised = getattr(owner, "quantization_mode", None) is not None
+    if all(hook.__module__.startswith("keras.") for hook in hooks) and not quantised:
+        save, load = keras.Layer.save_own_variables, _load_own_variables
+    owner.__dict__["save_own_variables"] = functools.partial(save, owner)
+    owner.__dict__["load_own_variables"] = functools.partial(load, owner)
 
 
 def _load_own_variables(owner: keras.Layer, store) -> None:
     dense, expected = len(own_variables(owner)), len(owner._trainable_variables)
     expected += len(owner._non_trainable_variables)
     if len(store.keys()) == dense != expected:
-        raise ArgumentError(
-            f"'{owner.name}' is compressed, and the file has its weights stored dense: {dense} "
-            f"variables, expected {expected}. Load the file into the dense model, before "
-            "smh.compress(model, ...), or load a file that a compressed model wrote."
-        )
+        raise ArgumentError(overrides.stored_dense(owner))
     keras.Layer.load_own_variables(owner, store)
 
 

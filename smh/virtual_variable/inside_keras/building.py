@@ -10,6 +10,8 @@ import keras
 
 from smh.errors import SmhWarning
 from smh.virtual_variable.inside_keras import attachment
+from smh.virtual_variable.inside_keras.global_state import global_attribute
+from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.variable import virtualize
 from smh.virtual_variable.weight_spec import FLOATS
@@ -71,9 +73,7 @@ def _variable_in_closure(initial_value: Any) -> keras.Variable | None:
 
 
 def _name_scopes() -> list:
-    from keras.src.backend.common import global_state
-
-    return global_state.get_global_attribute("name_scope_stack") or []
+    return global_attribute("name_scope_stack") or []
 
 
 def _tracking_layer(layer: keras.Layer, variable: keras.Variable) -> keras.Layer | None:
@@ -81,7 +81,7 @@ def _tracking_layer(layer: keras.Layer, variable: keras.Variable) -> keras.Layer
 
     A subclassed model is built by tracing its call, and Keras creates the variables after it.
     """
-    for candidate in attachment.own_layers(layer):
+    for candidate in own_layers(layer):
         if any(variable is tracked for tracked in candidate._trainable_variables):
             return candidate
     return None

@@ -11,7 +11,8 @@ import keras
 from smh.typing import Tensor
 from smh.virtual_variable import once
 from smh.virtual_variable.inside_keras import torch_storage
-from smh.virtual_variable.inside_keras.attachment import holder_of, own_layers, virtual_variables
+from smh.virtual_variable.inside_keras.attachment import virtual_variables
+from smh.virtual_variable.inside_keras.own import holder_of, own_layers
 from smh.virtual_variable.variable import VirtualVariable, stored_variable
 
 # They call what is below them in a loop, in which nothing should be computed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -73,10 +74,21 @@ class VirtualWeights(keras.Layer):
             setattr(self, next(free), part)
 
     def release_parts(self, virtual: VirtualVariable) -> None:
-        """Undoes `track_parts`. Relies on: `Layer.__delattr__` stops tracking a variable."""
+        """Undoes `track_parts`."""
         parts = {id(part) for part in virtual._parametrization.parts}
         for name in [n for n, value in vars(self).items() if id(value) in parts]:
             delattr(self, name)
+
+    def __delattr__(self, name):
+        """Lets go of a part or copy, as Keras does, but without collecting garbage each time.
+
+        Relies on: `Layer.__delattr__` stops tracking a variable, hands the name to the next class,
+        and then calls `gc.collect()`: a tenth of a second and more, for each of many variables.
+        """
+        value = getattr(self, name)
+        if isinstance(value, keras.Variable):
+            self._untrack_variable(value)
+        super(keras.Layer, self).__delattr__(name)
 
     @property
     def trainable(self):
@@ -140,6 +152,11 @@ class VirtualWeights(keras.Layer):
             parametrization.slot = parametrization.source.slot_at(begin, length)
         for virtual in self.virtuals:
             virtual.refresh_cache()
+        self.__dict__.pop("then", _nothing)()
+
+    def after_loading(self, then: Callable[[], None]) -> None:
+        """Calls `then` once, as soon as the parts have been loaded."""
+        self.__dict__["then"] = then
 
     def cache(self) -> None:
         """Keeps the value of each virtual variable, dense, until `forget`."""
@@ -182,18 +199,27 @@ class VirtualWeights(keras.Layer):
         if source is None:
             return
         if virtual.trainable:
-            _drop_snapshot(virtual)
-        users = source.users
-        in_training = any(user.trainable for user in users)
-        for user in users:
-            if user.trainable:
-                continue
-            if in_training and user._snapshot is None:
-                _take_snapshot(user)
-            elif not in_training and user._snapshot is not None and _is_current(user):
-                _drop_snapshot(user)
-        _set_trained(source, in_training)
-        torch_storage.list_stored(layer for user in users for layer in _above(user))
+            drop_snapshot(virtual)
+        settle_pool(source)
+
+
+def settle_pool(source: Any) -> None:
+    """Gives the frozen weights of a pool snapshots, or takes them, as `settle` says."""
+    users = source.users
+    in_training = any(user.trainable for user in users)
+    for user in users:
+        if user.trainable:
+            continue
+        if in_training and user._snapshot is None:
+            _take_snapshot(user)
+        elif not in_training and user._snapshot is not None and not has_own_value(user):
+            drop_snapshot(user)
+    _set_trained(source, in_training)
+    torch_storage.list_stored(layer for user in users for layer in _above(user))
+
+
+def _nothing() -> None:
+    """What there is to do after loading, by default."""
 
 
 def trained_parts(virtual: VirtualVariable) -> list[keras.Variable]:
@@ -247,17 +273,22 @@ def _keep_snapshot(virtual: VirtualVariable, snapshot: keras.Variable) -> None:
         setattr(holder, f"frozen_{holder.virtuals_index(virtual)}", snapshot)
 
 
-def _drop_snapshot(virtual: VirtualVariable) -> None:
+def drop_snapshot(virtual: VirtualVariable) -> None:
+    """Lets a weight be computed again, if it has a snapshot."""
     snapshot, virtual._snapshot = virtual._snapshot, None
     if snapshot is not None:
         for holder in virtual._holders:
             delattr(holder, f"frozen_{holder.virtuals_index(virtual)}")
 
 
-def _is_current(virtual: VirtualVariable) -> bool:
-    """Whether the snapshot still equals what would be computed."""
+def has_own_value(virtual: VirtualVariable) -> bool:
+    """Whether a weight has a snapshot that says more than what would be computed."""
     snapshot: Any = virtual._snapshot
+    if snapshot is None:
+        return False
     virtual._snapshot = None
-    current = virtual.numpy()
-    virtual._snapshot = snapshot
-    return bool((current == snapshot.numpy()).all())
+    try:
+        current = virtual.numpy()
+    finally:
+        virtual._snapshot = snapshot
+    return not bool((current == keras.ops.convert_to_numpy(snapshot)).all())

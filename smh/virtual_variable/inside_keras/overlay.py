@@ -23,10 +23,12 @@ class Overlay(keras.StatelessScope):
 
 
 class Substitution(Overlay):
-    """An overlay in which the other variables can be assigned to as ever.
+    """An overlay that knows what was assigned to, and lets it through or keeps it inside.
 
     Args:
         state_mapping: pairs of a variable and what is read in its place.
+        assigning: whether the other variables can be assigned to as ever. Else their new values
+            are read inside, and forgotten with the scope.
 
     Attributes:
         assigned: the variables that were assigned to inside.
@@ -35,8 +37,9 @@ class Substitution(Overlay):
     the innermost scope, and outside of one the tensor to `_direct_assign`.
     """
 
-    def __init__(self, state_mapping=None, **kwargs):
+    def __init__(self, state_mapping=None, assigning=True, **kwargs):
         super().__init__(state_mapping=state_mapping, **kwargs)
+        self._assigning = assigning
         self._replaced = set(self.state_mapping)
         self.assigned: list[keras.Variable] = []
 
@@ -44,7 +47,7 @@ class Substitution(Overlay):
         """Takes the new value of a variable."""
         variable, value = update
         self.assigned.append(variable)
-        if id(variable) in self._replaced:
+        if id(variable) in self._replaced or not self._assigning:
             super().add_update(update)
         else:
             variable._direct_assign(value)

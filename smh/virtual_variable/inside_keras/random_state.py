@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from smh.errors import ArtifactError
-from smh.virtual_variable.inside_keras.attachment import own_layers
+from smh.virtual_variable.inside_keras.own import own_layers
 
 
 def random_state(model: keras.Layer) -> list[list[int]]:
@@ -17,7 +17,9 @@ def random_state(model: keras.Layer) -> list[list[int]]:
     Relies on: a layer tracks its generators in `_seed_generators`; a generator's `state` is a
     variable of two integers.
     """
-    return [np.asarray(keras.ops.convert_to_numpy(s.value)).tolist() for s in _states(model)]
+    return [
+        np.asarray(keras.ops.convert_to_numpy(s.value)).tolist() for s in generator_states(model)
+    ]
 
 
 def set_random_state(model: keras.Layer, states: Any) -> None:
@@ -26,7 +28,7 @@ def set_random_state(model: keras.Layer, states: Any) -> None:
     Raises:
         ArtifactError: if `states` is not that of such a model.
     """
-    variables = _states(model)
+    variables = generator_states(model)
     fits = isinstance(states, list) and len(states) == len(variables)
     if not fits or not all(_is_state(s, v) for s, v in zip(states, variables, strict=True)):
         raise ArtifactError(
@@ -37,7 +39,8 @@ def set_random_state(model: keras.Layer, states: Any) -> None:
         variable.assign(np.array(state, variable.dtype))
 
 
-def _states(model: keras.Layer) -> list[keras.Variable]:
+def generator_states(model: keras.Layer) -> list[keras.Variable]:
+    """The variables of all random generators of a model, each once."""
     found = {id(s): s.state for layer in own_layers(model) for s in layer._seed_generators}
     return list(found.values())
 

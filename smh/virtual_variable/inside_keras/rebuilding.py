@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError
-from smh.virtual_variable.inside_keras.attachment import own_layers
-from smh.virtual_variable.inside_keras.serialization import plain_configurations
+from smh.virtual_variable.inside_keras.own import layers_in_several, own_layers
+from smh.virtual_variable.inside_keras.serialization import plain_configurations, sharing_layers
+from smh.virtual_variable.registered import unknown_objects
 
 
-def rebuild(model: keras.Layer) -> keras.Layer:
+def rebuild(
+    model: keras.Layer, edit: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> keras.Layer:
     """Returns an equal model with fresh weights, built as `model` was.
+
+    Args:
+        model: a built model.
+        edit: changes its configuration, if the new model is to be another one.
 
     Relies on: `get_build_config` returns the shapes that the model was built with; a `Lambda`
     is only deserialised outside of safe mode, which is right here: it comes from this process;
@@ -26,7 +36,10 @@ def rebuild(model: keras.Layer) -> keras.Layer:
     try:
         own = keras.saving.CustomObjectScope(_own_objects(model))
         with SafeModeScope(safe_mode=False), own, plain_configurations():
-            fresh = type(model).from_config(model.get_config())
+            with sharing_layers(layers_in_several(model)):
+                config = model.get_config()
+            with sharing_layers():
+                fresh = type(model).from_config(edit(config) if edit else config)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"'{model.name}' ({type(model).__name__}) cannot be rebuilt from its configuration: "
@@ -59,10 +72,13 @@ def dense_config(model: keras.Layer) -> dict[str, Any]:
         ArgumentError: if the model cannot be described by a configuration.
     """
     try:
-        with plain_configurations():
+        shared = layers_in_several(model)
+        with plain_configurations(), sharing_layers(shared):
             config = keras.saving.serialize_keras_object(model)
         config.pop("compile_config", None)
-        return json.loads(json.dumps(config))
+        config = json.loads(json.dumps(config))
+        _number_shared(config, {id(layer): i for i, layer in enumerate(shared)})
+        return config
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"'{model.name}' ({type(model).__name__}) has no configuration that a file could hold: "
@@ -74,8 +90,68 @@ def dense_config(model: keras.Layer) -> dict[str, Any]:
 def from_dense_config(
     config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None, safe_mode: bool
 ) -> keras.Layer:
-    """Builds the model of `dense_config`; raises whatever Keras raises."""
-    return keras.saving.deserialize_keras_object(config, custom_objects, safe_mode=safe_mode)
+    """Builds the model of `dense_config`.
+
+    Raises:
+        ArgumentError: it names classes that are not known here; the message says which, and from
+            where to import them.
+        Exception: whatever else Keras raises.
+    """
+    with naming_what_is_unknown(config, custom_objects or {}), sharing_layers():
+        # A copy: Keras empties the configuration while it reads it.
+        return keras.saving.deserialize_keras_object(
+            copy.deepcopy(dict(config)), custom_objects, safe_mode=safe_mode
+        )
+
+
+@contextlib.contextmanager
+def naming_what_is_unknown(config: Any, known: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, an error of Keras is replaced if the reason is a class or function that is unknown.
+
+    Keras' own message has the whole configuration in it.
+    """
+    config = copy.deepcopy(config)
+    try:
+        yield
+    except Exception as error:
+        unknown = unknown_objects(config, known)
+        if not unknown:
+            raise
+        names = [name for _, name in unknown]
+        raise ArgumentError(
+            f"{_listed(unknown)} not known here. Import what defines it before, with "
+            "@keras.saving.register_keras_serializable() above the definition, or pass "
+            f"custom_objects={{{', '.join(f'{name!r}: {name}' for name in names)}}}."
+        ) from error
+
+
+def _listed(unknown: list[tuple[str, str]]) -> str:
+    listed = ", ".join(f"'{name}' of the module '{module}'" for module, name in unknown)
+    return f"{listed} {'is' if len(unknown) == 1 else 'are'}"
+
+
+def _number_shared(config: Any, numbers: Mapping[int, int]) -> None:
+    """Calls shared layers by small numbers, the same in every process; other objects by none.
+
+    Relies on: `shared_object_id` is the `id` of an object, and says only what is the same object.
+    """
+    if isinstance(config, dict):
+        number = numbers.get(config.pop("shared_object_id", None))
+        if number is not None:
+            config["shared_object_id"] = number
+        config = list(config.values())
+    for value in config if isinstance(config, list) else ():
+        _number_shared(value, numbers)
+
+
+def objects_of(model: keras.Layer, config: Any) -> dict[str, Any]:
+    """The user's classes and functions that a model and its configuration are made of."""
+    found = _own_objects(model)
+    for module, name in unknown_objects(config, found):
+        item = getattr(sys.modules.get(module), name, None)
+        if item is not None:
+            found[name] = item
+    return found
 
 
 def _own_objects(model: keras.Layer) -> dict[str, Any]:

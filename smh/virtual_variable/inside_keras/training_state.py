@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from smh.virtual_variable.inside_keras.attachment import own_layers
+from smh.virtual_variable.inside_keras.own import own_layers
 
 
 def reset_training(model: keras.Layer, build: bool = False) -> None:
@@ -26,3 +26,15 @@ def reset_training(model: keras.Layer, build: bool = False) -> None:
             layer.optimizer = type(optimizer).from_config(optimizer.get_config())
             if build:
                 layer.optimizer.build(layer.trainable_variables)
+
+
+def steps_made(model: keras.Model) -> int:
+    """Returns how many steps the model's optimizer has made; 0 if it has none.
+
+    Relies on: `Optimizer._iterations` counts every step, also those that only accumulate gradients,
+    which the public `iterations` divides by; it is saved with the optimizer. A loss-scaling
+    optimizer counts in the one that it wraps.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return 0 if optimizer is None else int(keras.ops.convert_to_numpy(optimizer._iterations))

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from smh.artifact.files import save
+from smh.artifact.files import Options, write
 from smh.doors.built import check_is_built
 from smh.doors.compressible import select
 from smh.doors.compression import compress
@@ -92,7 +92,7 @@ def file_size(model: keras.Model, rest: str) -> int:
     """Returns the bytes of the file that `smh.save` writes of a model."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.smh")
-        save(model, path, rest=rest)
+        write([model], path, Options(None, rest, "range"))
         return os.path.getsize(path)
 
 

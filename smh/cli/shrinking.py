@@ -1,0 +1,103 @@
+"""`smh shrink`: the smallest file of a trained model, without training."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from smh.cli.arguments import add_command, add_data, add_model, add_output, add_selection
+from smh.cli.compressing import read_size
+from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
+from smh.errors import ArgumentError
+
+_TEXT = """\
+Rounds the weights of a trained model so that its file is small: each as finely
+as it matters for the model's outputs. Nothing is trained. With --data it looks
+at what some hundred images do in the network, which makes the file half as
+large at the same accuracy; no labels are used but by --max-drop."""
+_EXAMPLE = """\
+  smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
+  smh shrink model.keras --max-drop 0.5 --data cifar10 --out small.smh
+  smh shrink model.keras --quality 60 --out small.smh"""
+_EXAMPLES = 512
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands, "shrink", _shrink, "the smallest file, without training", _TEXT, _EXAMPLE
+    )
+    parser.usage = (
+        "smh shrink MODEL (--target-size SIZE | --max-drop N | --quality N)\n"
+        "                  [--data NAME] [options] --out FILE"
+    )
+    add_model(parser)
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--target-size", metavar="SIZE", help="size of the file, 200KB or 1.5MB")
+    budget.add_argument(
+        "--max-drop", type=float, metavar="N", help="or: points of accuracy it may cost, 0.5"
+    )
+    budget.add_argument(
+        "--quality", type=float, metavar="N", help="or: 0 (coarse) to 100 (nothing is lost)"
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=_EXAMPLES,
+        metavar="N",
+        help=f"how many training images to look at (default: {_EXAMPLES})",
+    )
+    add_selection(parser)
+    add_data(parser)
+    parser.add_argument("--csv", metavar="FILE", help="write the table")
+    parser.add_argument("--png", metavar="FILE", help="draw error against bytes")
+    add_output(parser, "what to write: .smh (small) or .keras (to train on)")
+
+
+def _shrink(args: argparse.Namespace) -> None:
+    check_output(args.out, args.force)
+    for flag, path in (("--csv", args.csv), ("--png", args.png)):
+        if path is not None:
+            check_output(path, args.force, (f".{flag[2:]}",), flag)
+    size = None if args.target_size is None else read_size(args.target_size)
+    if args.max_drop is not None and args.max_drop < 0:
+        raise ArgumentError(f"--max-drop must be at least 0, got {args.max_drop}.")
+    model, images, evaluate = _opened(args)
+    import smh
+
+    report = smh.shrink(
+        model,
+        images,
+        target_size=size,
+        max_drop=None if args.max_drop is None else args.max_drop / 100,
+        quality=args.quality,
+        evaluate=evaluate,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        examples=args.examples,
+    )
+    print(report)
+    if report.baseline is not None and report.chosen.score is not None:
+        print(f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}")
+    if args.csv is not None:
+        report.to_csv(args.csv)
+    if args.png is not None:
+        report.to_png(args.png)
+    write_model(model, args.out)
+
+
+def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """The model, images to look at, and what measures its accuracy, where that is asked for."""
+    if args.max_drop is not None:
+        model, data, x, y = open_with_images(args)
+        from smh.training.data import measure
+
+        return model, data.x_train[: args.examples], lambda model: measure(model, x, y)["accuracy"]
+    if args.data is None:
+        return open_model(args.model), None, None
+    data = open_data(args)
+    model = open_model(args.model)
+    from smh.training.data import check_fits
+
+    check_fits(model, data)
+    return model, data.x_train[: args.examples], None

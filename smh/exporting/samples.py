@@ -1,0 +1,227 @@
+"""Small inputs on which a written file is compared with its model, and what the model says."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.errors import ArgumentError
+from smh.exporting.signatures import Signature
+from smh.virtual_variable import own_layers
+from smh.virtual_variable.inside_keras.random_state import generator_states
+
+_BATCH = 2  # where the signature leaves it free; more than one, so that mixing examples shows
+# For the other free sizes: of the first and second one of an input. Unequal ones show a file that
+# takes one for the other; but many models want equal ones, of some least size, or powers of two.
+_SIZES = ((16, 24), (7, 7), (16, 16), (32, 32), (64, 64), (128, 128), (224, 224), (256, 256))
+_WORDS = ("", "a", "the", "the quick brown fox", "1", "2.5", "no word of any vocabulary", "ÄÖ")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Inputs of a model, and its outputs.
+
+    Attributes:
+        arguments: one structure of arrays for each positional argument.
+        outputs: what the live model answers, flat.
+    """
+
+    arguments: list[Any]
+    outputs: list[np.ndarray]
+
+    @property
+    def inputs(self) -> list[np.ndarray]:
+        """The arrays of all arguments, flat."""
+        return keras.tree.flatten(self.arguments)
+
+
+def sample_of(model: keras.Layer, signature: Signature, given: Sequence[Any] | None) -> Sample:
+    """Returns inputs that `model` takes, and its outputs.
+
+    Generated ones are tried until the model answers with finite numbers: floats from a normal
+    distribution and then from [0, 1), integers below the size of the smallest embedding, words of
+    the model's vocabularies. Nothing about the model changes, no seed either.
+
+    Args:
+        model: a model, or a layer.
+        signature: what it is called with.
+        given: such inputs, from a user; one structure of arrays for each positional argument.
+
+    Raises:
+        ArgumentError: it cannot be called with what was given, or with anything generated.
+    """
+    if given is not None:
+        return _given(model, signature, given)
+    best, refused = None, None
+    for arguments in _generated(model, signature):
+        try:
+            outputs = answer(model, arguments)
+        except Exception as error:  # the model's own, of any kind
+            refused = refused or error
+            continue
+        if not all(output.size for output in outputs):
+            continue
+        if all(_finite(output) for output in outputs):
+            return Sample(arguments, outputs)
+        best = best or Sample(arguments, outputs)
+    if best is None:
+        raise ArgumentError(
+            f"'{model.name}' cannot be called with generated inputs of {_shapes(signature)}, so "
+            "that nothing would tell whether a file computes the same. Give an example: "
+            "sample=[array, ...], one for each positional argument, or another input_signature. "
+            f"The model says: {shortened(refused)}"
+        ) from refused
+    return best
+
+
+def answer(
+    model: keras.Layer, arguments: Sequence[Any], other_seeds: bool = False
+) -> list[np.ndarray]:
+    """Returns the outputs of a live model, flat; it is as it was afterwards.
+
+    What it assigns to inside, a seed or a counter, is dropped with the scope.
+
+    Args:
+        model: a model, or a layer.
+        arguments: a structure of arrays for each positional argument.
+        other_seeds: whether its random generators draw other numbers than they would.
+    """
+    tensors = keras.tree.map_structure(_tensor, list(arguments))
+    seeds = generator_states(model) if other_seeds else []
+    with keras.StatelessScope([(seed, seed.value + 1) for seed in seeds]):
+        outputs = model(*tensors, training=False)
+    return [as_array(output) for output in keras.tree.flatten(outputs)]
+
+
+def as_array(output: Any) -> np.ndarray:
+    """A tensor as an array, of float32 where NumPy has no such dtype."""
+    array = output.numpy() if hasattr(output, "numpy") else output
+    if getattr(output, "dtype", None) is not None and "bfloat16" in str(output.dtype):
+        array = keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))
+    return np.asarray(array)
+
+
+def shortened(error: Any) -> str:
+    """The first lines of a message, without what Keras and MLIR list after them."""
+    return " ".join(str(error).split("\n\nArguments received")[0].split())[:400]
+
+
+def _tensor(array: np.ndarray) -> Any:
+    if array.dtype.kind not in "SUO":
+        return keras.ops.convert_to_tensor(array)
+    import tensorflow as tf  # only its tensors hold text
+
+    return tf.constant(array.tolist(), shape=array.shape, dtype=tf.string)
+
+
+def _given(model: keras.Layer, signature: Signature, given: Any) -> Sample:
+    if not isinstance(given, (list, tuple)):
+        raise ArgumentError(
+            "sample must be a list with an array (or a structure of them) for each positional "
+            f"argument of the model, got {type(given).__name__}."
+        )
+    flat, specs = keras.tree.flatten(list(given)), keras.tree.flatten(signature)
+    if len(flat) != len(specs):
+        raise ArgumentError(f"sample has {len(flat)} arrays, and the model {len(specs)} inputs.")
+    arrays = [_fitting(array, spec) for array, spec in zip(flat, specs, strict=True)]
+    arguments = list(keras.tree.pack_sequence_as(signature, arrays))
+    try:
+        return Sample(arguments, answer(model, arguments))
+    except Exception as error:
+        raise ArgumentError(
+            f"'{model.name}' cannot be called with sample: {shortened(error)}"
+        ) from error
+
+
+def _fitting(given: Any, spec: keras.KerasTensor) -> np.ndarray:
+    array = np.asarray(given)
+    fits = len(array.shape) == len(spec.shape) and all(
+        size in (None, got) for size, got in zip(spec.shape, array.shape, strict=True)
+    )
+    if not fits:
+        raise ArgumentError(
+            f"sample has an array of shape {array.shape} for the input '{spec.name}', which is of "
+            f"shape {spec.shape}."
+        )
+    return array if spec.dtype == "string" else array.astype(_numpy_dtype(spec.dtype))
+
+
+def _generated(model: keras.Layer, signature: Signature) -> Iterator[list]:
+    """Arguments of `model`, the most telling ones first."""
+    words, limits = _words(model), _limits(model)
+    sizes = _SIZES if any(_free(spec) for spec in keras.tree.flatten(signature)) else _SIZES[:1]
+    kinds = [("normal", limit) for limit in limits] + [("uniform", limits[-1])]
+    for pair, (kind, limit) in itertools.product(sizes, kinds):
+        make = functools.partial(_made, np.random.default_rng(0), kind, limit, words, pair)
+        yield keras.tree.map_structure(make, signature)
+
+
+def _made(
+    rng: np.random.Generator,
+    kind: str,
+    limit: int,
+    words: Sequence[str],
+    pair: tuple[int, int],
+    spec: keras.KerasTensor,
+) -> np.ndarray:
+    """An array for one input; see `sample_of`."""
+    shape, dtype = _filled(spec, pair), spec.dtype
+    if dtype == "string":
+        return rng.choice(np.array(words), shape)
+    if dtype == "bool":
+        return rng.uniform(size=shape) < 0.5
+    if "int" in dtype:
+        high = 256 if dtype == "uint8" and kind == "normal" else limit
+        return rng.integers(0, min(high, int(np.iinfo(dtype).max)), shape).astype(dtype)
+    values = rng.normal(size=shape) if kind == "normal" else rng.uniform(size=shape)
+    return values.astype(_numpy_dtype(dtype))
+
+
+def _numpy_dtype(dtype: str) -> Any:
+    if dtype != "bfloat16":
+        return dtype
+    import ml_dtypes  # what every backend of Keras depends on
+
+    return ml_dtypes.bfloat16
+
+
+def _filled(spec: keras.KerasTensor, pair: tuple[int, int]) -> tuple[int, ...]:
+    sizes = itertools.cycle(pair)
+    first = [_BATCH if size is None else size for size in spec.shape[:1]]
+    return (*first, *(next(sizes) if size is None else size for size in spec.shape[1:]))
+
+
+def _free(spec: keras.KerasTensor) -> bool:
+    return None in spec.shape[1:]
+
+
+def _limits(model: keras.Layer) -> list[int]:
+    """Upper bounds of integers to try: a token is below the number of rows of an embedding."""
+    rows = [
+        layer.input_dim for layer in own_layers(model) if isinstance(layer, keras.layers.Embedding)
+    ]
+    return sorted({min(rows, default=10), 2, 1}, reverse=True)
+
+
+def _words(model: keras.Layer) -> list[str]:
+    """Some that the model knows, and some that it may not."""
+    known: list[str] = []
+    for layer in own_layers(model):
+        if hasattr(layer, "get_vocabulary"):
+            known += [str(word) for word in layer.get_vocabulary()[:20]]
+    return [*known, " ".join(known[:9]), *_WORDS]
+
+
+def _finite(array: np.ndarray) -> bool:
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+def _shapes(signature: Signature) -> str:
+    specs = keras.tree.flatten(signature)
+    return ", ".join(f"{spec.dtype}{list(spec.shape)}" for spec in specs)

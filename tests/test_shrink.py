@@ -1,0 +1,309 @@
+"""smh.shrink: sizes that are kept, errors that are worth it, and whatever users bring."""
+
+import os
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import smh
+from smh.errors import ArgumentError, SelectionError, SmhError
+from smh.parametrizations.stepped import Stepped
+from smh.shrinking.dead_biases import fold_biases
+from smh.shrinking.rest import to_digits
+from smh.virtual_variable import virtual_variables
+
+pytestmark = pytest.mark.backend_agnostic
+
+
+def examples(count=128, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 8, 8, 2)).astype("float32")
+
+
+def network(dtype="float32"):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 2), dtype=dtype)
+    y = layers.Conv2D(16, 3, padding="same", use_bias=False, dtype=dtype)(x)
+    y = layers.ReLU(dtype=dtype)(layers.BatchNormalization(dtype=dtype)(y))
+    y = layers.DepthwiseConv2D(3, strides=2, dtype=dtype)(y)
+    y = layers.Conv2D(32, 1, activation="relu", dtype=dtype)(y)
+    y = layers.GlobalAveragePooling2D(dtype=dtype)(y)
+    y = layers.Dense(64, activation="relu", dtype=dtype)(y)
+    return keras.Model(x, layers.Dense(10, activation="softmax", dtype=dtype)(y))
+
+
+def recurrent():
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((7,), dtype="int32")
+    y = layers.Embedding(30, 8)(tokens)
+    y = layers.LSTM(12, return_sequences=True)(y)
+    y = layers.MultiHeadAttention(2, 6)(y, y)
+    y = layers.GRU(10)(y)
+    return keras.Model(tokens, layers.Dense(3)(y))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = layers.Dense(32, activation="tanh"), layers.Dense(4)
+
+    def call(self, x):
+        return self.second(self.first(self.first(x) if x.shape[-1] == 32 else x))
+
+
+def numbers_of(model):
+    return [np.array(ops.convert_to_numpy(v.value)) for v in model.variables]
+
+
+def predictions(model, x):
+    return np.asarray(ops.convert_to_numpy(model(x, training=False)))
+
+
+def written(model, tmp_path):
+    path = tmp_path / "model.smh"
+    smh.save(model, path)
+    return path, os.path.getsize(path)
+
+
+def test_the_file_has_the_size_that_was_asked_for_and_said(tmp_path):
+    model, x = network(), examples()
+    report = smh.shrink(model, x, target_size=3_000)
+    path, size = written(model, tmp_path)
+    assert size == report.bytes and 0.99 * 3_000 <= size <= 3_000
+    assert sum(row.bytes for row in report.rows) < size < report.before
+    again = smh.load(path)
+    np.testing.assert_array_equal(predictions(again, x), predictions(model, x))
+    plain = smh.materialize(model)
+    np.testing.assert_allclose(predictions(plain, x), predictions(model, x), atol=1e-6)
+    weights = smh.runtime.load(path)
+    for virtual in virtual_variables(model):
+        expected = ops.convert_to_numpy(virtual.value)
+        np.testing.assert_array_equal(weights[virtual.path], expected)
+
+
+def test_data_make_the_error_smaller_in_the_same_size():
+    x, new = examples(), examples(seed=1)
+    expected = predictions(network(), new)
+    errors = []
+    for data in (x, None):
+        model = network()
+        smh.shrink(model, data, target_size=2_500)
+        errors.append(float(np.square(predictions(model, new) - expected).mean()))
+    assert errors[0] < 0.7 * errors[1]
+
+
+def test_it_beats_rounding_to_the_nearest_at_the_same_size(tmp_path):
+    x, new = examples(), examples(seed=1)
+    expected = predictions(network(), new)
+    plain = smh.quantize_weights(network(), 4)
+    size = written(plain, tmp_path)[1]
+    model = network()
+    assert smh.shrink(model, x, target_size=size).bytes <= size
+    error, by_plain = (np.square(predictions(m, new) - expected).mean() for m in (model, plain))
+    assert error < 0.25 * by_plain
+
+
+def test_quality_says_what_error_may_be():
+    x = examples()
+    errors = [smh.shrink(network(), x, quality=q).chosen.error for q in (20, 50, 80)]
+    assert errors[0] > 10 * errors[1] > 100 * errors[2]
+
+
+def test_max_drop_is_kept_and_used():
+    x = examples()
+    model, labels = network(), predictions(network(), x).argmax(1)
+
+    def agreement(model):
+        return float((predictions(model, x).argmax(1) == labels).mean())
+
+    report = smh.shrink(model, x, max_drop=0.1, evaluate=agreement)
+    assert report.baseline == 1 and 0.9 <= agreement(model) == report.chosen.score
+    assert any(one.score < 0.9 for one in report.attempts)
+
+
+def test_same_input_same_file(tmp_path):
+    files = []
+    for name in ("a.smh", "b.smh"):
+        model = network()
+        smh.shrink(model, examples(), target_size=3_000)
+        smh.save(model, tmp_path / name)
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_training_goes_on_with_the_rounding_on():
+    model, x = network(), examples()
+    smh.shrink(model, x, quality=40)
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy")
+    y = np.arange(len(x)) % 10
+    losses = model.fit(x, y, epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+    for virtual in virtual_variables(model):
+        steps = virtual.parametrization.steps().spread(len(virtual.shape))
+        whole = ops.convert_to_numpy(virtual.value) / steps
+        np.testing.assert_allclose(whole, np.rint(whole), atol=1e-3)
+    smh.shrink(model, x, quality=30)  # and again
+
+
+def test_pruned_numbers_stay_zero():
+    model = smh.prune(network(), 0.5)
+    zero = [ops.convert_to_numpy(v.value) == 0 for v in virtual_variables(model)]
+    smh.shrink(model, examples(), quality=50)
+    for virtual, before in zip(virtual_variables(model), zero, strict=True):
+        assert isinstance(virtual.parametrization, Stepped)
+        assert not ops.convert_to_numpy(virtual.value)[before].any()
+
+
+def test_every_kind_of_layer_is_looked_at():
+    model = recurrent()
+    tokens = np.random.default_rng(0).integers(0, 30, (64, 7))
+    report = smh.shrink(model, tokens, target_size=5_000)
+    assert {row.rule for row in report.rows} == {"inputs"} and report.bytes <= 5_000
+
+
+def test_a_subclassed_model_whose_layer_runs_twice():
+    model = Subclassed()
+    x = np.random.default_rng(0).normal(size=(64, 32)).astype("float32")
+    expected = predictions(model, x)
+    smh.shrink(model, x, quality=60)
+    assert np.square(predictions(model, x) - expected).mean() < 0.01 * expected.var()
+
+
+def test_data_may_be_a_data_set_a_function_or_one_example():
+    x = examples(40)
+
+    def pairs():
+        for start in range(0, 40, 10):
+            yield x[start : start + 10], np.zeros(10)
+
+    by_array = smh.shrink(network(), x, quality=50).rows
+    assert [r.bytes for r in smh.shrink(network(), pairs(), quality=50).rows] == [
+        r.bytes for r in by_array
+    ]
+    assert smh.shrink(network(), lambda: x, quality=50).chosen.error == pytest.approx(
+        smh.shrink(network(), x, quality=50).chosen.error
+    )
+    assert smh.shrink(network(), x[:1], quality=50).rows[0].rule == "inputs"
+
+
+def test_zero_filters_and_half_precision(tmp_path):
+    model = network()
+    kernel = ops.convert_to_numpy(model.layers[1].kernel.value).copy()
+    kernel[..., :3] = 0
+    model.layers[1].kernel.assign(kernel)
+    smh.shrink(model, examples(), quality=50)
+    assert not ops.convert_to_numpy(model.layers[1].kernel.value)[..., :3].any()
+    half = network("float16")
+    x = examples().astype("float16")
+    smh.shrink(half, x, quality=50)
+    path, _ = written(half, tmp_path)
+    np.testing.assert_array_equal(predictions(smh.load(path), x), predictions(half, x))
+
+
+def with_nan(model):
+    kernel = ops.convert_to_numpy(model.layers[1].kernel.value).copy()
+    kernel[0, 0, 0, 0] = np.nan
+    model.layers[1].kernel.assign(kernel)
+    return model
+
+
+def as_it_is(model):
+    return model
+
+
+HOSTILE = {
+    "two budgets": (as_it_is, {"target_size": 9_000, "quality": 5}, "one of"),
+    "size of nothing": (as_it_is, {"target_size": 0}, "above 0"),
+    "size as text": (as_it_is, {"target_size": "9KB"}, "whole number of bytes"),
+    "no rounding is so small": (as_it_is, {"target_size": 300}, "the smallest has"),
+    "drop without a score": (as_it_is, {"max_drop": 1.0}, "needs evaluate"),
+    "quality beyond": (as_it_is, {"quality": 101}, "0 to 100"),
+    "no examples": (as_it_is, {"data": examples(0)}, "one example or more"),
+    "examples of another shape": (as_it_is, {"data": examples()[:, :, :, :1]}, "cannot be called"),
+    "examples with NaN": (as_it_is, {"data": examples() * np.nan}, "data has numbers"),
+    "data that are none": (as_it_is, {"data": 3}, "data must be"),
+    "NaN in a weight": (with_nan, {}, "not finite"),
+    "rounded already": (lambda m: smh.quantize_weights(m, 4), {}, "already"),
+    "shared already": (lambda m: smh.cluster(m, 4), {}, "already"),
+    "nothing selected": (as_it_is, {"apply_to": "nowhere"}, "Nothing was selected"),
+    "not a model": (lambda m: "model", {}, "Keras"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_work_changes_nothing(name):
+    prepare, options, message = HOSTILE[name]
+    model = prepare(network())
+    before = numbers_of(model) if isinstance(model, keras.Model) else []
+    with pytest.raises((SmhError, SelectionError, ArgumentError), match=message):
+        smh.shrink(model, **options)
+    for old, new in zip(before, numbers_of(model) if before else [], strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("when", [1, 2, 3])
+def test_an_interrupt_leaves_the_model_as_it_was(when):
+    model, calls = network(), []
+    before = numbers_of(model)
+
+    def interrupted(model):
+        calls.append(1)
+        if len(calls) > when:
+            raise KeyboardInterrupt
+        return 1.0
+
+    with pytest.raises(KeyboardInterrupt):
+        smh.shrink(model, examples(), max_drop=0.5, evaluate=interrupted)
+    assert not virtual_variables(model)
+    for old, new in zip(before, numbers_of(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_report_as_table_file_and_picture(tmp_path):
+    report = smh.shrink(network(), examples(), quality=50)
+    assert "of the error" in str(report) and "all else" in str(report)
+    report.to_csv(tmp_path / "rows.csv")
+    report.to_png(tmp_path / "picture.png")
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 1 + len(report.rows)
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert sum(row.share for row in report.rows) == pytest.approx(1)
+
+
+def test_digits():
+    found = to_digits(np.array([0.0, 1.0, -1.015, 1000.3, 1e-20], "float32"), 4)
+    np.testing.assert_allclose(found, [0, 1, -1, 992, 1e-20], rtol=0.04)
+    assert found[0] == 0
+
+
+def with_bias(after):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6, 6, 2))
+    y = layers.Conv2D(4, 3, bias_initializer="random_normal", name="conv")(x)
+    return keras.Model(x, after(y))
+
+
+FOLDED = {
+    "normalisation": (lambda y: layers.BatchNormalization()(y), True),
+    "read twice": (lambda y: layers.Add()([layers.BatchNormalization()(y), y]), False),
+    "an output too": (lambda y: [layers.BatchNormalization()(y), y], False),
+    "activation between": (lambda y: layers.BatchNormalization()(layers.ReLU()(y)), False),
+    "other axis": (lambda y: layers.BatchNormalization(axis=1)(y), False),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_bias_that_does_nothing_is_folded(name):
+    after, folded = FOLDED[name]
+    model, x = with_bias(after), examples()[:, :6, :6]
+    expected = model(x, training=False)
+    in_training = model(x, training=True)
+    model = with_bias(after)
+    fold_biases(model)
+    assert (not ops.convert_to_numpy(model.get_layer("conv").bias.value).any()) == folded
+    for training, wanted in ((False, expected), (True, in_training)):
+        found = keras.tree.flatten(model(x, training=training))
+        for a, b in zip(found, keras.tree.flatten(wanted), strict=True):
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(a), ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5
+            )
