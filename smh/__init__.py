@@ -25,12 +25,13 @@ _HOME = {
     "ShrinkReport": "smh.shrinking",
     "report": "smh.sizes.size_report",
     "plan": "smh.sizes.planning",
-    "search_size": "smh.searching",
-    "search_drop": "smh.searching",
+    "search_size": "smh.shrinking.searching",
+    "search_drop": "smh.shrinking.searching",
     "distill": "smh.recipes.distillation",
     "quantize_factors": "smh.doors.quantization",
     "quantize_weights": "smh.doors.weight_quantization",
     "prune": "smh.doors.pruning",
+    "slim": "smh.doors.slimming",
     "LevelPruner": "smh.doors.pruning",
     "PruningSchedule": "smh.doors.pruning_schedule",
     "cluster": "smh.doors.clustering",
@@ -82,18 +83,19 @@ if TYPE_CHECKING:
     from smh.doors.pruning import prune as prune
     from smh.doors.pruning_schedule import PruningSchedule as PruningSchedule
     from smh.doors.quantization import quantize_factors as quantize_factors
+    from smh.doors.slimming import slim as slim
     from smh.doors.weight_quantization import quantize_weights as quantize_weights
     from smh.exporting import export as export
     from smh.index_store import IndexStoreType as IndexStoreType
     from smh.modifiers import Modifier as Modifier
     from smh.recipes.distillation import distill as distill
-    from smh.searching import search_drop as search_drop
-    from smh.searching import search_size as search_size
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan
     from smh.sensitivity import sensitivity_scan as sensitivity_scan
     from smh.shrinking import ShrinkReport as ShrinkReport
     from smh.shrinking import shrink as shrink
+    from smh.shrinking.searching import search_drop as search_drop
+    from smh.shrinking.searching import search_size as search_size
     from smh.sizes.planning import plan as plan
     from smh.sizes.size_report import SizeReport as SizeReport
     from smh.sizes.size_report import report as report

@@ -27,6 +27,10 @@ def run(line):
 def test_a_chain_of_commands_on_files(model_file, capsys):
     assert run("prune model.keras --sparsity .*fc1=0.9 --sparsity kernel=0.5 --out p.keras") == 0
     assert run("quantize p.keras --bits 3 --out q.smh") == 0
+    channels = "--structure channels --of multiply_adds"
+    assert run(f"prune model.keras --sparsity 0.5 {channels} --out ch.keras") == 0
+    assert run("slim ch.keras --out slim.keras") == 0
+    assert run("evaluate slim.keras --data digits --image-size 8") == 0
     assert isinstance(smh.load("q.smh"), keras.Model)
     assert run("inspect q.smh") == 0
     assert run("plan model.keras --fractions 0.5,0.2 --csv plan.csv") == 0
@@ -38,6 +42,7 @@ def test_a_chain_of_commands_on_files(model_file, capsys):
     assert run("evaluate plain.keras --data digits --image-size 8") == 0
     printed = capsys.readouterr().out
     assert "smh plan: lenet_300_100" in printed and "% of the energy: smh train" in printed
+    assert "smh slim: lenet_300_100" in printed and "300 -> " in printed
     assert "q.smh: " in printed and "accuracy  " in printed and "trained: " in printed
     dense = smh.materialize(keras.saving.load_model("c.keras"))
     for a, b in zip(
@@ -259,7 +264,7 @@ def test_a_wrong_call_gives_two(line, capsys):
     assert "usage: smh" in capsys.readouterr().err
 
 
-COMMANDS = "train evaluate plan compress prune quantize sensitivity bits report export".split()
+COMMANDS = "train evaluate plan compress prune slim quantize sensitivity bits report export".split()
 COMMANDS += ["inspect"]
 
 

@@ -207,6 +207,43 @@ def test_a_layer_lists_the_variables_below_it_by_path_when_it_is_built_or_told_t
     assert "extra" not in vars(dense) and dense.extra is dense._modules["extra"]
 
 
+def test_a_functional_model_keeps_its_calls_by_depth_and_a_sequential_one_has_one_inside():
+    from smh.virtual_variable.inside_keras.graph import configured_layers, graph_of
+
+    x = keras.Input((4,))
+    dense = layers.Dense(4)
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="inside")])
+    model = keras.Model(x, [inner(dense(dense(x)) + x), x])
+    for each in (model, inner):
+        names = [layer["config"]["name"] for layer in each.get_config()["layers"]]
+        assert names == [layer.name for layer in configured_layers(each)]
+    graph = graph_of(model)
+    assert [c.operation.name for c in graph.calls] == [dense.name, dense.name, "add", inner.name]
+    assert graph.input_layers == (model.layers[0],)
+    first, second = graph.calls[:2]
+    assert first.inputs == [x] and second.inputs == list(first.outputs)
+    assert graph.outputs[0] is graph.calls[-1].outputs[0] and graph.outputs[1] is x
+    assert [call.operation.name for call in graph_of(inner).calls] == ["inside"]
+    assert len(graph_of(inner).input_layers) == 1
+
+    class Own(keras.Model):
+        def call(self, x):
+            return self.layers[-1](x)
+
+    assert graph_of(Own(x, dense(x))) is None and graph_of(dense) is None
+    assert graph_of(keras.Sequential([layers.Dense(2)])) is None  # not built
+
+
+def test_a_configuration_with_other_sizes_is_built_for_them_without_its_build_config():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+    config = model.get_config()
+    config["layers"][1]["config"]["units"] = 5
+    for layer in config["layers"]:
+        assert layer["class_name"] == "InputLayer" or layer.pop("build_config")
+    fresh = keras.Sequential.from_config(config)
+    assert [layer.kernel.shape for layer in fresh.layers] == [(4, 5), (5, 2)]
+
+
 class Holding(layers.Layer):
     """Has layers as an attribute, in a list, and in a dictionary in a list."""
 

@@ -19,6 +19,7 @@ from smh.doors.candidates import (
     reparametrize,
 )
 from smh.doors.output_units import Units, units_of
+from smh.doors.slimming.choosing import SHARES, take_channels
 from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
@@ -30,7 +31,7 @@ from smh.typing import Selector
 Sparsity = float | Mapping[str, float] | Sequence[tuple[str, float]]
 
 _SCOPES = ("layer", "global")
-_STRUCTURES = ("weights", "filters")
+_STRUCTURES = ("weights", "filters", "channels")
 
 
 def prune(
@@ -39,6 +40,7 @@ def prune(
     *,
     scope: str = "layer",
     structure: str = "weights",
+    of: str = "channels",
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     seed: int = 0,
@@ -51,7 +53,8 @@ def prune(
     already; a lower sparsity gives the largest of those back. Of a compressed model the factors
     are pruned.
 
-    Pruning makes neither training nor prediction faster: the layers compute with zeros.
+    Pruning makes neither training nor prediction faster: the layers compute with zeros. With
+    `structure="channels"` they are zeros that `smh.slim` takes out of the network.
 
     Args:
         model: a built Keras 3 model of any kind, or a layer.
@@ -64,7 +67,12 @@ def prune(
             layers, by the L2 norm of their weights. What a unit is made of in each kind of layer
             is in `smh.doors.output_units`: (channel, multiplier) of a depthwise kernel, all gates
             of an LSTM's unit, in the kernel and the recurrent kernel at once. No level takes all
-            units of a layer.
+            units of a layer. `"channels"`: whole channels of the network, with all that makes them
+            in any layer (what a sum adds to them, batch normalisation, biases), chosen over all
+            layers. Only those that `smh.slim` can take out; needs one number, and a graph of
+            layers.
+        of: with `structure="channels"`: `sparsity` is the share of the `"channels"` that can go,
+            or of the model's `"multiply_adds"`.
         apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
@@ -89,11 +97,17 @@ def prune(
         >>> model.fit(x, y)
 
     Reference: Han, Pool, Tran, Dally, "Learning both Weights and Connections for Efficient Neural
-    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017.
+    Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017;
+    channels: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
+    check_choice("of", of, SHARES)
     items = candidates(model, apply_to, exclude)
+    if structure == "channels":
+        return _prune_channels(model, sparsity, of, items, exclude, seed)
+    if of != "channels":
+        raise ArgumentError(f"of={of!r} goes with structure='channels' only.")
     levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
     if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
@@ -226,6 +240,20 @@ def _kept_units(made_of: Sequence[tuple[Candidate, Units]], level: float, random
     norms = np.sqrt(np.sum(squares, axis=0))
     kept = np.sum([units.sums(item.mask()) for item, units in made_of], axis=0) > 0
     return magnitude_mask(norms, kept, min(round(level * norms.size), norms.size - 1), random)
+
+
+def _prune_channels(model, sparsity: Any, of: str, items, exclude, seed: int) -> keras.Model:
+    if isinstance(sparsity, Mapping | Sequence):
+        raise ArgumentError("structure='channels' needs one number as sparsity.")
+    level = checked_sparsity(sparsity, "sparsity")
+    every = candidates(model, lambda variable: True, exclude)
+    check_may_be_pruned(every)
+    random = np.random.default_rng(seed)
+    taken = take_channels(model, level, of, every, items, _magnitude, random)
+    _apply(model, [item for item, _ in taken.masks], [mask for _, mask in taken.masks])
+    for variable, value in taken.zeroed:
+        variable.assign(value)
+    return model
 
 
 def _global_masks(items: Sequence[Candidate], level: float, random) -> list[np.ndarray]:

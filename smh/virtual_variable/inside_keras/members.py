@@ -7,7 +7,7 @@ the path of each layer and the key of each weight, as Keras' own files have them
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,9 +114,18 @@ def members_named(
 
 
 def paired(
-    counted: Sequence[Member], others: Sequence[Member | None], unlike: Collection[int] = ()
+    counted: Sequence[Member],
+    others: Sequence[Member | None],
+    unlike: Collection[int] = (),
+    expected: Callable[[Member], list[tuple[int, ...]]] | None = None,
 ) -> list[tuple[Member, Member]]:
     """Returns the members of two models in pairs, without those that lack or are `unlike`.
+
+    Args:
+        counted: the members of the one.
+        others: those of the other.
+        unlike: numbers of members that have no partner.
+        expected: the shapes that a partner's variables have; by default the same.
 
     Raises:
         ArgumentError: their variables differ in shape; the message names the layer.
@@ -124,7 +133,7 @@ def paired(
     both = []
     for number, (one, two) in enumerate(zip(counted, others, strict=True)):
         if two is not None:
-            _check_alike(one, two)
+            _check_alike(one, two, (expected or _shapes)(one))
             both.append((one, two))
         elif not one.is_empty and number not in unlike:
             raise ArgumentError(f"'{one.layer.name}' is missing, which has random generators.")
@@ -203,8 +212,12 @@ def _named(
     return Member(layer, [next(without) if key is None else by_key[key] for key in keys])
 
 
-def _check_alike(one: Member, two: Member) -> None:
-    found, expected = _shapes(two), _shapes(one)
+def _check_alike(one: Member, two: Member, expected: list[tuple[int, ...]]) -> None:
+    found = _shapes(two)
+    if expected and not two.layer.built:
+        raise ArgumentError(
+            f"'{one.layer.name}' is not built then. Let the build() of what has it build it."
+        )
     if found != expected or len(two.states) != len(one.states):
         raise ArgumentError(
             f"'{two.layer.name}' has weights of shapes {found} and {len(two.states)} random "

@@ -7,7 +7,7 @@ import copy
 import json
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -18,8 +18,14 @@ from smh.virtual_variable.inside_keras.serialization import plain_configurations
 from smh.virtual_variable.registered import unknown_objects
 
 
-def rebuild(model: keras.Layer) -> keras.Layer:
+def rebuild(
+    model: keras.Layer, edit: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+) -> keras.Layer:
     """Returns an equal model with fresh weights, built as `model` was.
+
+    Args:
+        model: a built model.
+        edit: changes its configuration, if the new model is to be another one.
 
     Relies on: `get_build_config` returns the shapes that the model was built with; a `Lambda`
     is only deserialised outside of safe mode, which is right here: it comes from this process;
@@ -33,7 +39,7 @@ def rebuild(model: keras.Layer) -> keras.Layer:
             with sharing_layers(layers_in_several(model)):
                 config = model.get_config()
             with sharing_layers():
-                fresh = type(model).from_config(config)
+                fresh = type(model).from_config(edit(config) if edit else config)
     except (NotImplementedError, TypeError, ValueError) as error:
         raise ArgumentError(
             f"'{model.name}' ({type(model).__name__}) cannot be rebuilt from its configuration: "

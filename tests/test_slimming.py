@@ -1,0 +1,340 @@
+"""The law of `smh.slim`: a smaller network that gives the same as the masked one."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from models import CASES as COMPRESSED
+from slim_models import CASES, randomize
+
+import smh
+from smh.errors import ArgumentError, SelectionError
+from smh.sizes.multiply_adds import count_multiply_adds
+from smh.virtual_variable import virtual_variables
+
+pytestmark = pytest.mark.backend_agnostic
+table = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def outputs(model, data):
+    flat = keras.tree.flatten(model(data if len(data) > 1 else data[0], training=False))
+    return [np.asarray(keras.ops.convert_to_numpy(y)) for y in flat]
+
+
+def assert_equal(model, small, data):
+    for expected, got in zip(outputs(model, data), outputs(small, data), strict=True):
+        scale = max(1.0, float(np.abs(expected).max()))
+        np.testing.assert_allclose(got, expected, atol=1e-5 * scale, rtol=0)
+
+
+@table
+@pytest.mark.parametrize("level", [0.3, 0.6])
+def test_slim_gives_what_the_masked_model_gives(case, level, tmp_path):
+    model, data = case.build(), case.data()
+    smh.prune(model, level, structure="channels")
+    small, report = smh.slim(model, return_report=True)
+    assert_equal(model, small, data)
+    assert not virtual_variables(small)
+    dense = sum(row.original for row in smh.report(model).rows)
+    assert small.count_params() < dense * (1 - 0.2 * level)  # a trunk that is normalised stays
+    assert report.numbers == (dense, small.count_params())
+    shrunk = {row.layer for row in report.rows if row.after != row.before}
+    # A layer that could lose channels did, but for one whose few are all worth more.
+    assert len(shrunk) >= 0.5 * sum(may_lose(model, row.layer) for row in report.rows)
+    if level == 0.6:
+        trains(small, data)
+        small.save(tmp_path / "small.keras")
+        assert_equal(small, keras.saving.load_model(tmp_path / "small.keras"), data)
+
+
+def may_lose(model, path):
+    masked = {v.path.rpartition("/")[0] for v in virtual_variables(model)}
+    return path in masked
+
+
+def trains(model, data):
+    before = [np.array(keras.ops.convert_to_numpy(v)) for v in model.trainable_variables]
+    model.compile("sgd", "mse", run_eagerly=True)
+    targets = keras.tree.map_structure(
+        lambda y: np.ones(y.shape, "float32"), model(data if len(data) > 1 else data[0])
+    )
+    model.train_on_batch(data if len(data) > 1 else data[0], targets)
+    after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    assert sum((a != b).any() for a, b in zip(before, after, strict=True)) > len(before) / 2
+
+
+def dense_stack(*units, activation="relu", size=6):
+    hidden = [layers.Dense(n, activation) for n in units]
+    model = keras.Sequential([keras.Input((size,)), *hidden, layers.Dense(3)])
+    randomize(model)
+    return model
+
+
+def zero(variable, which):
+    value = np.array(keras.ops.convert_to_numpy(variable))
+    value[which] = 0
+    variable.assign(value)
+
+
+@table
+@pytest.mark.parametrize("structure", ["weights", "filters"])
+def test_whatever_is_zero_slim_gives_the_same(case, structure):
+    """Also where biases and batch normalisation make constants of the channels that are zero."""
+    model, data = case.build(), case.data()
+    smh.prune(model, 0.5, structure=structure)
+    assert_equal(model, smh.slim(model), data)
+
+
+@table
+def test_a_model_without_zeros_stays(case):
+    model, data = case.build(), case.data()
+    small, report = smh.slim(model, return_report=True)
+    assert small.count_params() == model.count_params() == report.numbers[0]
+    assert_equal(model, small, data)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.6])
+@pytest.mark.parametrize("case", COMPRESSED, ids=lambda case: case.name)
+def test_models_that_can_be_compressed(case, level):
+    """None is cut wrongly: what cannot be cut is refused, or left whole."""
+    model, data = case.build(), case.data(4)[0]
+    if case.name == "subclassed":
+        with pytest.raises(ArgumentError, match="no graph of layers"):
+            smh.slim(model)
+        return
+    randomize(model)
+    whole = sum(row.original for row in smh.report(model).rows)
+    if case.name == "custom layer":
+        with pytest.raises(SelectionError, match="No channel can go(.|\n)*OwnWeights.*no rule"):
+            smh.prune(model, level, structure="channels")
+    else:
+        smh.prune(model, level, structure="channels")
+    small = smh.slim(model)
+    assert_equal(model, small, [data])
+    assert (small.count_params() < whole) == (case.name != "custom layer")
+
+
+def test_models_that_share_a_layer_share_it_still():
+    x, dense = keras.Input((6,)), layers.Dense(6, "relu")
+    one = keras.Model(x, layers.Dense(6, "relu")(dense(x)))
+    two = keras.Model(x, dense(layers.Dense(6, "relu")(x)))
+    model = keras.Model(x, layers.Dense(3)(layers.Dense(5)(two(one(layers.Dense(6)(x))))))
+    randomize(model)
+    smh.prune(model, 0.5, structure="channels")
+    small = smh.slim(model)
+    assert len(small.trainable_variables) == len(model.trainable_variables) == 12
+    assert small.layers[-1].kernel.shape[0] < 5
+    assert_equal(model, small, [np.random.default_rng(0).normal(size=(4, 6)).astype("float32")])
+
+
+def test_a_schedule_may_take_channels():
+    model = dense_stack(10, 10)
+    model.compile("sgd", "mse")
+    schedule = smh.PruningSchedule(0.5, structure="channels", shape="constant")
+    x = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
+    model.fit(x, np.ones((16, 3)), epochs=2, verbose=0, callbacks=[schedule])
+    small = smh.slim(model)
+    assert sum(layer.units for layer in small.layers[:-1]) == 10
+    assert_equal(model, small, [x])
+
+
+@table
+def test_multiply_adds_are_those_of_the_size_report(case):
+    model = case.build()
+    smh.prune(model, 0.5, structure="channels")
+    small, report = smh.slim(model, return_report=True)
+    counted = [count_multiply_adds(m).multiply_adds for m in (model, small)]
+    assert report.multiply_adds == tuple(counted)
+
+
+def test_a_constant_goes_into_the_bias():
+    model = dense_stack(5, 4, activation="sigmoid")
+    zero(model.layers[0].kernel, np.s_[:, 1:3])  # so these two are sigmoid(bias), always
+    zero(model.layers[1].kernel, np.s_[:, 0])
+    small = smh.slim(model)
+    assert [layer.units for layer in small.layers] == [3, 3, 3]
+    assert_equal(model, small, [np.random.default_rng(0).normal(size=(4, 6)).astype("float32")])
+
+
+@pytest.mark.parametrize("padding, after", [("valid", 3), ("same", 6)])
+def test_a_constant_that_the_border_sees_stays(padding, after):
+    x = keras.Input((8, 8, 3))
+    y = layers.Conv2D(6, 3, activation="sigmoid")(x)
+    model = keras.Model(x, layers.Conv2D(2, 3, padding=padding, use_bias=False)(y))
+    randomize(model)
+    zero(model.layers[1].kernel, np.s_[..., :3])
+    small = smh.slim(model)
+    assert small.layers[1].filters == after
+    assert small.layers[2].use_bias is (padding == "valid")  # there it takes the constants
+    assert_equal(model, small, [np.random.default_rng(0).normal(size=(2, 8, 8, 3))])
+
+
+def test_what_nothing_reads_goes_and_so_does_what_only_that_read():
+    model = dense_stack(6, 5, 4)
+    zero(model.layers[2].kernel, np.s_[:2])
+    zero(model.layers[1].kernel, np.s_[0, 2:])  # is read by the two that nothing reads
+    assert [layer.units for layer in smh.slim(model).layers] == [5, 3, 4, 3]
+
+
+def test_one_channel_of_each_layer_stays():
+    model = dense_stack(4, 4)
+    for layer in model.layers[:2]:
+        zero(layer.kernel, np.s_[:])
+        zero(layer.bias, np.s_[:])
+    small = smh.slim(model)
+    assert [layer.units for layer in small.layers] == [1, 1, 3]
+    assert_equal(model, small, [np.ones((2, 6), "float32")])
+    model = dense_stack(4, 5)
+    smh.prune(model, 0.99, structure="channels")
+    assert [layer.units for layer in smh.slim(model).layers] == [1, 1, 3]
+
+
+class Doubled(layers.Layer):
+    """No rule knows it."""
+
+    def call(self, x):
+        return x + x[:, ::-1]
+
+
+class Turned(layers.Dense):
+    """Looks like a layer that has a rule."""
+
+    def call(self, x):
+        return super().call(x[:, ::-1])
+
+
+@pytest.mark.parametrize("make", [Doubled, lambda: Turned(8)])
+def test_what_has_no_rule_is_left_whole_and_named(make):
+    x = keras.Input((6,))
+    y = layers.Dense(8, "relu")(layers.Dense(8, "relu")(x))
+    model = keras.Model(x, layers.Dense(3)(layers.Dense(8, "relu")(make()(y))))
+    randomize(model)
+    smh.prune(model, 0.5, structure="channels")
+    small, report = smh.slim(model, return_report=True)
+    assert_equal(model, small, [np.random.default_rng(0).normal(size=(4, 6)).astype("float32")])
+    (left,) = report.left
+    assert (left.kind, left.layer) == (type(model.layers[3]).__name__, model.layers[3].name)
+    assert "no rule" in left.reason and left.layer in str(report)
+    assert small.layers[2].units == 8 and small.layers[1].units < 8 > small.layers[4].units
+
+
+def test_frozen_and_excluded_layers_stay():
+    model = dense_stack(8, 8, 8)
+    model.layers[0].trainable = False
+    smh.prune(model, 0.5, structure="channels", exclude=model.layers[1].kernel.path)
+    assert [layer.units for layer in smh.slim(model).layers] == [8, 8, 4, 3]
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+@pytest.mark.parametrize("name", ["residual", "grouped", "lstm", "transformer"])
+def test_a_budget_of_multiply_adds_is_kept(name, share):
+    model = next(case for case in CASES if case.name == name).build()
+    whole = count_multiply_adds(model).multiply_adds
+    smh.prune(model, share, structure="channels", of="multiply_adds")
+    rest = count_multiply_adds(smh.slim(model)).multiply_adds
+    assert (1 - share) * whole * 0.6 < rest <= (1 - share) * whole
+
+
+def test_channels_go_by_magnitude_further_and_come_back():
+    model = dense_stack(10)
+    kernel = model.layers[0].kernel
+    kernel.assign(np.ones(kernel.shape) * np.arange(1, 11))
+    before = np.array(keras.ops.convert_to_numpy(kernel))
+
+    def kept():
+        return (np.asarray(keras.ops.convert_to_numpy(kernel)) != 0).all(axis=0).nonzero()[0]
+
+    for level, first in ((0.3, 3), (0.6, 6), (0.2, 2), (0, 0)):
+        smh.prune(model, level, structure="channels")
+        assert kept().tolist() == list(range(first, 10))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), before)
+
+
+def test_channels_stay_away_while_training():
+    case = next(case for case in CASES if case.name == "normalised without gamma")
+    model, data = case.build(), case.data(8)
+    smh.prune(model, 0.5, structure="channels")
+    size = smh.slim(model).count_params()
+    model.compile(keras.optimizers.AdamW(0.01), "mse")
+    model.fit(data[0], np.ones((8, 3)), epochs=3, verbose=0)
+    small = smh.slim(model)
+    assert small.count_params() == size
+    assert_equal(model, small, data)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.one, self.two = layers.Dense(8), layers.Dense(3)
+
+    def call(self, x):
+        return self.two(self.one(x))
+
+
+def test_bad_calls_say_what_to_do_and_change_nothing():
+    model = Subclassed()
+    model(np.ones((1, 4)))
+    for call in (smh.slim, lambda m: smh.prune(m, 0.5, structure="channels")):
+        with pytest.raises(ArgumentError, match=r"no graph of layers.*keras.Model\(inputs"):
+            call(model)
+    assert not virtual_variables(model)
+    with pytest.raises(smh.errors.UnbuiltModelError):
+        smh.slim(keras.Sequential([layers.Dense(3)]))
+    model = dense_stack(8)
+    wrong = {
+        "one number": {"sparsity": [("kernel", 0.5)], "structure": "channels"},
+        "structure='channels'": {"of": "multiply_adds"},
+        "of must be one of": {"of": "bytes", "structure": "channels"},
+        r"at most 0\.\d+ do": {"sparsity": 0.99, "of": "multiply_adds", "structure": "channels"},
+    }
+    for message, options in wrong.items():
+        with pytest.raises(ArgumentError, match=message):
+            smh.prune(model, **{"sparsity": 0.5, **options})
+    with pytest.raises(SelectionError, match="No channel can go"):
+        smh.prune(dense_stack(), 0.5, structure="channels")
+    free = keras.Sequential([keras.Input((None, 3)), layers.Conv1D(4, 3), layers.Conv1D(2, 3)])
+    with pytest.raises(ArgumentError, match="size of the input, which is free"):
+        smh.prune(free, 0.5, structure="channels", of="multiply_adds")
+    assert not virtual_variables(model) and not virtual_variables(free)
+
+
+def test_slim_takes_compressed_models_too():
+    model = dense_stack(32, 32)
+    smh.compress(model, 0.5)
+    data = [np.random.default_rng(0).normal(size=(4, 6)).astype("float32")]
+    small = smh.slim(model)
+    assert not virtual_variables(small)
+    assert_equal(model, small, data)
+    with pytest.raises(SelectionError, match="No channel can go"):
+        smh.prune(model, 0.5, structure="channels")
+
+
+ZOO = [name for name in smh.zoo.__all__ if name not in ("build", "names")]
+APPLICATIONS = (
+    "ConvNeXtTiny DenseNet121 DenseNet169 DenseNet201 EfficientNetB1 EfficientNetB2 EfficientNetB3 "
+    "EfficientNetV2B0 EfficientNetV2B1 EfficientNetV2S InceptionResNetV2 InceptionV3 MobileNet "
+    "MobileNetV2 MobileNetV3Large MobileNetV3Small NASNetMobile ResNet101 ResNet101V2 ResNet50 "
+    "ResNet50V2 VGG16 VGG19 Xception"
+).split()
+SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "alexnet": 71}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", [0.3, 0.6])
+@pytest.mark.parametrize("name", [*ZOO, *APPLICATIONS])
+def test_networks_give_what_they_gave_masked(name, level):
+    shape = SIZES.get(name, 32), SIZES.get(name, 32), 3
+    model = smh.zoo.build(name, shape, 10)
+    rng = np.random.default_rng(1)
+    for variable in model.variables:  # so that what is masked would not be zero by itself
+        if variable.path.endswith(("beta", "bias", "moving_mean")):
+            variable.assign(rng.normal(size=variable.shape) * 0.1)
+    data = [rng.random((2, *shape)).astype("float32")]
+    smh.prune(model, level, structure="channels")
+    small, report = smh.slim(model, return_report=True)
+    assert_equal(model, small, data)
+    first, second = outputs(small, data)[0]
+    assert np.abs(first - second).max() > 1e-4  # else it would not see the images
+    assert report.numbers[1] < report.numbers[0] * (1 - 0.5 * level)
+    assert report.multiply_adds[1] == count_multiply_adds(small).multiply_adds
