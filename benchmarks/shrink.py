@@ -12,6 +12,7 @@ import csv
 import json
 import math
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,23 +22,30 @@ import shrink_ways as ways
 WAYS = ("zipnn", "litert", "nncodec", "before", "shrink")
 
 
-def measure(name: str, options, peer_python: str | None) -> list[dict]:
-    """All files that were made of a network."""
+def measure(name: str, options) -> list[dict]:
+    """The smallest files that were made of a network; each way is written as soon as it is done."""
     network = networks.load(name, options.data)
-    made: list[ways.Made] = []
+    rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
-        peer = ways.Peer(peer_python, Path(folder))
+        peer = ways.Peer(options.peer, Path(folder))
         try:
             for way in options.ways:
                 if way in ("zipnn", "nncodec") and not peer:
                     continue
-                made += _run(way, network, peer, Path(folder))
+                made = _run(way, network, peer, Path(folder))
+                rows += _rows(network, made)
+                if options.out and rows:
+                    write(rows, options.out)
         finally:
             peer.close()
+    return rows
+
+
+def _rows(network: networks.Network, made: list[ways.Made]) -> list[dict]:
     numbers = sum(math.prod(variable.shape) for variable in network.model.weights)
     return [
         {
-            "network": name,
+            "network": network.name,
             "numbers": numbers,
             "unit": network.unit,
             "level": level,
@@ -53,7 +61,7 @@ def measure(name: str, options, peer_python: str | None) -> list[dict]:
 
 
 def _run(way: str, network, peer, folder: Path) -> list[ways.Made]:
-    print(f"{network.name}: {way}", flush=True)
+    print(f"{network.name}: {way}", file=sys.stderr, flush=True)
     if way == "zipnn":
         return ways.with_zipnn(network, peer, folder)
     if way == "nncodec":
@@ -121,7 +129,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rows = []
     for name in options.networks:
-        rows += measure(name, options, options.peer)
+        rows += measure(name, options)
         for row in rows:
             if row["network"] == name and not options.json:
                 print(
@@ -130,8 +138,6 @@ def main(arguments: list[str] | None = None) -> None:
                     f"{row['setting']}",
                     flush=True,
                 )
-        if options.out and rows:
-            write(rows, options.out)
     found = {place: round(ratio, 3) for place, ratio in ratios(rows).items()}
     if options.json:
         print(json.dumps({"rows": rows, "ratios": found}))

@@ -59,19 +59,36 @@ def zeros(items: Sequence[Item]) -> list[Rounded]:
     return [Rounded(np.zeros(shape, np.int32), Steps(1.0), 0.0) for shape in shapes]
 
 
-def file_bytes(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:
-    """The bytes of the file that `smh.save` will write of the model once it is rounded so.
+class FileSize:
+    """The bytes of the file that `smh.save` will write of a model once it is rounded.
 
-    Exactly, of a copy; a model that cannot be made again from its configuration is estimated, with
-    a file of its weights alone.
+    Args:
+        model: as it is; its numbers count when a size is asked for.
+        items: its weights.
     """
-    try:
-        return _bytes_of_copy(model, items, rounded)
-    except Exception:  # whatever a model of somebody's own raises
-        known = {id(item.stored) for item in items}
-        others = [values(v.value).ravel() for v in model.variables if id(v) not in known]
+
+    def __init__(self, model: keras.Layer, items: Sequence[Item]):
+        self._model, self._items = model, items
+        self._beside = _HEADER + _ENTRY * len(items)
+
+    def exactly(self, rounded: Sequence[Rounded]) -> int:
+        """Of a copy; a model that cannot be made again from its configuration is estimated."""
+        try:
+            size = _bytes_of_copy(self._model, self._items, rounded)
+        except Exception:  # whatever a model of somebody's own raises
+            return self.nearly(rounded)
+        self._beside = size - self._numbers(rounded)
+        return size
+
+    def nearly(self, rounded: Sequence[Rounded]) -> int:
+        """All numbers exactly, and what was beside them when a size was last found exactly."""
+        return self._numbers(rounded) + self._beside
+
+    def _numbers(self, rounded: Sequence[Rounded]) -> int:
+        known = {id(item.stored) for item in self._items}
+        others = [values(v.value).ravel() for v in self._model.variables if id(v) not in known]
         full = coding.encode(np.concatenate([*others, np.zeros(0)]).astype("float32"), _FULL)
-        return sum(payload(rounded)) + len(full.payload) + _HEADER + _ENTRY * len(items)
+        return sum(payload(rounded)) + len(full.payload)
 
 
 def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:

@@ -28,7 +28,7 @@ from smh.shrinking.statistics import some
 from smh.shrinking.watching import values, watched
 from smh.virtual_variable import own_layers
 
-_ROWS_PER_INPUT = 64
+_ROWS_PER_INPUT = 32
 _LEAST_ROWS = 4096
 _RIDGE = 0.1  # of the mean square of an input: how much the weight stays what it was
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
-from smh.shrinking.applying import apply, file_bytes, payload, saved_bytes, zeros
+from smh.shrinking.applying import FileSize, apply, payload, saved_bytes, zeros
 from smh.shrinking.data import batches_of, joined
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
@@ -25,6 +25,7 @@ from smh.shrinking.statistics import gather
 from smh.typing import Selector
 from smh.virtual_variable.assigning import check_not_assigned
 
+_CLOSE = 0.02
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
 
@@ -130,6 +131,7 @@ class _Work:
         self.before = _saved(model)
         self._saved = self._start = snapshot(model, items)
         self._rest = rest_of(model, items)
+        self._size = FileSize(model, items)
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
         self._last: tuple[float, list[Rounded]] | None = None
@@ -173,7 +175,7 @@ class _Work:
     def _check_possible(self, size: int) -> None:
         smallest = zeros(self.items)
         self._round_rest(1e-3)
-        least = self._bytes(smallest)
+        least = self._size.exactly(smallest)
         if least > size:
             raise ArgumentError(
                 f"No rounding of '{self.model.name}' makes a file of {size:,} bytes: the smallest "
@@ -209,4 +211,7 @@ class _Work:
         return self._round(chosen.multiplier)
 
     def _bytes(self, rounded: list[Rounded]) -> int:
-        return file_bytes(self.model, self.items, rounded)
+        near, wanted = self._size.nearly(rounded), self.request.size
+        if wanted is not None and abs(near - wanted) > _CLOSE * wanted:
+            return near  # far from the size asked for, some bytes more or less decide nothing
+        return self._size.exactly(rounded)
