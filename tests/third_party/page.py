@@ -14,7 +14,8 @@ tried by `make test-zoo` (`tests/third_party/`). Written by that command; do not
 - *refused*: an error of smh, before anything was changed or written, that says what to do.
 - *as Keras*: the dense model without smh fails here too.
 - **fails**: a fault. The notes below the table have the message.
-- no mark: the door is for TensorFlow only.
+- no mark: not run yet, or a door for TensorFlow only. Other models of
+  `tests/third_party/libraries.py` have not been run yet either.
 """
 
 
