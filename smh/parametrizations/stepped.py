@@ -142,8 +142,10 @@ class Stepped(Parametrization):
         integers = self.integers()
         bits = 1 + int(np.abs(integers).max(initial=0)).bit_length()
         beside = 4 + (0 if self.exponents is None else math.prod(self.exponents.shape))
-        kept = integers.size if self.mask is None else int(np.count_nonzero(integers))
-        return Tally(kept, integers.size, bits, -(-integers.size * bits // 8) + beside)
+        kept = integers.size
+        if self.mask is not None:
+            kept = int(np.count_nonzero(ops.convert_to_numpy(self.mask.value)))
+        return Tally(kept, kept, bits, -(-integers.size * bits // 8) + beside)
 
     def describe(self) -> str:
         """How many whole numbers there are, and how many are zero."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from smh.shrinking.watching import values
 from smh.virtual_variable import own_layers
@@ -23,7 +24,7 @@ def fold_biases(model: keras.Layer) -> list[keras.Variable]:
         folded.append(layer.bias)
         mean = values(norm.moving_mean.value) - values(layer.bias.value)
         norm.moving_mean.assign(mean)
-        layer.bias.assign(0 * mean)
+        layer.bias.assign(np.zeros_like(mean))
     return folded
 
 

@@ -64,7 +64,7 @@ def _rounded(numbers: np.ndarray, squares: np.ndarray, multiplier: float) -> np.
     whole = np.rint(numbers.astype(np.float64) / step)
     by_step = 1 + np.log2(1 + np.abs(whole)).mean()
     if by_step <= digits + _EXPONENT_BITS:
-        return (whole * step).astype(np.float32)
+        return (whole * step + 0.0).astype(np.float32)  # no negative zeros
     return to_digits(numbers, digits)
 
 
@@ -77,4 +77,4 @@ def to_digits(numbers: np.ndarray, digits: int) -> np.ndarray:
     """The nearest numbers of so many binary digits behind the first; zero is zero."""
     fraction, exponent = np.frexp(numbers.astype(np.float32))
     rounded = np.rint(fraction * 2.0 ** (digits + 1)) / 2.0 ** (digits + 1)
-    return np.ldexp(rounded, exponent).astype(np.float32)
+    return np.ldexp(rounded + 0.0, exponent).astype(np.float32)

@@ -57,7 +57,7 @@ class Inputs:
             # Of the reversed matrix: L' of it, reversed back, is the inverse's factor.
             lower = np.linalg.cholesky(damped[::-1, ::-1])
             upper = np.linalg.inv(lower)[::-1, ::-1]  # U with U' U the inverse of `damped`
-            factor[g] = upper
+            factor[g] = np.triu(upper)  # without what rounding leaves below
             level[g] = np.exp(-2 * np.log(np.diagonal(upper)).mean())
         return cls(order, factor, level)
 
