@@ -129,9 +129,9 @@ INSIDE_SENSITIVITY = [
     {"scan"},
 ]
 INSIDE_SHRINKING = [
-    {"patches", "watching", "rounding", "request", "searching.copies", "searching.tries"},
-    {"products", "gradients", "dead_biases", "searching.by_size", "searching.by_drop"},
-    {"items"},
+    {"patches", "watching", "rounding", "request", "searching.tries"},
+    {"products", "gradients", "dead_biases", "searching.copies"},
+    {"items", "searching.by_size", "searching.by_drop"},
     {"statistics", "shares", "rest"},
     {"flow", "data"},
     {"applying", "report"},

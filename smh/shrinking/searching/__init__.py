@@ -1,6 +1,7 @@
 """The smallest or best compressed model within a budget: of bytes, or of accuracy.
 
-`copies` makes what is tried, `tries` is what was found; the other two are the searches.
+`copies` makes what is tried and keeps the best, `tries` is what was found; the other two are the
+searches.
 """
 
 from smh.shrinking.searching.by_drop import search_drop

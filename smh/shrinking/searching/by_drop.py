@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
-from smh.shrinking.searching.copies import Copies, checked_bits, file_size
+from smh.shrinking.searching.copies import Copies, Search, checked_bits, file_size
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
@@ -74,29 +74,29 @@ def search_drop(
             raise ArgumentError(f"{name} must be a function of the model, got {value!r:.80}.")
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     baseline = _score(evaluate, model)
-    search = _Search(copies, evaluate, recover, baseline - float(max_drop), rest, show)
+    search = _ByDrop(copies, rest, show)
+    search.evaluate, search.recover = evaluate, recover or (lambda model: None)
+    search.least = baseline - float(max_drop)
     for width in widths:
         search.run(width)
-    if search.best is None or search.model is None:
-        near = max(search.tries, key=lambda one: one.score)
-        raise ArgumentError(
-            f"No compressed '{model.name}' came within {max_drop:g} of {baseline:.4f}: the closest "
-            f"had {near.score:.4f}, at fraction {near.fraction:.4g} with {near.bits} bits. Allow a "
-            "larger drop, or train each try (longer)."
-        )
-    return SearchResult(search.model, search.best, tuple(search.tries), baseline)
+    return search.result(lambda: _too_far(model, search, max_drop, baseline), baseline)
 
 
-class _Search:
-    """Tries models, and keeps the smallest that is good enough."""
+def _too_far(model: keras.Model, search: _ByDrop, max_drop: float, baseline: float) -> str:
+    near = max((one for one in search.tries), key=lambda one: one.score or -math.inf)
+    return (
+        f"No compressed '{model.name}' came within {max_drop:g} of {baseline:.4f}: the closest "
+        f"had {near.score:.4f}, at fraction {near.fraction:.4g} with {near.bits} bits. Allow a "
+        "larger drop, or train each try (longer)."
+    )
 
-    def __init__(self, copies: Copies, evaluate, recover, least: float, rest: str, show):
-        self.copies, self.least, self.rest = copies, least, rest
-        self.evaluate, self.recover = evaluate, recover or (lambda model: None)
-        self.show = show or (lambda one: None)
-        self.tries: list[Any] = []
-        self.best: Try | None = None
-        self.model: keras.Model | None = None
+
+class _ByDrop(Search):
+    """Keeps the smallest of the models that are good enough."""
+
+    evaluate: Callable[[keras.Model], float]
+    recover: Callable[[keras.Model], Any]
+    least: float
 
     def run(self, bits: int) -> None:
         """Finds the fewest replicas that are good enough at so many bits."""
@@ -119,10 +119,7 @@ class _Search:
         score, size = _score(self.evaluate, model), file_size(model, self.rest)
         fraction, fits = self.copies.fraction(replicas), score >= self.least
         one = Try(fraction, bits, size, energy, score, fits)
-        self.tries.append(one)
-        self.show(one)
-        if fits and (self.best is None or size < self.best.bytes):
-            self.best, self.model = one, model
+        self.note(one, model, lambda new, best: new.bytes < best.bytes)
         return fits
 
 

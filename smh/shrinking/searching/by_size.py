@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
-from smh.shrinking.searching.copies import Copies, checked_bits, file_size
+from smh.shrinking.searching.copies import Copies, Search, checked_bits, file_size
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
@@ -66,27 +66,26 @@ def search_size(
     if not isinstance(target_bytes, numbers.Integral) or target_bytes < 1:
         raise ArgumentError(f"target_bytes must be a whole number above 0, got {target_bytes!r}.")
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
-    search = _Search(copies, int(target_bytes), rest, show or (lambda one: None))
+    search = _BySize(copies, rest, show)
+    search.target = int(target_bytes)
     for width in widths:
         search.run(width)
-    if search.best is None or search.model is None:
-        least = min(search.tries, key=lambda one: one.bytes)
-        raise ArgumentError(
-            f"No file of '{model.name}' is as small as {target_bytes:,} bytes: the smallest has "
-            f"{least.bytes:,}, at fraction {least.fraction:.4g} with {least.bits} bits. Allow "
-            "that, or fewer bits, store the rest as float16, or select more weights."
-        )
-    return SearchResult(search.model, search.best, tuple(search.tries))
+    return search.result(lambda: _too_large(model, search))
 
 
-class _Search:
-    """Tries models, and keeps the best that fits."""
+def _too_large(model: keras.Model, search: _BySize) -> str:
+    least = min(search.tries, key=lambda one: one.bytes)
+    return (
+        f"No file of '{model.name}' is as small as {search.target:,} bytes: the smallest has "
+        f"{least.bytes:,}, at fraction {least.fraction:.4g} with {least.bits} bits. Allow "
+        "that, or fewer bits, store the rest as float16, or select more weights."
+    )
 
-    def __init__(self, copies: Copies, target: int, rest: str, show: Callable[[Try], Any]):
-        self.copies, self.target, self.rest, self.show = copies, target, rest, show
-        self.tries: list[Try] = []
-        self.best: Try | None = None
-        self.model: keras.Model | None = None
+
+class _BySize(Search):
+    """Keeps of the models that fit the one with most of the weights' energy."""
+
+    target: int
 
     def run(self, bits: int) -> None:
         """Finds the most replicas that fit at so many bits."""
@@ -118,8 +117,5 @@ class _Search:
         size = file_size(model, self.rest)
         fraction = self.copies.fraction(replicas)
         one = Try(fraction, bits, size, energy, None, size <= self.target)
-        self.tries.append(one)
-        self.show(one)
-        if one.fits and (self.best is None or energy > self.best.energy_kept):
-            self.best, self.model = one, model
+        self.note(one, model, lambda new, best: new.energy_kept > best.energy_kept)
         return size

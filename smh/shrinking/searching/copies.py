@@ -20,6 +20,7 @@ from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError
 from smh.pools.fit import kept_energy
 from smh.pools.shape import PoolShape, choose_sides
+from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 from smh.virtual_variable import VirtualVariable, own_layers, own_variables
 
@@ -79,6 +80,30 @@ class Copies:
         # By the order of layers, as `materialize` does: a copy may be built in another.
         found = _in_layer_order(copy, lambda variable: isinstance(variable, VirtualVariable))
         return copy, kept_energy(self.weights, [virtual.value for virtual in found])
+
+
+class Search:
+    """Makes and writes models, notes each try, and keeps the best."""
+
+    def __init__(self, copies: Copies, rest: str, show: Callable[[Try], Any] | None):
+        self.copies, self.rest = copies, rest
+        self.show = show or (lambda one: None)
+        self.tries: list[Try] = []
+        self.best: Try | None = None
+        self.model: keras.Model | None = None
+
+    def note(self, one: Try, model: keras.Model, better: Callable[[Try, Try], bool]) -> None:
+        """Shows a try, and keeps its model if it fits and is `better` than the best so far."""
+        self.tries.append(one)
+        self.show(one)
+        if one.fits and (self.best is None or better(one, self.best)):
+            self.best, self.model = one, model
+
+    def result(self, failed: Callable[[], str], baseline: float | None = None) -> SearchResult:
+        """Returns what was found, or raises `ArgumentError` with why nothing was."""
+        if self.best is None or self.model is None:
+            raise ArgumentError(failed())
+        return SearchResult(self.model, self.best, tuple(self.tries), baseline)
 
 
 def _in_layer_order(
