@@ -118,3 +118,15 @@ def test_from_trained(run):
     assert 0 < sides["fit"]["kept"] < 1 and sides["random"]["kept"] is None
     # Before any training only the fit knows something of what the dense model had learned.
     assert found["dense"] < sides["fit"]["0"] < sides["random"]["0"]
+
+
+@pytest.mark.slow
+def test_slim(run):
+    small = ["--model", "resnet_8", "--size", "16", "--rounds", "1", "--steps", "1", "--batch", "2"]
+    result = run("slim", small)
+    assert result["multiply_adds"][1] <= result["multiply_adds"][0] / 2
+    assert set(result["runtimes"]) == {"litert", "onnx", "keras"}
+    for row in (*result["runtimes"].values(), result["training"]):
+        assert row["dense_ms"] > 0 and row["slim_ms"] > 0 and row["ratio"] > 0
+    for row in result["runtimes"].values():
+        assert row["slim_bytes"] < row["dense_bytes"]
