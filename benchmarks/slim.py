@@ -1,7 +1,8 @@
 """A network with half of its multiply-adds gone, beside the dense one: time, bytes, numbers.
 
 The channels are chosen by magnitude and nothing is trained: time does not depend on that. LiteRT,
-onnxruntime and Keras run both in turns, one image at a time, then both take training steps in turns.
+onnxruntime and Keras run both in turns, one image at a time, then both take training steps, in
+turns as well.
 `ratio` is the time over that of the dense side.
 
     python benchmarks/slim.py --model resnet_34 --share 0.5
