@@ -1,8 +1,8 @@
 """Exported files of one model, compressed beside dense: their sizes, and the time for one image.
 
-Prints the table of the README. The dense side of each format holds the same weights, dense
-(`mode="dense"`). TensorFlow, ai-edge-litert and onnxruntime run the files in turns, and `ratio` is
-the time over that of the dense file in the same format.
+Prints the table of docs/how_to/export.md. The dense side of each format holds the same weights,
+dense (`mode="dense"`). TensorFlow, ai-edge-litert and onnxruntime run the files in turns, and
+`ratio` is the time over that of the dense file in the same format.
 
     python benchmarks/export_sizes.py --model MobileNetV2 --size 96 --fraction 0.25
 """
@@ -114,7 +114,7 @@ def measure(model, folder, args):
 
 
 def table(rows):
-    """The README's table."""
+    """The table of docs/how_to/export.md."""
     lines = [
         "| format | mode | bytes | of dense | ms per image | over dense |",
         "| --- | --- | ---: | ---: | ---: | ---: |",

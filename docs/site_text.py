@@ -32,7 +32,6 @@ _COLON = "\ue000"  # in place of one that Napoleon must not see
 
 # What the site shows of a file that is not one of its pages, below docs/.
 _PAGES = {
-    "README.md#files-for-other-runtimes": "how_to/export.md#formats-and-modes",
     "README.md": "index.md",
     "results/README.md": "results.md",
     "benchmarks/README.md": "benchmarks.md",

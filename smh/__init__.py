@@ -25,8 +25,8 @@ _HOME = {
     "ShrinkReport": "smh.shrinking",
     "report": "smh.sizes.size_report",
     "plan": "smh.sizes.planning",
-    "search_size": "smh.searching",
-    "search_drop": "smh.searching",
+    "search_size": "smh.shrinking.searching",
+    "search_drop": "smh.shrinking.searching",
     "distill": "smh.recipes.distillation",
     "quantize_factors": "smh.doors.quantization",
     "quantize_weights": "smh.doors.weight_quantization",
@@ -89,13 +89,13 @@ if TYPE_CHECKING:
     from smh.index_store import IndexStoreType as IndexStoreType
     from smh.modifiers import Modifier as Modifier
     from smh.recipes.distillation import distill as distill
-    from smh.searching import search_drop as search_drop
-    from smh.searching import search_size as search_size
     from smh.sensitivity import ScanResult as ScanResult
     from smh.sensitivity import bits_scan as bits_scan
     from smh.sensitivity import sensitivity_scan as sensitivity_scan
     from smh.shrinking import ShrinkReport as ShrinkReport
     from smh.shrinking import shrink as shrink
+    from smh.shrinking.searching import search_drop as search_drop
+    from smh.shrinking.searching import search_size as search_size
     from smh.sizes.planning import plan as plan
     from smh.sizes.size_report import SizeReport as SizeReport
     from smh.sizes.size_report import report as report

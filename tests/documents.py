@@ -44,7 +44,7 @@ def blocks(page: Path) -> list[Block]:
     source = page.read_text()
     found = list(_FENCE.finditer(source))
     result = []
-    for match, after in zip(found, [*found[1:], None], strict=True):
+    for match, after in zip(found, [*found, None][1:], strict=True):
         if match[1] not in ("python", "console"):
             continue
         shown = after[1] if after and not source[match.end() : after.start()].strip() else ""

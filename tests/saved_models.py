@@ -35,6 +35,7 @@ def behaviour(model, name):
     if model.compiled:
         y = keras.tree.map_structure(np.tanh, before)
         y = keras.tree.map_structure(lambda v: v[::-1].astype("float32"), y)
+        model.reset_metrics()  # Keras 3.10 returns the mean loss since then
         losses = [np.ravel(model.train_on_batch(x, y))[0] for _ in range(STEPS)]
         found[f"{name}/losses"] = np.array(losses)
     return found

@@ -1,6 +1,7 @@
 """Every benchmark runs, at toy size, and reports what its README says. No times are tested."""
 
 import importlib
+import io
 import json
 import subprocess
 import sys
@@ -118,6 +119,79 @@ def test_from_trained(run):
     assert 0 < sides["fit"]["kept"] < 1 and sides["random"]["kept"] is None
     # Before any training only the fit knows something of what the dense model had learned.
     assert found["dense"] < sides["fit"]["0"] < sides["random"]["0"]
+
+
+def shrink_benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("shrink"), importlib.import_module("shrink_ways")
+
+
+def test_shrink_finds_the_coarsest_step_that_keeps_each_level(monkeypatch):
+    _, ways = shrink_benchmark(monkeypatch)
+    asked = []
+
+    def make(qp):
+        asked.append(qp)
+        return ways.Made("nncodec", f"qp={qp}", 1000 - 10 * qp, 2.0 ** ((qp + 20) / 2), 0.0)
+
+    found = ways.searched(make, (0.5, 1.0, 4.0))
+    for level, best in ((0.5, -22), (1.0, -20), (4.0, -16)):
+        assert max(qp for qp, one in found.items() if one.loss <= level) == best
+    assert len(asked) == len(set(asked)) < 20
+
+
+def test_shrink_picks_the_smallest_file_and_keeps_other_rows(monkeypatch, tmp_path):
+    shrink, ways = shrink_benchmark(monkeypatch)
+    made = [
+        ways.Made("nncodec", "fine", 900, 0.1, 1.0),
+        ways.Made("nncodec", "coarse", 500, 0.6, 1.0),
+        ways.Made("LiteRT int8", "", 700, 9.0, 1.0),
+        ways.Made("smh.shrink", "", 450, 0.4, 1.0),
+    ]
+    assert [one.bytes for one in shrink.smallest(made, 0.5)] == [900, 700, 450]
+    assert [one.bytes for one in shrink.smallest(made, 1.0)] == [500, 700, 450]
+    assert [one.bytes for one in shrink.smallest(made, 0.05)] == [700]
+    rows = [
+        {"network": network, "level": 0.5, "way": way, "bytes": size}
+        for network, way, size in [
+            ("a", "nncodec", 900), ("a", "smh.shrink", 450),
+            ("b", "nncodec", 100), ("b", "smh.shrink", 200),
+        ]
+    ]  # fmt: skip
+    assert shrink.ratios(rows) == {"a 0.5": 0.5, "b 0.5": 2.0, "geometric mean": 1.0}
+    path = tmp_path / "shrink.csv"
+    shrink.write(rows, path)
+    shrink.write([{**rows[0], "bytes": 800}], path)
+    text = path.read_text()
+    assert "a,0.5,nncodec,800" in text and "900" not in text and "b,0.5,nncodec,100" in text
+
+
+def test_kernels_are_given_to_others_in_their_order(monkeypatch):
+    _, ways = shrink_benchmark(monkeypatch)
+    inputs = keras.Input((8, 8, 3))
+    net = keras.layers.Conv2D(4, (2, 3))(inputs)
+    net = keras.layers.DepthwiseConv2D(3)(net)
+    net = keras.layers.Dense(5)(keras.layers.Flatten()(net))
+    model = keras.Model(inputs, net)
+    kernels = [v for v in model.weights if len(v.shape) > 1]
+    given = [ways.as_others_have_it(v) for v in kernels]
+    assert [one.shape for one in given] == [(4, 3, 2, 3), (4, 1, 3, 3), (5, kernels[2].shape[0])]
+    for one, variable in zip(given, kernels, strict=True):
+        np.testing.assert_array_equal(ways.back(one, variable), np.asarray(variable.value))
+
+
+def test_old_pytorch_files_are_read_without_pytorch(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    torch_file = importlib.import_module("networks.torch_file")
+    torch = pytest.importorskip("torch")
+    buffer = io.BytesIO()
+    kept = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.arange(4).reshape(2, 2).t()}
+    torch.save(kept, buffer, _use_new_zipfile_serialization=False)
+    buffer.seek(0)
+    found = torch_file.read_tensors(buffer)
+    assert list(found) == ["a", "b"]
+    for name, tensor in kept.items():
+        np.testing.assert_array_equal(found[name], tensor.numpy())
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ PAGES = sorted(
 # Together more than `make test` can afford; what they use is tested elsewhere as well.
 SLOW = {
     "first_hour.md",
+    "guide.md",  # its Python in tests/test_readme.py
     "how_to/budget.md",
     "how_to/command_line.md",
     "how_to/export.md",

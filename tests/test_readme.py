@@ -1,4 +1,4 @@
-"""Every Python block of the README runs, in order, in one namespace."""
+"""Every Python block of the README and of the guide runs, in order, in one namespace."""
 
 import re
 
@@ -10,13 +10,32 @@ import pytest
 from smh.virtual_variable import virtual_variables
 
 README = (documents.ROOT / "README.md").read_text()
+GUIDE = documents.ROOT / "docs" / "guide.md"
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="has TF1 blocks")
-def test_the_blocks_run_and_end_in_models_that_train(tmp_path, monkeypatch):
+def test_the_blocks_run_and_end_in_small_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for _ in documents.run(documents.ROOT / "README.md", names, commands=False):
+        pass
+    sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    assert set(sizes) == {"small.smh", "tiny.smh", "pruned.smh", "small.tflite"}
+    assert sizes["small.smh"] == names["report"].bytes <= 20_000
+    x = names["data"].x_test[:8]
+    same = [names[name].predict(x, verbose=0) for name in ("again", "plain")]
+    np.testing.assert_allclose(*same, atol=1e-5)
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) < 1100
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="has TF1 blocks")
+def test_the_blocks_of_the_guide_run_and_end_in_models_that_train(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a block saves a model
     names, models = {}, []
-    for _ in documents.run(documents.ROOT / "README.md", names, commands=False):
+    for _ in documents.run(GUIDE, names, commands=False):
         model = names.get("model")
         if model is not None and not any(model is known for known in models):
             models.append(model)

@@ -10,7 +10,7 @@ from models import TwoLayers, mlp, numpy_of, pools_of
 
 import smh
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
-from smh.searching.by_drop import _steps
+from smh.shrinking.searching.by_drop import _steps
 
 pytestmark = pytest.mark.backend_agnostic
 

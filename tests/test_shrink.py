@@ -10,6 +10,7 @@ from keras import layers, ops
 import smh
 from smh.errors import ArgumentError, SelectionError, SmhError
 from smh.parametrizations.stepped import Stepped
+from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.rest import to_digits
 from smh.virtual_variable import virtual_variables
 
@@ -273,3 +274,36 @@ def test_digits():
     found = to_digits(np.array([0.0, 1.0, -1.015, 1000.3, 1e-20], "float32"), 4)
     np.testing.assert_allclose(found, [0, 1, -1, 992, 1e-20], rtol=0.04)
     assert found[0] == 0
+
+
+def with_bias(after):
+    keras.utils.set_random_seed(1)
+    x = keras.Input((6, 6, 2))
+    y = layers.Conv2D(4, 3, bias_initializer="random_normal", name="conv")(x)
+    return keras.Model(x, after(y))
+
+
+FOLDED = {
+    "normalisation": (lambda y: layers.BatchNormalization()(y), True),
+    "read twice": (lambda y: layers.Add()([layers.BatchNormalization()(y), y]), False),
+    "an output too": (lambda y: [layers.BatchNormalization()(y), y], False),
+    "activation between": (lambda y: layers.BatchNormalization()(layers.ReLU()(y)), False),
+    "other axis": (lambda y: layers.BatchNormalization(axis=1)(y), False),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_bias_that_does_nothing_is_folded(name):
+    after, folded = FOLDED[name]
+    model, x = with_bias(after), examples()[:, :6, :6]
+    expected = model(x, training=False)
+    in_training = model(x, training=True)
+    model = with_bias(after)
+    fold_biases(model)
+    assert (not ops.convert_to_numpy(model.get_layer("conv").bias.value).any()) == folded
+    for training, wanted in ((False, expected), (True, in_training)):
+        found = keras.tree.flatten(model(x, training=training))
+        for a, b in zip(found, keras.tree.flatten(wanted), strict=True):
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(a), ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5
+            )

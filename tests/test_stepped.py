@@ -167,7 +167,10 @@ def test_contexts_are_used_only_where_they_pay():
 @pytest.mark.parametrize("shape", [(9, 16), (64, 10), (3, 3, 16, 16), (256, 128)])
 def test_within_two_per_cent_and_24_bytes_of_the_entropy(scale, shape):
     whole = np.rint(np.random.default_rng(5).standard_normal(shape) * scale).astype(int)
-    assert len(integers.write(whole)) <= 1.02 * entropy(whole) + 24
+    # Of the normal distribution where it is wider than a step: few numbers of a large range have
+    # a histogram of a lower entropy, which no coder reaches that does not know it.
+    source = whole.size * np.log2(scale * np.sqrt(2 * np.pi * np.e)) / 8 if scale >= 1 else 0
+    assert len(integers.write(whole)) <= 1.02 * max(entropy(whole), source) + 24
 
 
 @pytest.mark.parametrize("name", kinds())
@@ -180,20 +183,17 @@ def test_bits_and_bytes_agree(name):
     assert abs(float(found.of(whole).sum()) - bits) <= 0.1 * bits + 400
 
 
-def test_what_another_integer_would_take_orders_them():
-    whole = np.rint(alike_taps(shape=(3, 3, 32, 32)) / 2).astype(int)
+def test_what_another_integer_would_take_is_what_the_block_grows_by():
+    whole = np.rint(alike_taps(shape=(3, 3, 32, 32))).astype(int)
     found = rates(whole)
-    nearer, same, further = found.of(
-        np.stack([np.sign(whole) * (abs(whole) // 2), whole, 4 * whole])
-    )
-    large = abs(whole) > 4
+    nearer, same, further = found.of(np.stack([whole - np.sign(whole), whole, 3 * whole]))
+    large = abs(whole) > 2
     assert nearer[large].mean() < same[large].mean() < further[large].mean()
-    # Changing one integer changes the block by about what was said.
     changed = whole.copy()
-    places = np.argwhere(large)[::7]
-    changed[tuple(places.T)] = 0
-    said = (found.of(changed) - found.of(whole)).sum() / 8
-    assert abs(len(integers.write(changed)) - found.bytes - said) < 0.25 * abs(said)
+    places = tuple(np.argwhere(whole != 0)[::40].T)
+    changed[places] *= 3
+    said = float((found.of(changed) - found.of(whole)).sum()) / 8
+    assert abs(len(integers.write(changed)) - found.bytes - said) < 0.15 * said
 
 
 # Refusals

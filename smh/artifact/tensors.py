@@ -121,7 +121,7 @@ def encoder(part: keras.Variable, virtual: VirtualVariable, of_a_pool: bool) -> 
     if isinstance(parametrization, Stepped) and (
         part is parametrization.weight or part is parametrization.mask
     ):
-        return lambda name, options: _encoded_steps(name, virtual, options)
+        return lambda name, options: _encoded_steps(name, parametrization, virtual.path, options)
     if isinstance(parametrization, Clustered) and part is parametrization.index:
         pruned = parametrization.pruned
         return lambda name, options: _encoded_index(name, part, pruned, options)
@@ -182,12 +182,11 @@ def _encoded_sparse(
     return _tensor(name, value, hows, weight.path)
 
 
-def _encoded_steps(name: str, virtual: VirtualVariable, options: Options) -> Tensor:
+def _encoded_steps(name: str, stepped: Stepped, path: str, options: Options) -> Tensor:
     """Whole numbers and steps; of a pruned weight, what is not zero is not pruned."""
-    stepped = virtual.parametrization
     steps = stepped.steps()
     how = coding.Stepped(steps.step, steps.exponents, steps.axis, options.coder)
-    return _tensor(name, stepped.integers(), [how], virtual.path)
+    return _tensor(name, stepped.integers(), [how], path)
 
 
 def _encoded_index(name: str, index: keras.Variable, pruned: bool, options: Options) -> Tensor:

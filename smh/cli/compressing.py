@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import keras
 
     from smh.datasets import Dataset
-    from smh.searching import SearchResult, Try
+    from smh.shrinking.searching import SearchResult, Try
 
 _COMPRESS = """\
 Replaces the weights of a model by slices of one product of two small factors.
@@ -208,14 +208,14 @@ class _Table:
     """Prints one line for each try, as soon as it is there."""
 
     def __init__(self, baseline: float | None):
-        from smh.searching.tries import columns
+        from smh.shrinking.searching.tries import columns
 
         self.baseline, titles = baseline, columns(baseline is not None)
         self.widths = [max(len(title), 8) for title in titles]
         self._line(titles)
 
     def __call__(self, one: Try) -> None:
-        from smh.searching.tries import cells
+        from smh.shrinking.searching.tries import cells
 
         self._line(cells(one, self.baseline))
 

@@ -27,7 +27,7 @@ from smh.coding import codebook, planes, raw, sparse, stepped, uniform
 from smh.coding.codebook import Codebook
 from smh.coding.payload import Reader
 from smh.coding.planes import Planes
-from smh.coding.rates import Rates, rates
+from smh.coding.pricing import Rates, rates
 from smh.coding.raw import Raw
 from smh.coding.sparse import Sparse
 from smh.coding.spec import MAX_RANK, Layout, check_shape, least_bytes

@@ -57,16 +57,21 @@ def wavefront(flat: np.ndarray, settings: wavefront_block.Settings) -> bytes:
     return kind + wavefront_block.write(flat, settings, encoded)
 
 
+def low_bits(flat: np.ndarray) -> int:
+    """Returns how many of the lowest bits the plain kind stores as they are."""
+    return max(0, int(flat.max() - flat.min()).bit_length() - _ALPHABET_BITS)
+
+
 def write_plain(flat: np.ndarray, coder: str) -> bytes:
     """Returns a block of the plain kind."""
     least = int(flat.min())
     span = int(flat.max()) - least
-    low_bits = max(0, span.bit_length() - _ALPHABET_BITS)
+    low = low_bits(flat)
     shifted = (flat - least).astype(np.uint32)
-    high = (shifted >> np.uint32(low_bits)).astype(np.uint16)
+    high = (shifted >> np.uint32(low)).astype(np.uint16)
     head = bytes([PLAIN]) + varint(unsigned(least)) + varint(span)
-    block = symbols.write(high, (span >> low_bits) + 1, coder)
-    return head + block + write_low_bits(shifted, low_bits)
+    block = symbols.write(high, (span >> low) + 1, coder)
+    return head + block + write_low_bits(shifted, low)
 
 
 def _read_plain(reader: Reader, count: int) -> np.ndarray:
@@ -74,10 +79,10 @@ def _read_plain(reader: Reader, count: int) -> np.ndarray:
     span = reader.varint(2 * LARGEST, "the integers' range")
     if abs(least) >= LARGEST or least + span >= LARGEST:
         raise reader.error(f"integers from {least:,} to {least + span:,}; below 2**24 in size")
-    low_bits = max(0, span.bit_length() - _ALPHABET_BITS)
-    found = symbols.read(reader, count, (span >> low_bits) + 1).astype(np.int32)
-    found = with_low_bits(reader, found, low_bits)
-    if low_bits and found.max() > span:
+    low = max(0, span.bit_length() - _ALPHABET_BITS)
+    found = symbols.read(reader, count, (span >> low) + 1).astype(np.int32)
+    found = with_low_bits(reader, found, low)
+    if low and found.max() > span:
         raise reader.error(f"an integer is {found.max() - span:,} above the largest")
     found += least
     return found

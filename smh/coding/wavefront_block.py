@@ -26,6 +26,7 @@ from smh.coding.wavefront import (
 MOST_SHIFT = 16
 _MOST_COUNT = 1 << 26
 _FINEST = 6  # mean deviation above which the lowest bits are written as they are
+_INSIDE = 0.97  # share of the integers that symbols have to reach
 
 # Sees an antidiagonal's expectation, shares and symbols.
 Watch = Callable[[Expectation, np.ndarray, np.ndarray], None]
@@ -60,8 +61,10 @@ def choices(integers: np.ndarray) -> list[Settings]:
 
 
 def _settings(flat: np.ndarray, width: int, neighbours: tuple[Neighbour, ...]) -> Settings:
-    mean = np.abs(UNIT * flat.astype(np.int64) - _expected(flat, width, neighbours)).mean() / UNIT
-    shift = max(0, math.ceil(math.log2(max(mean, 1) / _FINEST)))
+    far = np.abs(UNIT * flat.astype(np.int64) - _expected(flat, width, neighbours)) / UNIT
+    # A few that are far out are written apart, and are no reason to leave bits unmodelled.
+    too_far = min(far.mean() / _FINEST, np.quantile(far, _INSIDE) / MAX_SYMBOL)
+    shift = max(0, math.ceil(math.log2(max(too_far, 1))))
     high = flat >> shift
     sign, base, _ = around(_expected(high, width, neighbours))
     largest = int(np.abs(sign * high - base).max())

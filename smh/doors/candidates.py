@@ -87,8 +87,9 @@ class Candidate:
     def mask(self) -> np.ndarray:
         """Bool, of the weight's shape: what is not pruned."""
         p = self.parametrization
-        if isinstance(p, Masked) or (isinstance(p, Stepped) and p.mask is not None):
-            return np.array(keras.ops.convert_to_numpy(p.mask.value))
+        mask = p.mask if isinstance(p, Masked | Stepped) else None
+        if mask is not None:
+            return np.array(keras.ops.convert_to_numpy(mask.value))
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
         return np.ones(tuple(self.variable._shape), bool)

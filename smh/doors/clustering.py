@@ -169,8 +169,8 @@ def _check_not_rounded(item: Candidate) -> None:
         )
     if isinstance(item.parametrization, FakeQuantized | Stepped):
         raise ArgumentError(
-            f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink: a weight is rounded or shares "
-            "values, not both. Begin with smh.materialize(model)."
+            f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink: a weight is rounded "
+            "or shares values, not both. Begin with smh.materialize(model)."
         )
 
 

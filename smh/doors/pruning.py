@@ -317,8 +317,8 @@ def check_may_be_pruned(items: Sequence[Candidate]) -> None:
             )
         if isinstance(item.parametrization, FakeQuantized | Stepped):
             raise ArgumentError(
-                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, then "
-                "round or share values. Begin with smh.materialize(model)."
+                f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink; prune first, "
+                "then round or share values. Begin with smh.materialize(model)."
             )
 
 

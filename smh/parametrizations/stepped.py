@@ -121,9 +121,8 @@ class Stepped(Parametrization):
         if self.exponents is None:
             return self.step.value
         steps = self.step.value * ops.take(_table(), ops.cast(self.exponents.value, "int32"))
-        shape = [1] * len(self.weight.shape)
-        shape[self.axis] = -1
-        return ops.reshape(steps, shape)
+        rank = len(self.weight.shape)
+        return ops.reshape(steps, [-1 if axis == self.axis else 1 for axis in range(rank)])
 
     def steps(self) -> Steps:
         """The steps, as a file holds them."""

@@ -25,8 +25,8 @@ def penalise_weights(
         model: a built Keras model, compressed or to be compressed. It is changed in place. Compile
             it afterwards.
         l2: not negative. 0 takes earlier penalties away.
-        apply_to: which of the trained weights, as in `smh.compress`. Default: kernels, embeddings and
-            other weights of rank 2 or more.
+        apply_to: which of the trained weights, as in `smh.compress`. Default: kernels, embeddings
+            and other weights of rank 2 or more.
 
     Returns:
         The same model.

@@ -23,7 +23,6 @@ from smh.shrinking.watching import values
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 
-
 _FULL = coding.Planes("float32")
 _HEADER, _ENTRY = 300, 45  # bytes of a file without an architecture, and of one of its weights
 

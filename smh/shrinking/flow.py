@@ -55,9 +55,17 @@ class Flow:
         model: as it was; it is after each `run` what rounding made of it.
         items: with their statistics.
         batch: what the model takes, or `None`: no data.
+        dead: biases that are zero and stay so.
     """
 
-    def __init__(self, model: keras.Layer, items: Sequence[Item], batch: Any | None):
+    def __init__(
+        self,
+        model: keras.Layer,
+        items: Sequence[Item],
+        batch: Any | None,
+        dead: Sequence[keras.Variable] = (),
+    ):
+        self._dead = {id(bias) for bias in dead}
         self._model, self._items, self._batch = model, items, batch
         self._norms = [x for x in own_layers(model) if _has_statistics(x)]
         self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -113,7 +121,7 @@ class Flow:
         wanted = item.original + _refit(rows, item.targets - rows @ item.original)
         rounded = self._round(item, wanted, multiplier)
         bias = getattr(item.layer, "bias", None)
-        if isinstance(bias, keras.Variable):
+        if isinstance(bias, keras.Variable) and id(bias) not in self._dead:
             now = item.product.to_matrices(values(item.stored.value))
             missing = (item.targets - rows @ now).mean(1)  # [groups, m]
             bias.assign(values(bias.value) + missing.reshape(-1).reshape(bias.shape))

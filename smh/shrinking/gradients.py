@@ -46,9 +46,10 @@ def squared_gradients(
     sums = [np.zeros(tuple(v.shape), np.float64) for v in variables]
     scale, random, examples = Noticeable.of(model, batches[0]), np.random.default_rng(seed), 0
     for batch in track(batches, "weighing the layers"):
+        signs = int(random.integers(2**32))
 
-        def score(batch=batch, signs=random.integers(2**32)) -> Tensor:
-            return _signed_sum(scale(model(batch, training=False)), int(signs))
+        def score(batch=batch, signs=signs) -> Tensor:
+            return _signed_sum(scale(model(batch, training=False)), signs)
 
         for total, found in zip(sums, gradients(score, variables), strict=True):
             total += np.square(found, dtype=np.float64)

@@ -48,7 +48,7 @@ class Product:
     argument: int = 0
 
     def moments(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The sum over these rows of what each two of their numbers multiply to: `[groups, n, n]`."""
+        """The sum over these rows of the products of each two numbers: `[groups, n, n]`."""
         rows = self.rows(x, places).astype(np.float32)
         return (rows.transpose(0, 2, 1) @ rows).astype(np.float64)
 

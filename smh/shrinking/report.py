@@ -28,8 +28,8 @@ class Row:
         bytes: bytes of all in the file, exactly.
         zeros: share of them that are zero.
         share: share of the error that rounding this weight adds to the model's outputs.
-        rule: `inputs` where what its layer takes in was looked at; `numbers` where only the weight's
-            own numbers count: no data, or a layer of no known kind.
+        rule: `inputs` where what its layer takes in was looked at; `numbers` where only the
+            weight's own numbers count: no data, or a layer of no known kind.
     """
 
     path: str
@@ -126,18 +126,18 @@ class ShrinkReport:
 
 def draw(report: ShrinkReport, path: str | os.PathLike) -> None:
     """See `ShrinkReport.to_png`."""
-    by_score = report.baseline is not None and all(a.score is not None for a in report.attempts)
+    by_score = all(one.score is not None for one in (*report.attempts, report.chosen))
     points = sorted(report.attempts, key=lambda one: one.bytes)
-    values = [one.score if by_score else one.error for one in points]
+    values = [_height(one, by_score) for one in points]
     if not points:
         raise ArgumentError("There is nothing to draw: no rounding was tried.")
     figure = new_figure()
     axes = figure.subplots()
     axes.plot([one.bytes / 1000 for one in points], values, "o-", color="#0072b2", label="tried")
-    chosen = report.chosen.score if by_score else report.chosen.error
+    chosen = _height(report.chosen, by_score)
     axes.plot([report.chosen.bytes / 1000], [chosen], "*", ms=16, color="#d55e00", label="chosen")
     axes.set_xlabel("file, kB")
-    if by_score:
+    if by_score and report.baseline is not None:
         axes.axhline(report.baseline, ls="--", color="#555555", label="before")
     elif min(values) > 0:
         axes.set_yscale("log")
@@ -146,6 +146,10 @@ def draw(report: ShrinkReport, path: str | os.PathLike) -> None:
     axes.legend()
     with replacing(path) as partial:
         figure.savefig(partial, format=_format(path))
+
+
+def _height(one: Attempt, by_score: bool) -> float:
+    return one.score if by_score and one.score is not None else one.error
 
 
 def _format(path: str | os.PathLike) -> str:

@@ -1,9 +1,9 @@
 """The numbers that are no matrices: biases, scales and statistics, with fewer digits.
 
 They stay floats and are rounded where the next ones cost more than they tell, at the same price of
-a bit as the weights: each variable to whole numbers of a power of two, or (a variance, whose numbers
-differ by orders of magnitude) to so many binary digits. `smh.save` stores bytes that are zero in all
-of them for nothing, and the others by how often they occur.
+a bit as the weights: each variable to whole numbers of a power of two, or (a variance, whose
+numbers differ by orders of magnitude) to so many binary digits. `smh.save` stores bytes that are
+zero in all of them for nothing, and the others by how often they occur.
 """
 
 from __future__ import annotations

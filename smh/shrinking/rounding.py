@@ -71,10 +71,8 @@ class Price:
 
     def __init__(self, integers: np.ndarray):
         self.reach = int(np.abs(integers).max(initial=0)) + 2
-        counts = np.bincount(
-            integers.astype(np.int64).ravel() + self.reach, minlength=2 * self.reach + 1
-        )
-        counts = counts + 0.5
+        places = integers.astype(np.int64).ravel() + self.reach
+        counts = np.bincount(places, minlength=2 * self.reach + 1) + 0.5
         self._bits = (np.log2(counts.sum()) - np.log2(counts)).astype(np.float32)
 
     def __call__(self, integers: np.ndarray) -> np.ndarray:

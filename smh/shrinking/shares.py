@@ -1,9 +1,10 @@
 """How fine each weight is rounded: one price of a bit for the whole network.
 
-Rounded by a step `d`, the error of a number is `level * weight * d ** 2 / 12`, where `level` is what
-is left of its inputs' variance after the other numbers made good, and its bits grow by one as `d`
-is halved. So the step where the error falls as fast as the bits rise, at `multiplier` for a bit, is
-`d ** 2 = 6 * multiplier / (ln 2 * level * weight)`: in reverse, water is filled to one level.
+Rounded by a step `d`, the error of a number is `level * weight * d ** 2 / 12`, where `level` is
+what is left of its inputs' variance after the other numbers made good, and its bits grow by one as
+`d` is halved. So the step where the error falls as fast as the bits rise, at `multiplier` for a
+bit, is `d ** 2 = 6 * multiplier / (ln 2 * level * weight)`: in reverse, water is filled to one
+level.
 
 Reference: Cover, Thomas, "Elements of Information Theory", section 10.3.3; Gish, Pierce,
 "Asymptotically Efficient Quantizing", 1968, for entropy-coded uniform steps.
@@ -61,7 +62,7 @@ def _cost(step, variance, level, multiplier: float):
 
 
 def _of_channels(item: Item, steps: np.ndarray) -> tuple[int, np.ndarray] | None:
-    """The axis of the weight's channels, and the geometric mean of the steps `[groups, m]` of each."""
+    """The axis of the weight's channels, and the geometric mean of the steps of each."""
     shape, axis = tuple(item.candidate.variable._shape), item.product.output
     if len(shape) < 2 or item.weights is None or item.weights.size == 1 and steps.shape[0] == 1:
         return None

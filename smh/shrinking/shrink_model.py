@@ -13,6 +13,7 @@ from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.shrinking.applying import apply, file_bytes, payload, saved_bytes, zeros
 from smh.shrinking.data import batches_of, joined
+from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.gradients import squared_gradients
 from smh.shrinking.items import Item, items_of, put_back, snapshot
@@ -80,8 +81,8 @@ def shrink(
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward pass
-        and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds each for a ResNet-8.
+    Cost: a forward and a backward pass of the examples, then some ten roundings, each a forward
+        pass and `n * n * m` multiply-adds for each matrix `[n, m]`: ten seconds for a ResNet-8.
         Memory: three times the weights, `n * n` for each matrix, and the layers' inputs.
 
     Example:
@@ -127,7 +128,7 @@ class _Work:
         self.attempts: list[Attempt] = []
         self.score = None if request.measure is None else Score(request.measure)
         self.before = _saved(model)
-        self._saved = snapshot(model, items)
+        self._saved = self._start = snapshot(model, items)
         self._rest = rest_of(model, items)
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
@@ -144,10 +145,12 @@ class _Work:
 
     def search(self) -> Attempt:
         """Gathers the statistics, then finds the price of a bit."""
+        dead = fold_biases(self.model)
+        self._start = snapshot(self.model, self.items)
         gather(self.model, self.items, self._batches)
         if self._batches:
             self._squares = squared_gradients(self.model, self._rest, self._batches)
-        self._flow = Flow(self.model, self.items, self._at_once())
+        self._flow = Flow(self.model, self.items, self._at_once(), dead)
         numbers = sum(item.original.size for item in self.items)
         name, request = self.model.name, self.request
         start = price_of_quality(request.quality or 50.0, numbers)
@@ -190,7 +193,7 @@ class _Work:
 
     def _round(self, multiplier: float) -> list[Rounded]:
         assert self._flow is not None
-        put_back(self._saved)
+        put_back(self._start)
         rounded = self._flow.run(multiplier)
         self._round_rest(multiplier)
         self._last = multiplier, rounded

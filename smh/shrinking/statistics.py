@@ -42,7 +42,7 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
 
 
 def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
-    """One for a layer's weight: all have one step. A pool's factors may have any scale: by theirs."""
+    """One for a layer's weight: all have one step. A pool's factors count by their own scale."""
     if not isinstance(item.candidate.owners[0], Source):
         return 1.0
     own = float(np.square(item.original).mean())

@@ -70,11 +70,12 @@ def step(model, inputs):
     targets = keras.tree.map_structure(
         lambda y: np.zeros(y.shape, "float32"), model(inputs, training=False)
     )
-    # Not `model.compile`: tasks of keras-hub put their own losses and metrics in.
-    keras.Model.compile(
-        model,
+    model.compile(
         optimizer=keras.optimizers.Adam(1e-3),
         loss="mse",
+        # Tasks of keras-hub are compiled when they are made, and Keras keeps their metrics, which
+        # want token ids, unless others are given.
+        weighted_metrics=["mse"] if model.compiled else None,
         jit_compile=keras.backend.backend() == "jax",
     )
     history = model.fit(inputs, targets, batch_size=2, epochs=1, verbose=0)
@@ -175,10 +176,14 @@ DENSE = {
     ".smh": lambda case, folder: _save_and_load(case, folder / "dense.keras"),
     ".keras": lambda case, folder: _save_and_load(case, folder / "dense.keras"),
     "weights": lambda case, folder: _save_and_load_weights(case, folder / "dense.weights.h5"),
-    "SavedModel": lambda case, folder: case.model().export(folder / "dense", verbose=False),
-    "LiteRT": lambda case, folder: smh.export(case.model(), folder / "d.tflite", format="litert"),
-    "ONNX": lambda case, folder: smh.export(case.model(), folder / "d.onnx", format="onnx"),
+    "SavedModel": lambda case, folder: _export_by_keras(case, folder / "d", "tf_saved_model"),
+    "LiteRT": lambda case, folder: _export_by_keras(case, folder / "d.tflite", "litert"),
+    "ONNX": lambda case, folder: _export_by_keras(case, folder / "d.onnx", "onnx"),
 }
+
+
+def _export_by_keras(case, path, format):
+    case.model().export(path, format=format, verbose=False)
 
 
 def _save_and_load(case, path):

@@ -4,7 +4,7 @@
     python tests/third_party/run.py keras-tcn      # one library, in an environment that has it
 
 Each library has a process for each backend, and one more that loads what was saved. What was found
-is kept in `compatibility.json` beside the page, so that one library can be run again by itself. The
+is kept in `found.json` beside this script, so that one library can be run again by itself. The
 closing line says how many cells hold; the exit code is 1 where smh fails and Keras alone does not.
 """
 
@@ -23,7 +23,8 @@ from pathlib import Path
 from page import page
 
 HERE = Path(__file__).parent
-DOCS = HERE.parents[1] / "docs"
+PAGE = HERE.parents[1] / "docs" / "compatibility.md"
+RECORD = HERE / "found.json"
 BACKENDS = ("tensorflow", "jax")
 OK, REFUSED, FAILS, KERAS, MISSING = "ok", "refused", "fails", "Keras fails too", "-"
 
@@ -34,17 +35,17 @@ def main():
         (_load if arguments.load else _try)(arguments, Path(arguments.inside))
         return
     libraries = arguments.libraries or _all_libraries()
-    record = DOCS / "compatibility.json"
-    found = json.loads(record.read_text()) if record.exists() else {}
+    found = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for library in libraries:
         for backend in arguments.backends:
             before = found.setdefault(library, {}).get(backend, {}).get("models", {})
-            now = _run(library, backend, arguments.only)
-            if arguments.only:
-                now["models"] = before | now["models"]
+            now = _run(library, backend, arguments)
+            if arguments.only or arguments.doors:  # what was not tried now stays as it was
+                cells = {m: before.get(m, {}) | new for m, new in now["models"].items()}
+                now["models"] = before | cells
             found[library][backend] = now
-            record.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-            (DOCS / "compatibility.md").write_text(page(found))
+            RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+            PAGE.write_text(page(found))
     sys.exit(_count([found[name] for name in libraries]))
 
 
@@ -53,6 +54,7 @@ def _arguments():
     parser.add_argument("libraries", nargs="*")
     parser.add_argument("--backends", nargs="+", default=BACKENDS)
     parser.add_argument("--only", default="", metavar="TEXT", help="models with this in the name")
+    parser.add_argument("--doors", nargs="+", default=[], help="some of the columns, by name")
     parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument("--load", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -64,11 +66,12 @@ def _all_libraries():
     return list(LIBRARIES)
 
 
-def _run(library, backend, only):
+def _run(library, backend, arguments):
     """Runs the two processes of a library and returns what they found."""
     environment = dict(os.environ, KERAS_BACKEND=backend)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, library, "--only", only, "--inside", folder]
+        command = [sys.executable, __file__, library, "--only", arguments.only, "--inside", folder]
+        command += ["--doors", *arguments.doors] if arguments.doors else []
         for step in ([], ["--load"]):
             process = subprocess.run([*command, *step], env=environment)
             result = Path(folder, "result.json")
@@ -88,7 +91,7 @@ def _try(arguments, folder):
     for number, case in enumerate(cases):
         place = folder / str(number)
         place.mkdir()
-        result["models"][case.name] = _doors(case, place)
+        result["models"][case.name] = _doors(case, place, arguments.doors)
         (folder / "result.json").write_text(json.dumps(result))
     (folder / "result.json").write_text(json.dumps(result))
 
@@ -100,7 +103,7 @@ def _cases(arguments):
     return [case for case in cases if arguments.only in case.name]
 
 
-def _doors(case, folder):
+def _doors(case, folder, chosen):
     import doors
     import keras
 
@@ -110,6 +113,8 @@ def _doors(case, folder):
         return {"builds": [KERAS, _line(error)]}
     cells = {}
     for name, door in doors.DOORS.items():
+        if chosen and name not in chosen:
+            continue
         if name in doors.ONLY_TENSORFLOW and keras.backend.backend() != "tensorflow":
             cells[name] = [MISSING, "TensorFlow only"]
             continue

@@ -214,6 +214,10 @@ def _named(
 
 def _check_alike(one: Member, two: Member, expected: list[tuple[int, ...]]) -> None:
     found = _shapes(two)
+    if expected and not two.layer.built:
+        raise ArgumentError(
+            f"'{one.layer.name}' is not built then. Let the build() of what has it build it."
+        )
     if found != expected or len(two.states) != len(one.states):
         raise ArgumentError(
             f"'{two.layer.name}' has weights of shapes {found} and {len(two.states)} random "

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
-from smh.searching.copies import Copies, checked_bits, file_size
-from smh.searching.tries import SearchResult, Try
+from smh.shrinking.searching.copies import Copies, checked_bits, file_size
+from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
 # Of one replica every number may get a scale of its own, so that two or more can take fewer bytes.

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
-from smh.searching.copies import Copies, checked_bits, file_size
-from smh.searching.tries import SearchResult, Try
+from smh.shrinking.searching.copies import Copies, checked_bits, file_size
+from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
 _STEP = 1.25  # between neighbouring numbers of replicas that are tried

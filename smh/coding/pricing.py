@@ -100,23 +100,29 @@ class _Price:
 
 
 class _OfPlain(_Price):
-    """By the histogram, with half a count for each integer that does not occur."""
+    """By the histogram, with half a count for each symbol that does not occur."""
 
     def __init__(self, flat: np.ndarray, coder: str):
         self.bytes = len(integers.write_plain(flat, coder)) if flat.size else 0
-        self._values, place, counts = np.unique(flat, return_inverse=True, return_counts=True)
+        self._low = integers.low_bits(flat) if flat.size else 0
+        self._least = int(flat.min()) if flat.size else 0
+        high = (flat - self._least) >> self._low
+        self._values, place, counts = np.unique(high, return_inverse=True, return_counts=True)
         total = counts.sum() + 0.5
         self._bits = np.log2(total / np.maximum(counts, 0.5))
         self._absent = math.log2(total / 0.5) if flat.size else 0.0
-        self.own = np.log2(counts.sum() / counts)[place.ravel()] if flat.size else np.zeros(0)
+        own = np.log2(counts.sum() / counts)[place.ravel()] if flat.size else np.zeros(0)
+        self.own = own + self._low
 
     def __call__(self, others: np.ndarray) -> np.ndarray:
         if not self._values.size:
             return np.zeros(others.shape)
+        others = (others - self._least) >> self._low
         place = np.searchsorted(self._values, others).clip(max=self._values.size - 1)
         there = self._values[place] == others
         outside = np.maximum(self._values[0] - others, others - self._values[-1]).clip(min=0)
-        return np.where(there, self._bits[place], self._absent + 2 * np.log2(1 + outside))
+        absent = self._absent + 2 * np.log2(1 + outside)
+        return self._low + np.where(there, self._bits[place], absent)
 
 
 class _OfWavefront(_Price):
