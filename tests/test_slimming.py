@@ -323,6 +323,14 @@ APPLICATIONS = (
 SIZES = {"InceptionV3": 75, "InceptionResNetV2": 75, "Xception": 71, "alexnet": 71}
 
 
+def normalise_as_after_training(model, data):
+    """Takes the statistics from data: with those of the start nothing of an image comes through."""
+    for layer in own_layers(model):
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(data[0], training=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("level", [0.3, 0.6])
 @pytest.mark.parametrize("name", [*ZOO, *APPLICATIONS])
@@ -333,11 +341,12 @@ def test_networks_give_what_they_gave_masked(name, level):
     for variable in model.variables:  # so that what is masked would not be zero by itself
         if variable.path.endswith(("beta", "bias", "moving_mean")):
             variable.assign(rng.normal(size=variable.shape) * 0.1)
-    data = [rng.random((2, *shape)).astype("float32")]
+    data = [rng.random((4, *shape)).astype("float32")]
+    normalise_as_after_training(model, data)
     smh.prune(model, level, structure="channels")
     small, report = smh.slim(model, return_report=True)
     assert_equal(model, small, data)
-    first, second = outputs(small, data)[0]
+    first, second = outputs(small, data)[0][:2]
     assert np.abs(first - second).max() > 1e-4  # else it would not see the images
     assert report.numbers[1] < report.numbers[0] * (1 - 0.5 * level)
     assert report.multiply_adds[1] == count_multiply_adds(small).multiply_adds
