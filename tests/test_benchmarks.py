@@ -192,3 +192,15 @@ def test_old_pytorch_files_are_read_without_pytorch(monkeypatch):
     assert list(found) == ["a", "b"]
     for name, tensor in kept.items():
         np.testing.assert_array_equal(found[name], tensor.numpy())
+
+
+@pytest.mark.slow
+def test_slim(run):
+    small = ["--model", "resnet_8", "--size", "16", "--rounds", "1", "--steps", "1", "--batch", "2"]
+    result = run("slim", small)
+    assert result["multiply_adds"][1] <= result["multiply_adds"][0] / 2
+    assert set(result["runtimes"]) == {"litert", "onnx", "keras"}
+    for row in (*result["runtimes"].values(), result["training"]):
+        assert row["dense_ms"] > 0 and row["slim_ms"] > 0 and row["ratio"] > 0
+    for row in result["runtimes"].values():
+        assert row["slim_bytes"] < row["dense_bytes"]

@@ -87,6 +87,11 @@ class PruningSchedule(keras.callbacks.Callback):
         seed: int = 0,
     ):
         super().__init__()
+        if structure == "channels":
+            raise ArgumentError(
+                "A schedule takes single numbers or filters. Take channels before fit: "
+                "smh.prune(model, 0.3, structure='channels'), fit, and again with a higher number."
+            )
         self.course = Course(shape, begin, end, every, power, rounds)
         self.sparsity = sparsity
         self._prune = functools.partial(
