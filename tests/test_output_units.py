@@ -161,7 +161,10 @@ def in_model(case):
 
 
 @pytest.mark.parametrize("case", [*CASES, GRU_BEFORE], ids=lambda case: case.name)
-@pytest.mark.parametrize("level", [0.5, 0.6, 0.99])
+@pytest.mark.parametrize(
+    "level",
+    [pytest.param(0.5, marks=pytest.mark.slow), 0.6, pytest.param(0.99, marks=pytest.mark.slow)],
+)
 def test_whole_units_are_pruned_and_never_all(case, level):
     model = in_model(case)
     smh.prune(model, level, structure="filters")

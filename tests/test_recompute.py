@@ -87,7 +87,7 @@ def test_what_is_recomputed_gets_the_same_gradient(door, how):
 
 @tensorflow_only
 @doors
-@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("eager", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_tape_of_a_users_own_sees_the_same(door, eager):
     import tensorflow as tf
 
@@ -163,7 +163,6 @@ ASSIGNING = {  # a model, and which of its weights are assigned to
     "nested": (lambda: stack(stack(Projected())), "w"),
     "inside a layer of two inputs": (two_inputs, "kernel"),
 }
-assigning = pytest.mark.parametrize("case", ASSIGNING.values(), ids=ASSIGNING)
 CALLS = {
     **DOORS,
     "sensitivity_scan": lambda m: smh.sensitivity_scan(m, lambda m: 1.0, [0.5], verbose=0),
@@ -173,9 +172,16 @@ CALLS = {
 }
 
 
+def _one_of_each():
+    """All cases for the first call, all calls for the first case; the rest is slow."""
+    for i, (name, call) in enumerate(CALLS.items()):
+        for j, (what, case) in enumerate(ASSIGNING.items()):
+            marks = pytest.mark.slow if i and j else ()
+            yield pytest.param(call, case, id=f"{name}-{what}", marks=marks)
+
+
 @agnostic
-@assigning
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("call, case", _one_of_each())
 def test_a_weight_that_is_assigned_to_is_refused(call, case):
     build, name = case
     model = build()

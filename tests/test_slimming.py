@@ -16,6 +16,14 @@ from smh.virtual_variable import own_layers, own_variables, virtual_variables
 
 pytestmark = pytest.mark.backend_agnostic
 table = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# Of the tables that look at the same rules once more, a part; `make test-all` runs the whole.
+FEW = ("residual", "depthwise with a multiplier", "grouped", "lstm", "transformer")
+few = pytest.mark.parametrize(
+    "case",
+    [case if case.name in FEW else pytest.param(case, marks=pytest.mark.slow) for case in CASES],
+    ids=lambda case: case.name,
+)
+levels = pytest.mark.parametrize("level", [pytest.param(0.3, marks=pytest.mark.slow), 0.6])
 
 
 def outputs(model, data):
@@ -30,7 +38,7 @@ def assert_equal(model, small, data):
 
 
 @table
-@pytest.mark.parametrize("level", [0.3, 0.6])
+@levels
 def test_slim_gives_what_the_masked_model_gives(case, level, tmp_path):
     model, data = case.build(), case.data()
     smh.prune(model, level, structure="channels")
@@ -78,7 +86,7 @@ def zero(variable, which):
     variable.assign(value)
 
 
-@table
+@few
 @pytest.mark.parametrize("structure", ["weights", "filters"])
 def test_whatever_is_zero_slim_gives_the_same(case, structure):
     """Also where biases and batch normalisation make constants of the channels that are zero."""
@@ -87,7 +95,7 @@ def test_whatever_is_zero_slim_gives_the_same(case, structure):
     assert_equal(model, smh.slim(model), data)
 
 
-@table
+@few
 def test_a_model_without_zeros_stays(case):
     model, data = case.build(), case.data()
     small, report = smh.slim(model, return_report=True)
@@ -95,7 +103,7 @@ def test_a_model_without_zeros_stays(case):
     assert_equal(model, small, data)
 
 
-@pytest.mark.parametrize("level", [0.3, 0.6])
+@levels
 @pytest.mark.parametrize("case", COMPRESSED, ids=lambda case: case.name)
 def test_models_that_can_be_compressed(case, level):
     """None is cut wrongly: what cannot be cut is refused, or left whole."""
@@ -141,7 +149,7 @@ def test_a_schedule_says_how_channels_are_taken():
         smh.PruningSchedule(0.5, structure="channels")
 
 
-@table
+@few
 def test_multiply_adds_are_those_of_the_size_report(case):
     model = case.build()
     smh.prune(model, 0.5, structure="channels")

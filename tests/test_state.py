@@ -24,11 +24,8 @@ pytestmark = pytest.mark.backend_agnostic
 # The others are left to `make test-all`.
 QUICK = {
     "Normalization",
-    "Masking of an infinity",
-    "a table of bfloat16",
     "files",
     "a named weight",
-    "a finalized weight",
     "subclassed",
     "TextVectorization to tf-idf",
 }

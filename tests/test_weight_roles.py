@@ -169,7 +169,14 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
-@pytest.mark.parametrize("name", ["gru", "attention heads", "quantiser", "own biases"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gru",
+        "quantiser",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("attention heads", "own biases")),
+    ],
+)
 def test_biases_and_bit_widths_stay_as_they_are(door, name):
     build, taken, _ = CASES[name]
     model = build()
@@ -233,7 +240,10 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize("adapted", ["words", "inner", "conv", "last"])
+@pytest.mark.parametrize(
+    "adapted",
+    ["words", *(pytest.param(n, marks=pytest.mark.slow) for n in ("inner", "conv", "last"))],
+)
 def test_adapters_are_refused_and_the_way_out_is_named(call, adapted):
     model = with_lora(adapted)
     before = [(v.path, numpy_of(v)) for v in model.variables]
