@@ -235,5 +235,7 @@ def own_numbers(kind, config, parts):
     if kind == "smh>Clustered":
         table = [0, *parts["codebook"]] if config["pruned"] else parts["codebook"]
         return [table[int(i)] for i in parts["index"]]
+    if kind == "smh>Stepped":  # the steps are in the weight's own tensor as well
+        return parts["weight"]
     (numbers,) = parts.values()
     return numbers
