@@ -195,6 +195,7 @@ def test_the_examples_folder_holds_what_is_tested_here():
         "mnist_training",
         "plot_mnist_curve",
         "numpy_lenet",
+        "toy_training",  # what the toy examples share
         "profile_step",
     }
 
