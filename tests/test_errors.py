@@ -63,7 +63,7 @@ WRONG = {
         ArgumentError,
         r"apply_to='\(kernel' is not a regular expression: missing \)",
     ),
-    "bad exclude": ({"fraction": 0.5, "exclude": 3}, ArgumentError, "exclude must be a path or regular"),
+    "bad exclude": ({"fraction": 0.5, "exclude": 3}, ArgumentError, "exclude must be a path"),
     "nothing selected": (
         {"fraction": 0.5, "apply_to": "conv"},
         SelectionError,
