@@ -178,7 +178,8 @@ PARAMETRIZATIONS = {
     "pruned factors": then(compressed, pruned),
     "shared values of factors": then(compressed, shared_values),
     "pruned factors of a sum, shared values": then(sum_of_pools, pruned, shared_values),
-    "pruned, shrunk": then(pruned, shrunk(quality=30)),
+    # Finer: at 30 a weight is left with one size, which rounding it to one bit does not change.
+    "pruned, shrunk": then(pruned, shrunk(quality=60)),
     "shrunk factors": then(compressed, shrunk(quality=30)),
     "pruned 4-bit factors": then(compressed, pruned, rounded(4, lambda model, seed: model)),
 }
