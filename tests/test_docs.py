@@ -24,6 +24,7 @@ SLOW = {
     "how_to/command_line.md",
     "how_to/export.md",
     "how_to/share_weights.md",
+    "how_to/shrink.md",  # its call in README.md
     "migrating/deep_compression.md",
     "migrating/feathermap.md",
     "migrating/tensorflow_toolkit.md",
