@@ -260,6 +260,21 @@ def test_byte_rooms_need_numpy_and_constriction_only(name):
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
+FIRST = ["virtual_variable", "recipes", "blueprint.restore"]
+REST = sorted({room(path) for path in modules()} - BESIDE - set(FIRST))
+
+
+@pytest.mark.parametrize(
+    "name", [*FIRST, *(pytest.param(name, marks=pytest.mark.slow) for name in REST)]
+)
+def test_any_room_may_be_imported_first(name):
+    """Keras, when it is imported, imports what registers itself with it."""
+    found = "keras.saving.get_registered_object('smh>Compressed').from_config"
+    code = f"import smh.{name}; import keras; {found}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_smh_loads_nothing_and_sets_no_environment_variable():
     code = (
         "import os, sys; before = dict(os.environ); import smh; "

@@ -142,8 +142,10 @@ def _register() -> None:
 
     keras.saving.register_keras_serializable(package="smh")(Compressed)
     read_described_by(Compressed)
-    # The loss and the optimizers of `recipes` register themselves.
-    importlib.import_module("smh.recipes")
+    # The loss and the optimizers of `recipes` register themselves. These two stand on nothing that
+    # imports Keras, whose import this may be in the middle of.
+    for name in ("losses", "rates"):
+        importlib.import_module(f"smh.recipes.{name}")
 
 
 def _check_is_built(layer: keras.Layer) -> None:

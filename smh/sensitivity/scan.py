@@ -142,7 +142,7 @@ def bits_scan(
         apply_to: what to scan; see `smh.sensitivity_scan`.
         exclude: what to leave out, in the same form.
         init: where k-means starts: `"linear"`, `"random"`, `"density"` or `"k-means++"`; see
-            `smh.kmeans.cluster_values`.
+            `smh.doors.kmeans.cluster_values`.
         metric: which of several measured numbers decides.
         higher_is_better: in which direction.
         stop: called with each new row; once it returns true the scan ends.
