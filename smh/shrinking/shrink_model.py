@@ -90,7 +90,7 @@ def shrink(
         >>> report = smh.shrink(model, x[:500], target_size=2_000)
         >>> smh.save(model, "model.smh")
 
-    Reference: see `smh.shrinking.rounding`, `.shares` and `.flow`, which name what they build on.
+    Reference: the files `rounding`, `shares` and `flow` in `smh/shrinking` name what they build on.
     """
     request = Request.of(model, target_size, max_drop, quality, evaluate)
     if type(examples) is not int or examples < 1:
