@@ -5,6 +5,7 @@ Run it with `python examples/compress_one_call.py`; it takes a few seconds.
 
 import keras
 import numpy as np
+from toy_training import synthetic_images
 
 import smh
 
@@ -22,17 +23,8 @@ def network():
     )
 
 
-def synthetic_images(count=200, seed=0):
-    """Each of the 10 classes is a pattern of coloured squares under noise."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 10
-    patterns = rng.normal(size=(10, 8, 8, 3)).repeat(4, axis=1).repeat(4, axis=2)
-    images = patterns[labels] + 0.5 * rng.normal(size=(count, 32, 32, 3))
-    return images.astype("float32"), labels
-
-
 def main():
-    images, labels = synthetic_images()
+    images, labels = synthetic_images(count=200, size=32)
     model = network()
 
     # One call: the kernels become slices of one product, biases stay as they are.

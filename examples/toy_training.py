@@ -3,12 +3,12 @@
 import numpy as np
 
 
-def synthetic_images(count=48, seed=0):
+def synthetic_images(count=48, seed=0, size=128):
     """Each of the 10 classes is a pattern of coloured squares under noise."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 10
-    patterns = rng.normal(size=(10, 8, 8, 3)).repeat(16, axis=1).repeat(16, axis=2)
-    images = patterns[labels] + 0.5 * rng.normal(size=(count, 128, 128, 3))
+    patterns = rng.normal(size=(10, 8, 8, 3)).repeat(size // 8, axis=1).repeat(size // 8, axis=2)
+    images = patterns[labels] + 0.5 * rng.normal(size=(count, size, size, 3))
     return images.astype("float32"), labels
 
 
