@@ -428,7 +428,7 @@ def test_the_command_line_says_in_one_line_what_works(tmp_path, capsys):
         "--out",
         str(tmp_path / "m.tflite"),
     ]
-    assert main(line) == 1
+    assert main(line) == 2
     said = capsys.readouterr().err
     assert "'lstm" in said and "shape=(1, 5, 4)" in said and "Traceback" not in said
     assert [p.name for p in tmp_path.iterdir()] == ["m.keras"]

@@ -169,5 +169,5 @@ def test_the_command_line_follows_it_too(tmp_path, capsys):
     command = ["prune", model, "--sparsity", "0.5", "--apply-to", "fc2/kernel", "--out", out]
     assert main([*command, "--force"]) == 0
     assert _pruned(keras.saving.load_model(out)) == ["fc2/kernel"]
-    assert main(["prune", model, "--sparsity", "c1/kernel=0.5", "--out", out, "--force"]) == 1
+    assert main(["prune", model, "--sparsity", "c1/kernel=0.5", "--out", out, "--force"]) == 2
     assert "There are: fc1/kernel, fc2/kernel" in capsys.readouterr().err

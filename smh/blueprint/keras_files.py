@@ -112,27 +112,37 @@ def register_with_keras() -> None:
 
 
 class _AfterKeras(importlib.abc.MetaPathFinder):
-    """Waits for the import of Keras; finds nothing by itself."""
+    """Waits for the import of Keras; finds nothing by itself.
+
+    It stays until Keras is executed: some only look whether there is a Keras, and import it later.
+    """
+
+    def __init__(self):
+        self._asks_others = False
 
     def find_spec(self, fullname, path, target=None):
-        if fullname != "keras" or self not in sys.meta_path:
+        if fullname != "keras" or self._asks_others:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        self._asks_others = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._asks_others = False
         if spec is not None and spec.loader is not None:
-            _call_after_execution(spec.loader)
+            self._call_after_execution(spec.loader)
         return spec
 
+    def _call_after_execution(self, loader: Any) -> None:
+        execute = loader.exec_module
 
-def _call_after_execution(loader: Any) -> None:
-    execute = loader.exec_module
+        def exec_module(module):
+            del loader.exec_module
+            execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                _register()
 
-    def exec_module(module):
-        del loader.exec_module
-        execute(module)
-        _register()
-
-    loader.exec_module = exec_module
+        loader.exec_module = exec_module
 
 
 def _register() -> None:

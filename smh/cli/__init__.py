@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 import smh
 from smh import progress
 from smh.cli import changing, compressing, planning, running, scanning, showing, shrinking
-from smh.cli.files import import_own
-from smh.errors import SmhError, SmhWarning
+from smh.cli.files import find_own
+from smh.cli.parsing import CommandParser, Parser
+from smh.errors import ArgumentError, MissingDataError, SelectionError, SmhError, SmhWarning
 
 _DESCRIPTION = """\
 Makes Keras models small: trains them compressed, prunes, rounds, and writes
@@ -30,8 +31,6 @@ a first run, on data that is there without a download:
 
 MODEL is a .keras file, a .smh file, or a run directory of `smh train`.
 exit codes: 0 all went well, 1 an error, 2 a wrong call, 130 interrupted."""
-
-
 _IMPORT = " The command imports your module: `smh --import MODULE COMMAND ...`."
 
 
@@ -39,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
-        The exit code: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C.
+        The exit code: 0, or 1 after an error, 2 after a wrong call, 130 after Ctrl-C. What cannot
+        even be taken apart raises `SystemExit(2)`, by `argparse`.
     """
     args = _parser().parse_args(argv)
     with warnings.catch_warnings():
@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda text, *_: _say(args, f"warning: {text}")
         try:
             with _progress():
-                import_own(args.imports)
+                find_own(args.imports)
                 args.run(args)
         except BrokenPipeError:  # of `smh report MODEL | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (SmhError, OSError, ImportError) as error:
             _say(args, _text(error))
-            return 1
+            return 2 if _is_of_the_call(error) else 1
         except KeyboardInterrupt as stop:
             _say(args, f"interrupted{stop}")
             return 130
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="smh",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -78,7 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a module of yours, with registered layers or modifiers that a file needs",
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="COMMAND", title="commands"
+        dest="command",
+        required=True,
+        metavar="COMMAND",
+        title="commands",
+        parser_class=CommandParser,
     )
     for room in (running, planning, compressing, shrinking, changing, scanning, showing):
         room.add_commands(commands)
@@ -93,6 +97,12 @@ def _progress() -> Iterator[None]:
         return
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal, progress.shown(terminal):
         yield
+
+
+def _is_of_the_call(error: BaseException) -> bool:
+    """Whether an argument cannot work, or names what is not there; else a file is damaged, say."""
+    wrong = (ArgumentError, SelectionError, FileNotFoundError)
+    return isinstance(error, wrong) and not isinstance(error, MissingDataError)
 
 
 def _say(args: argparse.Namespace, text: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from smh.errors import ArgumentError
+from smh.errors.limits import COUNT, Limit
 
 MODEL = "a .keras file, a .smh file, or a run directory of smh train"
 DATA = "digits, mnist, fashion_mnist, cifar10, cifar100, imagenette or image_folder"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def add_command(
@@ -59,44 +62,68 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="folder to look for the data in first")
     parser.add_argument(
         "--image-size",
-        type=int,
+        type=number("--image-size", COUNT),
         metavar="PIXELS",
         help="pixels per side, for digits, imagenette and image_folder",
     )
 
 
-def levels(given: Sequence[str], flag: str, kind: type) -> Any:
-    """Reads `0.9`, or `PATTERN=0.9` several times, as one number or as pairs.
+def number(flag: str, limit: Limit) -> Callable[[str], Any]:
+    """What reads the number of a flag, for `add_argument(type=...)`."""
+    return _reader(lambda text: limit.read(text, flag))
+
+
+def numbers(flag: str, limit: Limit) -> Callable[[str], list[Any]]:
+    """What reads numbers between commas."""
+    return _reader(lambda text: [limit.read(part, flag) for part in text.split(",")])
+
+
+def level(flag: str, limit: Limit) -> Callable[[str], Any]:
+    """What reads `0.9` as a number, and `PATTERN=0.9` as a pair."""
+
+    def read(text: str) -> Any:
+        pattern, equals, value = text.rpartition("=")
+        if equals and not pattern:
+            raise ArgumentError(f"{flag} takes a number or PATTERN=NUMBER, got {text!r:.100}.")
+        return (pattern, limit.read(value, flag)) if equals else limit.read(value, flag)
+
+    return _reader(read)
+
+
+def bytes_of(flag: str) -> Callable[[str], int]:
+    """What reads `200KB`, `1.5 MB`, `64KiB` or `1000` as bytes."""
+
+    def read(text: str) -> int:
+        found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text.lower())
+        if found is None or float(found[1]) * _UNITS[found[2] or ""] < 1:
+            raise ArgumentError(f"{flag} must be a size like 200KB or 1.5MB, got {text!r:.100}.")
+        return int(float(found[1]) * _UNITS[found[2] or ""])
+
+    return _reader(read)
+
+
+def one_or_pairs(given: Sequence[Any], flag: str) -> Any:
+    """Returns what `level` read several times as one number or as a list of pairs.
 
     Raises:
         ArgumentError: neither one nor the other.
     """
-    if len(given) == 1 and "=" not in given[0]:
-        return _number(given[0], flag, kind)
-    pairs = []
-    for text in given:
-        pattern, equals, value = text.rpartition("=")
-        if not equals or not pattern:
-            raise ArgumentError(
-                f"{flag} takes one number, or PATTERN=NUMBER several times, got {text!r} among "
-                f"{len(given)}."
-            )
-        pairs.append((pattern, _number(value, flag, kind)))
-    return pairs
+    if len(given) == 1 and not isinstance(given[0], tuple):
+        return given[0]
+    single = [value for value in given if not isinstance(value, tuple)]
+    if single:
+        raise ArgumentError(
+            f"{flag} takes one number, or PATTERN=NUMBER several times, got {single[0]} among "
+            f"{len(given)}."
+        )
+    return list(given)
 
 
-def numbers(text: str, flag: str, kind: type) -> list[Any]:
-    """Reads numbers between commas.
+def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    def reading(text: str) -> Any:
+        try:
+            return read(text)
+        except ArgumentError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-    Raises:
-        ArgumentError: one of them is none.
-    """
-    return [_number(part, flag, kind) for part in text.split(",")]
-
-
-def _number(text: str, flag: str, kind: type) -> Any:
-    try:
-        return kind(text)
-    except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise ArgumentError(f"{flag} must be {what}, got {text!r}.") from None
+    return reading

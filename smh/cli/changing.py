@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from smh.cli.arguments import add_command, add_model, add_output, add_selection, levels
+from smh.cli.arguments import add_command, add_model, add_output, add_selection, level, one_or_pairs
 from smh.cli.files import check_output, open_model, write_model
+from smh.errors import ArgumentError
+from smh.errors.limits import CODEBOOK_BITS, GRID_BITS, SPARSITY
 
 _OUT = "what to write: .keras (to train on) or .smh (small)"
 _PRUNE = """\
@@ -43,6 +45,7 @@ def add_commands(commands: Any) -> None:
     add_model(parser)
     parser.add_argument(
         "--sparsity",
+        type=level("--sparsity", SPARSITY),
         action="append",
         required=True,
         metavar="N",
@@ -83,6 +86,7 @@ def add_commands(commands: Any) -> None:
     add_model(parser)
     parser.add_argument(
         "--bits",
+        type=level("--bits", CODEBOOK_BITS),
         action="append",
         required=True,
         metavar="N",
@@ -99,8 +103,8 @@ def add_commands(commands: Any) -> None:
 
 def _prune(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
-    sparsity = levels(args.sparsity, "--sparsity", float)
-    model = open_model(args.model)
+    sparsity = one_or_pairs(args.sparsity, "--sparsity")
+    model = open_model(args)
     import smh
     from smh.doors.pruning import sparsity_of
 
@@ -119,7 +123,7 @@ def _prune(args: argparse.Namespace) -> None:
 
 def _slim(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
-    model = open_model(args.model)
+    model = open_model(args)
     import smh
 
     small, report = smh.slim(model, return_report=True)
@@ -129,21 +133,27 @@ def _slim(args: argparse.Namespace) -> None:
 
 def _quantize(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
-    bits = levels(args.bits, "--bits", int)
-    model = open_model(args.model)
+    bits = one_or_pairs(args.bits, "--bits")
+    if args.kind == "uniform":
+        _check_uniform(args, bits)
+    model = open_model(args)
     import smh
-    from smh.errors import ArgumentError
     from smh.virtual_variable import virtual_variables
 
     sources = [virtual.parametrization.source for virtual in virtual_variables(model)]
     kind = args.kind or ("uniform" if any(sources) else "codebook")
     if kind == "codebook":
         smh.cluster(model, bits, apply_to=args.apply_to, exclude=args.exclude)
-    elif not isinstance(bits, int) or args.apply_to or args.exclude:
+    else:
+        _check_uniform(args, bits)
+        smh.quantize_factors(model, bits)
+    write_model(model, args.out)
+
+
+def _check_uniform(args: argparse.Namespace, bits: Any) -> None:
+    if not isinstance(bits, int) or args.apply_to or args.exclude:
         raise ArgumentError(
             "--kind uniform rounds all factors to one number of bits: --bits 4, without PATTERN=, "
             "--apply-to and --exclude. --kind codebook takes them."
         )
-    else:
-        smh.quantize_factors(model, bits)
-    write_model(model, args.out)
+    GRID_BITS.checked(bits, "--bits with --kind uniform")

@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from smh.cli.arguments import add_command, add_data, add_model, add_output, add_selection, numbers
+from smh.cli.arguments import (
+    add_command,
+    add_data,
+    add_model,
+    add_output,
+    add_selection,
+    bytes_of,
+    number,
+    numbers,
+)
 from smh.cli.files import check_output, open_model, open_with_images, write_model
 from smh.errors import ArgumentError
+from smh.errors.limits import COUNT, DROP, FRACTION, SEARCHED_BITS, SEED, WHOLE
 from smh.progress import task
 
 if TYPE_CHECKING:
@@ -36,7 +45,6 @@ _COMPRESS_EXAMPLE = """\
   smh compress model.keras --target-size 40KB --out small.smh
   smh compress model.keras --max-drop 1.0 --data digits --epochs 3 \\
       --out small.smh"""
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 _BATCH = 128
 
 
@@ -57,14 +65,28 @@ def add_commands(commands: Any) -> None:
     add_model(parser)
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument(
-        "--fraction", type=float, metavar="N", help="share of the numbers that is kept, 0 to 1"
+        "--fraction",
+        type=number("--fraction", FRACTION),
+        metavar="N",
+        help="share of the numbers that is kept, 0 to 1",
     )
     size.add_argument(
-        "--target-params", type=int, metavar="N", help="or: trained numbers of the whole model"
+        "--target-params",
+        type=number("--target-params", COUNT),
+        metavar="N",
+        help="or: trained numbers of the whole model",
     )
-    size.add_argument("--target-size", metavar="SIZE", help="or: size of the file, 200KB or 1.5MB")
     size.add_argument(
-        "--max-drop", type=float, metavar="N", help="or: points of accuracy it may cost, 1.0"
+        "--target-size",
+        type=bytes_of("--target-size"),
+        metavar="SIZE",
+        help="or: size of the file, 200KB or 1.5MB",
+    )
+    size.add_argument(
+        "--max-drop",
+        type=number("--max-drop", DROP),
+        metavar="N",
+        help="or: points of accuracy it may cost, 1.0",
     )
     parser.add_argument(
         "--init",
@@ -73,15 +95,18 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--bits",
+        type=numbers("--bits", SEARCHED_BITS),
         metavar="N,N,...",
         help="bits of the factors to compare in a search (default: 8,6,4; with --max-drop 8,4)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument(
+        "--seed", type=number("--seed", SEED), default=0, metavar="N", help="default: 0"
+    )
     add_selection(parser)
     add_data(parser)
     parser.add_argument(
         "--epochs",
-        type=int,
+        type=number("--epochs", WHOLE),
         metavar="N",
         help="with --max-drop: how long each try is trained (default: 0)",
     )
@@ -114,12 +139,10 @@ def _check_flags(args: argparse.Namespace, searching: bool) -> None:
     for flag, (is_wrong, home) in wrong.items():
         if is_wrong:
             raise ArgumentError(f"{flag} goes with {home} only. See smh compress --help.")
-    if args.epochs is not None and args.epochs < 0:
-        raise ArgumentError(f"--epochs must be at least 0, got {args.epochs}.")
 
 
 def _compress_once(args: argparse.Namespace) -> None:
-    model = open_model(args.model)
+    model = open_model(args)
     import smh
     from smh.virtual_variable import virtual_variables
 
@@ -140,14 +163,14 @@ def _compress_once(args: argparse.Namespace) -> None:
 
 
 def _search_size(args: argparse.Namespace) -> None:
-    target, bits = read_size(args.target_size), _bits(args)
-    model = open_model(args.model)
+    target = args.target_size
+    model = open_model(args)
     import smh
 
     result = smh.search_size(
         model,
         target,
-        **bits,
+        **_bits(args),
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=args.seed,
@@ -160,7 +183,6 @@ def _search_size(args: argparse.Namespace) -> None:
 
 
 def _search_drop(args: argparse.Namespace) -> None:
-    bits = _bits(args)
     model, data, x, y = open_with_images(args)
     import smh
     from smh.training.data import measure
@@ -172,7 +194,7 @@ def _search_drop(args: argparse.Namespace) -> None:
         args.max_drop / 100,
         lambda model: measure(model, x, y)["accuracy"],
         recover=_recovery(data, args.epochs or 0, args.seed),
-        **bits,
+        **_bits(args),
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=args.seed,
@@ -182,7 +204,7 @@ def _search_drop(args: argparse.Namespace) -> None:
 
 
 def _bits(args: argparse.Namespace) -> dict[str, Any]:
-    return {} if args.bits is None else {"bits": numbers(args.bits, "--bits", int)}
+    return {} if args.bits is None else {"bits": args.bits}
 
 
 def _recovery(data: Dataset, epochs: int, seed: int) -> Callable[[keras.Model], None] | None:
@@ -228,15 +250,3 @@ def _write(result: SearchResult, path: str) -> None:
     best = result.best
     print(f"chosen: fraction {best.fraction:.4f}, {best.bits} bits")
     write_model(result.model, path)
-
-
-def read_size(text: str) -> int:
-    """Reads `200KB`, `1.5 MB`, `64KiB` or `1000` as bytes.
-
-    Raises:
-        ArgumentError: it is no size.
-    """
-    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text.lower())
-    if found is None or float(found[1]) * _UNITS[found[2] or ""] < 1:
-        raise ArgumentError(f"--target-size must be a size like 200KB or 1.5MB, got {text!r}.")
-    return int(float(found[1]) * _UNITS[found[2] or ""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -17,13 +18,13 @@ from smh.container.replacing import replacing
 from smh.errors import ArgumentError, MissingPackageError, SmhWarning
 from smh.progress import task
 from smh.training import RunDirectory
+from smh.training.sources import SUFFIXES, check_data, check_model_file, load_data
 
 if TYPE_CHECKING:
     import keras
 
     from smh.datasets import Dataset
 
-_SUFFIXES = (".keras", ".smh")
 _BACKENDS = ("tensorflow", "jax", "torch")  # the names of packages, of extras, and for Keras
 
 
@@ -84,19 +85,23 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def import_own(modules: Sequence[str]) -> None:
-    """Imports a user's modules, from the current folder too, as `python -m` finds them.
+def find_own(modules: Sequence[str]) -> None:
+    """Looks for a user's modules, in the current folder too, as `python -m` finds them.
 
     Raises:
-        ArgumentError: a file was named, not a module.
-        ImportError: by Python.
+        ArgumentError: a file was named, not a module; or there is none of this name.
     """
+    if modules and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     for module in modules:
         if module.endswith(".py"):
             raise ArgumentError(f"--import takes a module, {module[:-3]!r}, not the file.")
-    if modules:
-        start_keras()
-        sys.path.insert(0, os.getcwd())
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
+            raise ArgumentError(f"--import: No module named {module!r:.100}.")
+
+
+def import_own(modules: Sequence[str]) -> None:
+    """Imports a user's modules, once Keras has started; raises what Python does."""
     for module in modules:
         importlib.import_module(module)
 
@@ -105,14 +110,13 @@ def model_file(path: str) -> str:
     """Returns the file of a model: `path` itself, or that of the run directory.
 
     Raises:
-        ArgumentError: it is neither, or the run is not complete.
-        FileNotFoundError: nothing is there.
+        ArgumentError: it is neither, nothing is there, or the run is not complete.
     """
     if os.path.isdir(path):
         return str(_complete_run(path).model_file)
-    if not path.endswith(_SUFFIXES):
+    if not path.endswith(SUFFIXES):
         raise ArgumentError(f"'{path}' is no .keras file, no .smh file and no run directory.")
-    os.stat(path)
+    check_model_file(path)
     return path
 
 
@@ -120,9 +124,17 @@ def artifact_file(path: str) -> str:
     """Returns `path` itself, or the `.smh` file of the run directory.
 
     Raises:
-        ArgumentError: a folder that is no run directory, or a run that is not complete.
+        ArgumentError: a folder that is no run directory, a run that is not complete, or a file of
+            Keras.
     """
-    return str(_complete_run(path).artifact_file) if os.path.isdir(path) else path
+    if os.path.isdir(path):
+        return str(_complete_run(path).artifact_file)
+    if path.endswith(".keras"):
+        raise ArgumentError(
+            f"'{path}' is a file of Keras; smh inspect looks into .smh files. What each weight "
+            f"costs: smh report {path}"
+        )
+    return path
 
 
 def _complete_run(path: str) -> RunDirectory:
@@ -135,10 +147,11 @@ def _complete_run(path: str) -> RunDirectory:
     return run
 
 
-def open_model(path: str) -> keras.Model:
-    """Loads the model of a file or a run directory."""
-    file = model_file(path)
+def open_model(args: argparse.Namespace) -> keras.Model:
+    """Loads the model of a file or a run directory, `args.model`."""
+    file = model_file(args.model)
     start_keras()
+    import_own(args.imports)
     from smh.training.models import open_model_file
 
     with task(f"reading {file}"):
@@ -152,7 +165,7 @@ def open_with_images(args: argparse.Namespace) -> tuple[keras.Model, Dataset, An
     """
     model_file(args.model)
     data = open_data(args)
-    model = open_model(args.model)
+    model = open_model(args)
     from smh.training.data import check_fits
 
     check_fits(model, data)
@@ -163,7 +176,7 @@ def open_with_images(args: argparse.Namespace) -> tuple[keras.Model, Dataset, An
 
 
 def check_output(
-    path: str, force: bool, suffixes: tuple[str, ...] = _SUFFIXES, flag: str = "--out"
+    path: str, force: bool, suffixes: tuple[str, ...] = SUFFIXES, flag: str = "--out"
 ) -> None:
     """Checks that `path` may be written, before any work is done.
 
@@ -223,8 +236,7 @@ def open_data(args: argparse.Namespace) -> Dataset:
         raise ArgumentError("--data NAME is needed, for example --data digits.")
     given = {"data_dir": args.data_dir, "image_size": args.image_size}
     options |= {key: value for key, value in given.items() if value is not None}
+    check_data(name, options.get("data_dir"), options.get("image_size"))
     start_keras()
-    from smh.training.data import load_data
-
     with task(f"reading {name}"):
         return load_data(name, **options)

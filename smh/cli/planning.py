@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import add_command, add_model, add_selection, numbers
 from smh.cli.files import check_output, open_model, start_keras
+from smh.errors.limits import COUNT, FRACTION
+from smh.zoo.known import find_name
 
 if TYPE_CHECKING:
     import keras
@@ -31,10 +33,14 @@ def add_commands(commands: Any) -> None:
     )
     add_model(parser)
     parser.add_argument(
-        "--fractions", metavar="N,N,...", help="default: 0.5 to 0.01, those of them that work"
+        "--fractions",
+        type=numbers("--fractions", FRACTION),
+        metavar="N,N,...",
+        help="default: 0.5 to 0.01, those of them that work",
     )
     parser.add_argument(
         "--input-shape",
+        type=numbers("--input-shape", COUNT),
         metavar="N,N,...",
         help="of one example, where the model leaves an axis free: 224,224,3",
     )
@@ -45,27 +51,28 @@ def add_commands(commands: Any) -> None:
 
 def _plan(args: argparse.Namespace) -> None:
     if args.csv is not None:
-        check_output(args.csv, args.force, (".csv",))
-    shape, fractions = args.input_shape, args.fractions
-    shape = None if shape is None else numbers(shape, "--input-shape", int)
-    fractions = None if fractions is None else numbers(fractions, "--fractions", float)
-    model = _open(args.model)
+        check_output(args.csv, args.force, (".csv",), "--csv")
+    model = _open(args)
     import smh
 
     planned = smh.plan(
-        model, fractions, apply_to=args.apply_to, exclude=args.exclude, input_shape=shape
+        model,
+        args.fractions,
+        apply_to=args.apply_to,
+        exclude=args.exclude,
+        input_shape=args.input_shape,
     )
     print(planned)
     if args.csv is not None:
         planned.to_csv(args.csv)
 
 
-def _open(model: str) -> keras.Model:
+def _open(args: argparse.Namespace) -> keras.Model:
     """The model of a file or a run directory, or of the zoo where a bare name is no file."""
-    if os.path.exists(model) or not model.replace("_", "").replace("-", "").isalnum():
-        return open_model(model)
+    if os.path.exists(args.model) or not args.model.replace("_", "").replace("-", "").isalnum():
+        return open_model(args)
+    name = find_name(args.model)
     start_keras()
     from smh import zoo
-    from smh.training.models import find_name
 
-    return zoo.build(find_name(model))
+    return zoo.build(name)

@@ -8,11 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from smh.cli.arguments import DATA, add_command, add_data, add_model
-from smh.cli.files import model_file, open_data, open_model, start_keras
+from smh.cli.arguments import DATA, add_command, add_data, add_model, number
+from smh.cli.files import import_own, model_file, open_data, open_model, start_keras
 from smh.errors import ArgumentError
+from smh.errors.limits import Limit
 from smh.training import RunDirectory, TrainingConfig
 from smh.training.config import read_settings
+from smh.training.sources import check_data, find_model
 
 _TRAIN = """\
 Trains a model and writes a run directory: the settings (config.json), metrics
@@ -81,7 +83,9 @@ def _add_setting(group: Any, field: dataclasses.Field) -> None:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, **options)
     else:
         metavar = {"model": "NAME", "data": "NAME", "data_dir": "DIR"}.get(field.name, "N")
-        group.add_argument(flag, type=kind, metavar=metavar, help=text, **options)
+        limit = Limit(kind, field.metadata["expected"], field.metadata["valid"])
+        read = str if kind is str else number(flag, limit)
+        group.add_argument(flag, type=read, metavar=metavar, help=text, **options)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -103,7 +107,11 @@ def _train(args: argparse.Namespace) -> None:
     if not resume:
         run.check_is_free(args.force)
     complete = resume and run.is_complete
+    if not complete:
+        find_model(config.model)
+        check_data(config.data, config.data_dir, config.image_size)
     start_keras(repeatable=True)
+    import_own(args.imports)
     from smh.training.session import train
 
     try:
@@ -134,7 +142,7 @@ def _usual_place(config: TrainingConfig) -> str:
 def _evaluate(args: argparse.Namespace) -> None:
     model_file(args.model)
     data = open_data(args)
-    model = open_model(args.model)
+    model = open_model(args)
     from smh.training.data import check_fits, measure
 
     check_fits(model, data)

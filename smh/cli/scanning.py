@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from smh.cli.arguments import add_command, add_data, add_model, add_selection, numbers
+from smh.cli.arguments import add_command, add_data, add_model, add_selection, number, numbers
 from smh.cli.files import check_output, open_with_images
 from smh.errors import ArgumentError
+from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, DROP, SCANNED_SPARSITY
 
 _SENSITIVITY = """\
 Prunes one weight after the other at several sparsities, and measures the
@@ -39,6 +40,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--sparsities",
+        type=numbers("--sparsities", SCANNED_SPARSITY),
         default="0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9",
         metavar="N,N,...",
         help="shares of zeros (default: 0.1 to 0.9)",
@@ -47,7 +49,13 @@ def add_commands(commands: Any) -> None:
     parser = add_command(
         commands, "bits", _bits, "how much accuracy few bits cost", _BITS, _BITS_EXAMPLE
     )
-    parser.add_argument("--bits", default="8,6,4,3,2", metavar="N,N,...", help="default: 8,6,4,3,2")
+    parser.add_argument(
+        "--bits",
+        type=numbers("--bits", CODEBOOK_BITS),
+        default="8,6,4,3,2",
+        metavar="N,N,...",
+        help="default: 8,6,4,3,2",
+    )
     _add_common(parser, "bits of a number on average to suggest")
 
 
@@ -56,10 +64,10 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
     add_data(parser)
     add_selection(parser)
     wish = parser.add_mutually_exclusive_group()
-    wish.add_argument("--budget", type=float, metavar="N", help=budget)
+    wish.add_argument("--budget", type=number("--budget", ABOVE_ZERO), metavar="N", help=budget)
     wish.add_argument(
         "--max-drop",
-        type=float,
+        type=number("--max-drop", DROP),
         metavar="N",
         help="or: how much accuracy it may cost, 0.01 for a point",
     )
@@ -69,11 +77,11 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
 
 
 def _sensitivity(args: argparse.Namespace) -> None:
-    _scan(args, numbers(args.sparsities, "--sparsities", float), "sensitivity_scan", "--sparsity")
+    _scan(args, args.sparsities, "sensitivity_scan", "--sparsity")
 
 
 def _bits(args: argparse.Namespace) -> None:
-    _scan(args, numbers(args.bits, "--bits", int), "bits_scan", "--bits")
+    _scan(args, args.bits, "bits_scan", "--bits")
 
 
 def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from smh.cli.arguments import add_command, add_model, add_output, numbers
 from smh.cli.files import artifact_file, check_output, open_model
 from smh.errors import ArgumentError
+from smh.errors.limits import COUNT
 from smh.progress import task
 
 _SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
@@ -60,6 +61,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--shape",
+        type=numbers("--shape", COUNT),
         action="append",
         metavar="SIZES",
         help="fixed sizes of an input, batch first; once for each input, in the model's order "
@@ -82,7 +84,7 @@ def _report(args: argparse.Namespace) -> None:
     for path, suffix in ((args.csv, ".csv"), (args.html, ".html")):
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
-    model = open_model(args.model)
+    model = open_model(args)
     import smh
     from smh.report_page import write_page
 
@@ -96,7 +98,7 @@ def _report(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     check_output(args.out, args.force, _SUFFIXES[args.to])
-    model = open_model(args.model)
+    model = open_model(args)
     import smh
 
     signature = None if args.shape is None else _signature(model, args.shape)
@@ -105,13 +107,13 @@ def _export(args: argparse.Namespace) -> None:
     print(f"{args.out}: {_bytes(args.out):,} bytes")
 
 
-def _signature(model: Any, shapes: Sequence[str]) -> list[Any]:
+def _signature(model: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
     """What the model is called with, in the sizes of `--shape`."""
     import keras
 
     from smh.exporting.signatures import signature_of, with_sizes
 
-    sizes = [tuple(numbers(shape, "--shape", int)) for shape in shapes]
+    sizes = [tuple(shape) for shape in shapes]
     own = signature_of(model)
     inputs = len(keras.tree.flatten(own))
     if len(sizes) != inputs:

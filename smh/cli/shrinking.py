@@ -5,10 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from smh.cli.arguments import add_command, add_data, add_model, add_output, add_selection
-from smh.cli.compressing import read_size
+from smh.cli.arguments import (
+    add_command,
+    add_data,
+    add_model,
+    add_output,
+    add_selection,
+    bytes_of,
+    number,
+)
 from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
-from smh.errors import ArgumentError
+from smh.errors.limits import COUNT, DROP, QUALITY
 
 _TEXT = """\
 Rounds the weights of a trained model so that its file is small: each as finely
@@ -33,16 +40,27 @@ def add_commands(commands: Any) -> None:
     )
     add_model(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument("--target-size", metavar="SIZE", help="size of the file, 200KB or 1.5MB")
     budget.add_argument(
-        "--max-drop", type=float, metavar="N", help="or: points of accuracy it may cost, 0.5"
+        "--target-size",
+        type=bytes_of("--target-size"),
+        metavar="SIZE",
+        help="size of the file, 200KB or 1.5MB",
     )
     budget.add_argument(
-        "--quality", type=float, metavar="N", help="or: 0 (coarse) to 100 (nothing is lost)"
+        "--max-drop",
+        type=number("--max-drop", DROP),
+        metavar="N",
+        help="or: points of accuracy it may cost, 0.5",
+    )
+    budget.add_argument(
+        "--quality",
+        type=number("--quality", QUALITY),
+        metavar="N",
+        help="or: 0 (coarse) to 100 (nothing is lost)",
     )
     parser.add_argument(
         "--examples",
-        type=int,
+        type=number("--examples", COUNT),
         default=_EXAMPLES,
         metavar="N",
         help=f"how many training images to look at (default: {_EXAMPLES})",
@@ -59,16 +77,13 @@ def _shrink(args: argparse.Namespace) -> None:
     for flag, path in (("--csv", args.csv), ("--png", args.png)):
         if path is not None:
             check_output(path, args.force, (f".{flag[2:]}",), flag)
-    size = None if args.target_size is None else read_size(args.target_size)
-    if args.max_drop is not None and args.max_drop < 0:
-        raise ArgumentError(f"--max-drop must be at least 0, got {args.max_drop}.")
     model, images, evaluate = _opened(args)
     import smh
 
     report = smh.shrink(
         model,
         images,
-        target_size=size,
+        target_size=args.target_size,
         max_drop=None if args.max_drop is None else args.max_drop / 100,
         quality=args.quality,
         evaluate=evaluate,
@@ -94,9 +109,9 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
 
         return model, data.x_train[: args.examples], lambda model: measure(model, x, y)["accuracy"]
     if args.data is None:
-        return open_model(args.model), None, None
+        return open_model(args), None, None
     data = open_data(args)
-    model = open_model(args.model)
+    model = open_model(args)
     from smh.training.data import check_fits
 
     check_fits(model, data)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from smh.datasets.cifar import cifar10, cifar100
 from smh.datasets.dataset import Dataset
 from smh.datasets.mnist_like import fashion_mnist, mnist
 from smh.datasets.picture_sets import image_folder, imagenette
-from smh.datasets.places import DataDir
+from smh.datasets.places import DataDir, checked_data_dir
 from smh.datasets.scikit_digits import digits
 from smh.errors import ArgumentError
 
@@ -51,6 +51,21 @@ def load(name: str, data_dir: DataDir = None, **options: Any) -> Dataset:
         >>> load("digits", image_size=8, validation=0.2).x_validation.shape
         (251, 8, 8, 1)
     """
+    loader = check(name, data_dir, options)
+    return loader(**options) if loader is digits else loader(data_dir, **options)
+
+
+def check(name: str, data_dir: DataDir, options: Collection[str]) -> Callable[..., Dataset]:
+    """Returns the function that loads a data set; nothing is read yet, and Keras not needed.
+
+    Args:
+        name: as in `load`.
+        data_dir: as in `load`.
+        options: the names of the options.
+
+    Raises:
+        ArgumentError: nothing has this name, it has no such option, or `data_dir` is no folder.
+    """
     loader = _LOADERS.get(name.replace("-", "_")) if isinstance(name, str) else None
     if loader is None:
         raise ArgumentError(f"No data set is called {name!r}. There are: {', '.join(_LOADERS)}.")
@@ -60,4 +75,5 @@ def load(name: str, data_dir: DataDir = None, **options: Any) -> Dataset:
         raise ArgumentError(
             f"{loader.__name__} has no option {', '.join(unknown)}. It has: {', '.join(known)}."
         )
-    return loader(**options) if loader is digits else loader(data_dir, **options)
+    checked_data_dir(data_dir)
+    return loader

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from smh.doors.candidates import (
 )
 from smh.doors.kmeans import INITS, cluster_values
 from smh.errors import ArgumentError
+from smh.errors.limits import CODEBOOK_BITS
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
@@ -28,7 +28,6 @@ from smh.progress import track
 from smh.typing import Selector
 from smh.virtual_variable import wrapping_of
 
-_MOST_BITS = 12  # a codebook of a file has at most 4096 values
 _MOST_ITERATIONS = 3000  # of which each costs milliseconds; many clusters need many
 
 
@@ -87,7 +86,7 @@ def cluster(
         items = [item for item in items if isinstance(item.parametrization, Clustered)]
         made = [(item, functools.partial(_apart, item)) for item in items]
     else:
-        wanted = by_pattern(model, items, bits, "bits", _checked_bits)
+        wanted = by_pattern(model, items, bits, "bits", CODEBOOK_BITS.checked)
         items = [items[i] for i in wanted]
         for item in items:
             _check_not_rounded(item)
@@ -127,7 +126,7 @@ class Quantizer:
         init: str = "linear",
         seed: int | None = 0,
     ):
-        self.options = pairs_of(options, "('dense/kernel', 4)", _checked_bits)
+        self.options = pairs_of(options, "('dense/kernel', 4)", CODEBOOK_BITS.checked)
         self.init, self.seed = init, seed
 
     def quantize(self, model: keras.Model) -> keras.Model:
@@ -172,11 +171,3 @@ def _check_not_rounded(item: Candidate) -> None:
             f"'{item.path}' is rounded by smh.quantize_weights or smh.shrink: a weight is rounded "
             "or shares values, not both. Begin with smh.materialize(model)."
         )
-
-
-def _checked_bits(value: Any, name: str) -> int:
-    if type(value) is not int or not 1 <= value <= _MOST_BITS:
-        raise ArgumentError(
-            f"{name} must be a whole number from 1 to {_MOST_BITS}, got {value!r:.100}."
-        )
-    return value

@@ -15,6 +15,7 @@ import numpy as np
 from smh.doors.built import check_is_built
 from smh.doors.compressible import Selected, numbers_in, select
 from smh.errors import ArgumentError, DeployedModelError, SelectionError, SmhWarning
+from smh.errors.limits import FRACTION
 from smh.modifiers import Modifier, ScaleModifier, as_modifier, initial_std_modifier
 from smh.parametrizations.pool_slice import PoolSlice, check_shape
 from smh.pools.fit import PoolFit, fit_pool
@@ -195,12 +196,7 @@ def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int
         )
     total = numbers_in(selected)
     if fraction is not None:
-        if not isinstance(fraction, numbers.Real) or isinstance(fraction, bool):
-            raise ArgumentError(f"fraction must be a number, got {fraction!r}.")
-        fraction = float(fraction)
-        if not 0 < fraction <= 1:
-            raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction:g}.")
-        return math.floor(fraction * total + 1e-9)
+        return math.floor(FRACTION.checked(fraction, "fraction") * total + 1e-9)
     if not isinstance(target_params, numbers.Integral) or isinstance(target_params, bool):
         raise ArgumentError(f"target_params must be a whole number, got {target_params!r}.")
     now = sum(math.prod(v.shape) for v in model.trainable_variables)

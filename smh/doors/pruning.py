@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from smh.doors.candidates import (
 from smh.doors.output_units import Units, units_of
 from smh.doors.slimming.choosing import SHARES, take_channels
 from smh.errors import ArgumentError, SelectionError
+from smh.errors.limits import SPARSITY
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
@@ -324,12 +324,7 @@ def check_may_be_pruned(items: Sequence[Candidate]) -> None:
 
 def checked_sparsity(value: Any, name: str) -> float:
     """Returns a sparsity as a float, or raises `ArgumentError`."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) < 1:
-        raise ArgumentError(
-            f"{name} must be a number from 0 (nothing is pruned) to below 1, got {value!r:.100}."
-        )
-    return float(value)
+    return SPARSITY.checked(value, name)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import keras
 import numpy as np
 
 from smh.doors.candidates import Bits, Candidate, by_pattern, candidates, reparametrize
 from smh.errors import ArgumentError, SelectionError
+from smh.errors.limits import GRID_BITS
 from smh.parametrizations.rounded import PER, FakeQuantized, fit_grid
 from smh.progress import track
 from smh.typing import Selector
@@ -70,7 +70,7 @@ def quantize_weights(
             f"{granularity!r}."
         )
     items = _dense(candidates(model, apply_to, exclude), model, apply_to is not None)
-    wanted = by_pattern(model, items, bits, "bits", _checked_bits)
+    wanted = by_pattern(model, items, bits, "bits", GRID_BITS.checked)
     made = []
     for number, width in track(wanted.items(), "rounding"):
         item = items[number]
@@ -115,9 +115,3 @@ def _rounded(item: Candidate, grid) -> FakeQuantized:
     if p is not None:
         return FakeQuantized(p.factor, grid)
     return FakeQuantized(stored_variable(f"{item.path}/weight", _stored(item)), grid)
-
-
-def _checked_bits(value: Any, name: str) -> int:
-    if type(value) is not int or not 2 <= value <= 8:
-        raise ArgumentError(f"{name} must be a whole number from 2 to 8, got {value!r:.100}.")
-    return value

@@ -15,6 +15,7 @@ import numpy as np
 
 from smh.doors.kmeans import cluster_values, nearest
 from smh.errors import ArgumentError, SmhWarning
+from smh.errors.limits import CODEBOOK_BITS, MOST_CODEBOOK_BITS, SCANNED_SPARSITY, Limit
 from smh.progress import listening
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.metrics import as_measure, choose_metric
@@ -22,8 +23,6 @@ from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.sensitivity.scanned import Candidate, find_candidates
 from smh.typing import Selector
-
-_MOST_BITS = 12  # as many as smh.cluster takes
 
 
 def sensitivity_scan(
@@ -95,7 +94,7 @@ def sensitivity_scan(
     Reference: S. Han et al., "Learning both Weights and Connections for Efficient Neural
     Networks", NIPS 2015, section 3.3 and figure 6.
     """
-    levels = _levels(sparsities, "sparsities", _is_sparsity, "numbers above 0 and below 1")
+    levels = _levels(sparsities, "sparsities", SCANNED_SPARSITY, "numbers above 0 and below 1")
     if structure not in (None, "filters"):
         raise ArgumentError(f"structure must be None or 'filters', got {structure!r}.")
     entropy = _entropy(seed)
@@ -165,7 +164,9 @@ def bits_scan(
 
     Reference: S. Han, H. Mao, W. J. Dally, "Deep Compression", ICLR 2016, section 3.
     """
-    levels = _levels(bits, "bits", _is_bits, f"whole numbers from 1 to {_MOST_BITS}")[::-1]
+    levels = _levels(bits, "bits", CODEBOOK_BITS, f"whole numbers from 1 to {MOST_CODEBOOK_BITS}")[
+        ::-1
+    ]
     entropy = _entropy(seed)
     cluster_values([0.0], 1, init)  # refuses another init before anything is evaluated
     candidates = find_candidates(model, apply_to, exclude)
@@ -293,27 +294,17 @@ def _progress(planned: int, verbose: int) -> Iterator[Callable[[str | None, str 
         yield show
 
 
-def _levels(given, argument: str, is_valid, expected: str) -> list[float]:
+def _levels(given, argument: str, limit: Limit, expected: str) -> list[float]:
     try:
         levels = sorted(set(given))
     except TypeError:
         raise ArgumentError(f"{argument} must be {expected}, in a list, got {given!r}.") from None
-    wrong = [level for level in levels if not is_valid(level)]
+    wrong = [level for level in levels if not limit.fits(level)]
     if wrong or not levels:
         raise ArgumentError(
             f"{argument} must be {expected}, at least one, got {wrong[0] if wrong else given!r}."
         )
-    return [int(level) if argument == "bits" else float(level) for level in levels]
-
-
-def _is_sparsity(level) -> bool:
-    real = isinstance(level, numbers.Real) and not isinstance(level, bool)
-    return real and 0 < float(level) < 1
-
-
-def _is_bits(level) -> bool:
-    whole = isinstance(level, numbers.Integral) and not isinstance(level, bool)
-    return whole and 1 <= level <= _MOST_BITS
+    return [limit.kind(level) for level in levels]
 
 
 def _entropy(seed: int | None) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
+from smh.errors.limits import BYTES, DROP, QUALITY
 from smh.sensitivity.metrics import Metric, as_measure, choose_metric
 
 USUAL_QUALITY = 50.0
@@ -39,15 +38,9 @@ class Request:
         named = [name for name, value in given.items() if value is not None]
         if len(named) > 1:
             raise ArgumentError(f"Give one of target_size, max_drop and quality, not {named}.")
-        if size is not None and (not _is_number(size, numbers.Integral) or size < 1):
-            raise ArgumentError(
-                f"target_size must be a whole number of bytes above 0, for example 200_000; got "
-                f"{size!r:.100}."
-            )
-        if drop is not None and (not _is_number(drop) or not 0 <= drop < math.inf):
-            raise ArgumentError(f"max_drop must be a number of at least 0, got {drop!r:.100}.")
-        if quality is not None and (not _is_number(quality) or not 0 <= quality <= 100):
-            raise ArgumentError(f"quality must be a number from 0 to 100, got {quality!r:.100}.")
+        size = None if size is None else BYTES.checked(size, "target_size")
+        drop = None if drop is None else DROP.checked(drop, "max_drop")
+        quality = None if quality is None else QUALITY.checked(quality, "quality")
         if drop is not None and evaluate is None:
             raise ArgumentError(
                 "max_drop needs evaluate=: a function of the model that returns its score, or a "
@@ -57,15 +50,11 @@ class Request:
         if not named:
             quality = USUAL_QUALITY
         return cls(
-            None if size is None else int(size),
-            None if drop is None else float(drop),
-            None if quality is None else float(quality),
+            size,
+            drop,
+            quality,
             measure,
         )
-
-
-def _is_number(value: Any, kind: Any = numbers.Real) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 class Score:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import numbers
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -16,6 +15,7 @@ from smh.container.replacing import replacing
 from smh.doors.built import check_is_built
 from smh.doors.compressible import Selected, numbers_in, select
 from smh.errors import ArgumentError
+from smh.errors.limits import FRACTION
 from smh.pools.shape import choose_sides, rounded_up, too_small
 from smh.sizes.multiply_adds import Cost, count_multiply_adds
 from smh.tables import as_text, new_table
@@ -227,11 +227,7 @@ def _chosen(fractions: Sequence[float] | None, smallest: float) -> list[float]:
 
 
 def _checked(fraction: Any, smallest: float) -> float:
-    if not isinstance(fraction, numbers.Real) or isinstance(fraction, bool):
-        raise ArgumentError(f"fractions must be numbers, got {fraction!r}.")
-    fraction = float(fraction)
-    if not 0 < fraction <= 1:
-        raise ArgumentError(f"A fraction must be above 0 and at most 1, got {fraction:g}.")
+    fraction = FRACTION.checked(fraction, "A fraction")
     if fraction < smallest:
         raise too_small(fraction, smallest)
     return fraction

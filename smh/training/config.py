@@ -13,6 +13,7 @@ from typing import Any
 
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError
+from smh.errors.limits import COUNT, FRACTION, GRID_BITS, SEED
 
 
 def _setting(kind: type, expected: str, help: str, valid: Callable = bool, **default: Any) -> Any:
@@ -23,7 +24,7 @@ def _setting(kind: type, expected: str, help: str, valid: Callable = bool, **def
 
 def _count(help: str, default: int | None) -> Any:
     """A field that is a whole number from 1 on."""
-    return _setting(int, "a whole number, at least 1", help, lambda n: n >= 1, default=default)
+    return _setting(int, COUNT.expected, help, COUNT.allows, default=default)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,16 +60,16 @@ class TrainingConfig:
     data: str = _setting(str, "a name", "the data set")
     fraction: float | None = _setting(
         float,
-        "a number above 0, at most 1",
+        FRACTION.expected,
         "compress to this share of the numbers, 0 to 1",
-        lambda value: 0 < value <= 1,
+        FRACTION.allows,
         default=None,
     )
     bits: int | None = _setting(
         int,
-        "a whole number from 2 to 8",
+        GRID_BITS.expected,
         "round the factors to 2 to 8 bits in the last 40 %% of the epochs",
-        lambda value: 2 <= value <= 8,
+        GRID_BITS.allows,
         default=None,
     )
     epochs: int = _count("passes over the training images", default=20)
@@ -116,9 +117,9 @@ class TrainingConfig:
     )
     seed: int = _setting(
         int,
-        "a whole number of 32 bits",
+        SEED.expected,
         "decides initial weights, order and changes of the images",
-        lambda value: 0 <= value < 2**32,
+        SEED.allows,
         default=0,
     )
 

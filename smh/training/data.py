@@ -1,8 +1,6 @@
-"""Data and models of a run, by name; and how good a classifier is on images."""
+"""Whether a model fits data, and how good a classifier is on it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import keras
 import numpy as np
@@ -13,32 +11,6 @@ from smh.errors import ArgumentError
 from smh.progress import task
 
 _BATCH = 256
-
-
-def load_data(
-    name: str,
-    data_dir: str | None = None,
-    *,
-    image_size: int | None = None,
-    validation: float = 0.1,
-) -> Dataset:
-    """Loads a data set with a validation part, split the same way every time.
-
-    Args:
-        name: one of `smh.datasets.names()`.
-        data_dir: the folder to look in first.
-        image_size: pixels per side, of those sets that can be scaled.
-        validation: see `TrainingConfig`.
-
-    Raises:
-        As `smh.datasets.load`.
-    """
-    options: dict[str, Any] = {"validation": validation}
-    if image_size is not None:
-        options["image_size"] = image_size
-    if name.replace("-", "_") != "digits":
-        options["dtype"] = "uint8"  # a quarter of the memory; scaled batch by batch
-    return datasets.load(name, data_dir, **options)
 
 
 def count_classes(data: Dataset) -> int:

@@ -14,8 +14,8 @@ from smh.doors.compression import compress
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.training.config import TrainingConfig
 from smh.training.data import check_fits, count_classes
+from smh.training.sources import SUFFIXES, check_model_file, find_model
 
-_SUFFIXES = (".keras", ".smh")
 _ZIPPED_BY_HAND = 1 << 20  # what a small .keras file may shrink by, if its user packs it again
 
 
@@ -27,41 +27,29 @@ def build_model(config: TrainingConfig, data: Dataset) -> keras.Model:
         ArtifactError: the file of the model is damaged.
     """
     keras.utils.set_random_seed(config.seed)
-    if config.model.endswith(_SUFFIXES):
-        model = open_model_file(config.model)
+    name = find_model(config.model)
+    if name.endswith(SUFFIXES):
+        model = open_model_file(name)
     else:
         shape = tuple(int(n) for n in data.x_train.shape[1:])
-        model = zoo.build(find_name(config.model), shape, count_classes(data))
+        model = zoo.build(name, shape, count_classes(data))
     check_fits(model, data)
     if config.fraction is not None:
         compress(model, config.fraction, seed=config.seed)
     return model
 
 
-def find_name(name: str) -> str:
-    """Returns the zoo's name for `resnet32`, `ResNet-32` or `resnet_32`.
-
-    Raises:
-        ArgumentError: by `zoo.build`, if nothing is called so.
-    """
-    if name in zoo.names():
-        return name
-    plain = {known.replace("_", "").lower(): known for known in reversed(zoo.names())}
-    return plain.get(name.replace("_", "").replace("-", "").lower(), name)
-
-
 def open_model_file(path: str) -> keras.Model:
     """Loads a `.keras` or a `.smh` file, uncompiled.
 
     Raises:
-        ArgumentError: the file has another suffix, or holds several models.
+        ArgumentError: the file is not there, has another suffix, or holds several models.
         ArtifactError: it is damaged, or needs what this process does not know.
         OSError: from the file system.
     """
-    if not path.endswith(_SUFFIXES):
-        raise ArgumentError(f"'{path}' must be a .keras or a .smh file.")
+    check_model_file(path)
     with open(path, "rb"):
-        pass  # so that a missing file is the file system's error
+        pass  # so that one that may not be read is the file system's error
     if path.endswith(".smh"):
         model = load_artifact(path)
         if isinstance(model, list):

@@ -18,11 +18,12 @@ from smh.recipes import compile_for_training, penalise_weights
 from smh.sizes.size_report import report
 from smh.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
 from smh.training.config import TrainingConfig
-from smh.training.data import load_data, measure
+from smh.training.data import measure
 from smh.training.metrics import Row, draw_curves, read_metrics, write_metrics
 from smh.training.models import build_model
 from smh.training.progress import ShowProgress
 from smh.training.run_directory import RunDirectory
+from smh.training.sources import load_data
 from smh.virtual_variable import virtual_variables
 
 

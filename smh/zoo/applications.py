@@ -14,11 +14,6 @@ from smh.typing import Shape
 _RESOLUTIONS = {"EfficientNetB7": 600}  # the others are in `mobile`
 
 
-def application_names() -> tuple[str, ...]:
-    """Returns the names of the models that `keras.applications` has."""
-    return tuple(sorted(name for name in dir(keras.applications) if _is_model(name)))
-
-
 def application(name: str, input_shape: Shape | None, classes: int) -> keras.Model:
     """Builds one of them.
 
@@ -49,8 +44,3 @@ def application(name: str, input_shape: Shape | None, classes: int) -> keras.Mod
 def _divides(name: str) -> bool:
     """Whether the model divides by 255 and cannot be told not to."""
     return name.startswith("EfficientNetB")
-
-
-def _is_model(name: str) -> bool:
-    member = getattr(keras.applications, name)
-    return name[0].isupper() and inspect.isfunction(member)

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable
+import importlib
 
 import keras
 
 from smh.errors import ArgumentError
 from smh.typing import Shape
-from smh.zoo import alexnets, lenet, mobile, resnet, vgg
-from smh.zoo.applications import application, application_names
-
-_ROOMS = (lenet, alexnets, vgg, resnet, mobile)
-
-
-def names() -> tuple[str, ...]:
-    """Returns the names that `build` knows: the zoo's own, then those of `keras.applications`.
-
-    Beware of near namesakes: `resnet_50` is made for small images (3 x 3 in front), `ResNet50` is
-    Keras' one for ImageNet.
-    """
-    return (*_own(), *application_names())
+from smh.zoo.applications import application
+from smh.zoo.known import OWN, check_name
 
 
 def build(name: str, input_shape: Shape | None = None, classes: int | None = None) -> keras.Model:
@@ -48,13 +35,7 @@ def build(name: str, input_shape: Shape | None = None, classes: int | None = Non
         >>> zoo.build("lenet_5", (32, 32, 3), classes=7).output_shape
         (None, 7)
     """
-    own = _own()
-    if not isinstance(name, str) or name not in names():
-        near = difflib.get_close_matches(str(name).lower(), names(), 3, 0.4)
-        raise ArgumentError(
-            f"No model is called {name!r}. Close to it: {', '.join(near) or 'none'}. "
-            f"smh.zoo.names() lists all {len(names())}."
-        )
+    check_name(name)
     if input_shape is not None and not _are_sizes(input_shape):
         raise ArgumentError(
             f"input_shape must be (height, width, channels), each at least 1, got {input_shape!r}."
@@ -62,25 +43,15 @@ def build(name: str, input_shape: Shape | None = None, classes: int | None = Non
     if classes is not None and not _are_sizes((classes,)):
         raise ArgumentError(f"classes must be a whole number, at least 1, got {classes!r}.")
     try:
-        if name not in own:
+        if name not in OWN:
             return application(name, input_shape and tuple(input_shape), classes or 1000)
         given = {"input_shape": input_shape and tuple(input_shape), "classes": classes}
-        return own[name](**{option: value for option, value in given.items() if value})
+        function = getattr(importlib.import_module(f"smh.zoo.{OWN[name]}"), name)
+        return function(**{option: value for option, value in given.items() if value})
     except ValueError as error:
         raise ArgumentError(
             f"{name} cannot be built for images of shape {input_shape}: {error}"
         ) from error
-
-
-def _own() -> dict[str, Callable[..., keras.Model]]:
-    return {
-        name: function
-        for room in _ROOMS
-        for name, function in vars(room).items()
-        if inspect.isfunction(function)
-        and function.__module__ == room.__name__
-        and not name.startswith("_")
-    }
 
 
 def _are_sizes(sizes) -> bool:

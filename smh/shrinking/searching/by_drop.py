@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
+from smh.errors.limits import DROP
 from smh.shrinking.searching.copies import Copies, Search, checked_bits, file_size
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
@@ -67,8 +68,7 @@ def search_drop(
         >>> result.best.bytes < 10_000
         True
     """
-    if not isinstance(max_drop, numbers.Real) or not 0 <= float(max_drop) < math.inf:
-        raise ArgumentError(f"max_drop must be a number, at least 0, got {max_drop!r}.")
+    max_drop = DROP.checked(max_drop, "max_drop")
     for name, value in (("evaluate", evaluate), ("recover", recover)):
         if not callable(value) and (name, value) != ("recover", None):
             raise ArgumentError(f"{name} must be a function of the model, got {value!r:.80}.")
@@ -76,7 +76,7 @@ def search_drop(
     baseline = _score(evaluate, model)
     search = _ByDrop(copies, rest, show)
     search.evaluate, search.recover = evaluate, recover or (lambda model: None)
-    search.least = baseline - float(max_drop)
+    search.least = baseline - max_drop
     for width in widths:
         search.run(width)
     return search.result(lambda: _too_far(model, search, max_drop, baseline), baseline)

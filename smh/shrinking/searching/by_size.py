@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
-from smh.errors import ArgumentError
+from smh.errors.limits import BYTES
 from smh.shrinking.searching.copies import Copies, Search, checked_bits, file_size
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
@@ -63,11 +62,10 @@ def search_size(
         >>> result.best.bytes <= 30_000
         True
     """
-    if not isinstance(target_bytes, numbers.Integral) or target_bytes < 1:
-        raise ArgumentError(f"target_bytes must be a whole number above 0, got {target_bytes!r}.")
+    target_bytes = BYTES.checked(target_bytes, "target_bytes")
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     search = _BySize(copies, rest, show)
-    search.target = int(target_bytes)
+    search.target = target_bytes
     for width in widths:
         search.run(width)
     return search.result(lambda: _too_large(model, search))

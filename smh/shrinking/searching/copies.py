@@ -18,13 +18,12 @@ from smh.doors.compression import compress
 from smh.doors.materialization import materialize
 from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError
+from smh.errors.limits import FLOAT_BITS, SEARCHED_BITS
 from smh.pools.fit import kept_energy
 from smh.pools.shape import PoolShape, choose_sides
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 from smh.virtual_variable import VirtualVariable, own_layers, own_variables
-
-FLOAT = 32  # bits of factors that are not rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +74,7 @@ class Copies:
             seed=self.seed,
             init="fit",
         )
-        if bits != FLOAT:
+        if bits != FLOAT_BITS:
             quantize_factors(copy, bits)
         # By the order of layers, as `materialize` does: a copy may be built in another.
         found = _in_layer_order(copy, lambda variable: isinstance(variable, VirtualVariable))
@@ -124,9 +123,9 @@ def file_size(model: keras.Model, rest: str) -> int:
 def checked_bits(bits: int | Sequence[int]) -> tuple[int, ...]:
     """Returns the numbers of bits to try, or raises `ArgumentError`."""
     several = (bits,) if isinstance(bits, int) else tuple(bits)
-    wrong = [n for n in several if type(n) is not int or (n != FLOAT and not 2 <= n <= 8)]
-    if wrong or not several:
+    if not several or not all(map(SEARCHED_BITS.fits, several)):
         raise ArgumentError(
-            f"bits must be whole numbers from 2 to 8, or {FLOAT} for float factors, got {bits!r}."
+            f"bits must be whole numbers from 2 to 8, or {FLOAT_BITS} for float factors, got "
+            f"{bits!r}."
         )
     return tuple(sorted(set(several), reverse=True))

@@ -1,0 +1,72 @@
+"""What model and data of a run may be called. No Keras: a wrong name is answered at once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from smh import datasets
+from smh.datasets import Dataset
+from smh.errors import ArgumentError
+from smh.zoo.known import find_name
+
+SUFFIXES = (".keras", ".smh")
+
+
+def find_model(name: str) -> str:
+    """Returns the file that `name` is, or the zoo's name for it.
+
+    Raises:
+        ArgumentError: there is no such file, or no model is called so.
+    """
+    if name.endswith(SUFFIXES):
+        check_model_file(name)
+        return name
+    if os.path.exists(name) and "." in os.path.basename(name):
+        raise ArgumentError(f"'{name}' must be a .keras or a .smh file.")
+    return find_name(name)
+
+
+def check_model_file(path: str) -> None:
+    """Raises `ArgumentError` unless `path` is a `.keras` or a `.smh` file that is there."""
+    if not path.endswith(SUFFIXES):
+        raise ArgumentError(f"'{path}' must be a .keras or a .smh file.")
+    if not os.path.exists(path):
+        raise ArgumentError(f"{path}: No such file or directory")
+    if os.path.isdir(path):
+        raise ArgumentError(f"'{path}' is a folder; a file is expected.")
+
+
+def check_data(name: str, data_dir: str | None = None, image_size: int | None = None) -> None:
+    """Raises `ArgumentError` if there is no such data set, or it cannot be had so."""
+    datasets.check(name, data_dir, _options(name, image_size, 0.0))
+
+
+def load_data(
+    name: str,
+    data_dir: str | None = None,
+    *,
+    image_size: int | None = None,
+    validation: float = 0.1,
+) -> Dataset:
+    """Loads a data set with a validation part, split the same way every time.
+
+    Args:
+        name: one of `smh.datasets.names()`.
+        data_dir: the folder to look in first.
+        image_size: pixels per side, of those sets that can be scaled.
+        validation: see `TrainingConfig`.
+
+    Raises:
+        As `smh.datasets.load`.
+    """
+    return datasets.load(name, data_dir, **_options(name, image_size, validation))
+
+
+def _options(name: str, image_size: int | None, validation: float) -> dict[str, Any]:
+    options: dict[str, Any] = {"validation": validation}
+    if image_size is not None:
+        options["image_size"] = image_size
+    if name.replace("-", "_") != "digits":
+        options["dtype"] = "uint8"  # a quarter of the memory; scaled batch by batch
+    return options

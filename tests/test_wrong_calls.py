@@ -1,0 +1,101 @@
+"""A wrong call is answered before any backend is imported: one line, what was meant, and 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smh
+from smh.zoo import known
+
+# No backend can be imported in this process; whoever tries is named.
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("keras", "tensorflow", "jax", "torch"):
+            raise SystemExit(f"{name} was imported")
+
+sys.meta_path.insert(0, Blocked())
+from smh import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+WRONG = {
+    "": "required: COMMAND",
+    "trian --model lenet_5": "there is no command 'trian'; did you mean train?",
+    "frob": "there is no command 'frob'; there are: train, evaluate, ",
+    "train --model lenet_6 --data digits": "No model is called 'lenet_6'. Close to it: lenet_5",
+    "train --model none.keras --data digits": "none.keras: No such file or directory",
+    "train --model notes.txt --data digits": "'notes.txt' must be a .keras or a .smh file",
+    "train --model lenet_5 --data digitts": "No data set is called 'digitts'. There are: digits",
+    "train --model lenet_5 --data mnist --data-dir no": "data_dir='no' does not exist",
+    "train --model lenet_5 --data mnist --image-size 9": "mnist has no option image_size",
+    "train --model lenet_5 --data digits --fraction 7": "--fraction must be a number above 0",
+    "train --model lenet_5 --data digits --bits 9": "--bits must be a whole number from 2 to 8",
+    "train --model lenet_5 --data digits --epochs many": "--epochs must be a whole number",
+    "train --model lenet_5 --data digits --fractoin 1": "no flag --fractoin; did you mean --fra",
+    "train --model lenet_5 --data digits --out full": "'full' exists and is no run directory",
+    "evaluate none.smh": "none.smh: No such file or directory",
+    "evaluate notes.txt --data digits": "'notes.txt' is no .keras file, no .smh file and no run",
+    "evaluate model.keras": "--data NAME is needed",
+    "evaluate model.keras --data digitts": "No data set is called 'digitts'",
+    "plan lenet_6": "No model is called 'lenet_6'",
+    "plan lenet_5 --fractions 0.5,2": "--fractions must be a number above 0 and at most 1, got 2",
+    "compress model.keras --fraction 0 --out c.keras": "--fraction must be a number above 0",
+    "compress model.keras --fraction 1 --out c.h5": "--out must end in .keras or .smh, got 'c.h5'",
+    "compress model.keras --fraction 1 --out no/c.smh": "the folder of 'no/c.smh' does not exist",
+    "compress model.keras --target-size big --out c.smh": "--target-size must be a size like 200KB",
+    "compress model.keras --max-drop -1 --out c.smh": "--max-drop must be a number, at least 0",
+    "prune model.keras --sparsity 1 --out p.keras": "--sparsity must be a number from 0 (nothing ",
+    "prune model.keras --sparsity a=.5 --sparsity 1 --out p.keras": "--sparsity must be a number",
+    "quantize model.keras --bits 13 --out q.smh": "--bits must be a whole number from 1 to 12",
+    "quantize model.keras --bits 4 --kind unifrom --out q.smh": "there is no --kind 'unifrom'; did",
+    "sensitivity model.keras --sparsities 0.5,1": "--sparsities must be a number above 0 and below",
+    "sensitivity model.keras --png a.csv": "--png must end in .png, got 'a.csv'",
+    "bits model.keras --bits 4,x": "--bits must be a whole number from 1 to 12, got 'x'",
+    "shrink model.keras --quality 101 --out s.smh": "--quality must be a number from 0 to 100",
+    "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
+    "export model.keras --to onxn --out m.onnx": "there is no --to 'onxn'; did you mean onnx?",
+    "inspect model.keras": "What each weight costs: smh report model.keras",
+    "inspect none.smh": "none.smh: No such file or directory",
+    "--import own.py report model.keras": "--import takes a module, 'own', not the file",
+    "--import no_module report model.keras": "--import: No module named 'no_module'",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calls")
+    for name in ("model.keras", "notes.txt", "full/notes.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("no model")
+    return folder
+
+
+def without_backend(folder, arguments):
+    env = os.environ | {"PYTHONPATH": str(Path(smh.__file__).parents[1])}
+    command = [sys.executable, "-c", BLOCKED, *arguments]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_wrong_call_is_answered_without_a_backend(line, folder):
+    before = sorted(folder.rglob("*"))
+    done = without_backend(folder, line.split())
+    assert done.returncode == 2, done.stderr
+    assert WRONG[line] in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("smh") and not done.stdout
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_names_are_those_that_keras_has():
+    import keras
+
+    members = vars(keras.applications)
+    assert known.application_names() == tuple(sorted(n for n in members if n[0].isupper()))
+    for name, room in known.OWN.items():
+        assert getattr(smh.zoo, name).__module__ == f"smh.zoo.{room}"
