@@ -39,7 +39,7 @@ _HOME = {
     "sensitivity_scan": "smh.sensitivity",
     "bits_scan": "smh.sensitivity",
     "ScanResult": "smh.sensitivity",
-    "SizeReport": "smh.sizes.size_report",
+    "SizeReport": "smh.sizes.rows",
     "Modifier": "smh.modifiers",
     "VariableFactory": "smh.variable_factory",
     "ProductVariablePool": "smh.variable_pool",
@@ -97,7 +97,7 @@ if TYPE_CHECKING:
     from smh.shrinking.searching import search_drop as search_drop
     from smh.shrinking.searching import search_size as search_size
     from smh.sizes.planning import plan as plan
-    from smh.sizes.size_report import SizeReport as SizeReport
+    from smh.sizes.rows import SizeReport as SizeReport
     from smh.sizes.size_report import report as report
     from smh.variable_factory import VariableFactory as VariableFactory
     from smh.variable_pool import HashVariablePool as HashVariablePool

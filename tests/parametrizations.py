@@ -22,7 +22,8 @@ from smh.modifiers import (
     variable_log_scale_modifier,
     variable_scale_modifier,
 )
-from smh.parametrizations.stepped import Stepped, Steps
+from smh.parametrizations.counting import Steps
+from smh.parametrizations.stepped import Stepped
 from smh.virtual_variable import Parametrization, parametrize, stored_variable
 
 

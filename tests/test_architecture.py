@@ -107,6 +107,7 @@ INSIDE_POOLS = [
     {"single"},
 ]
 INSIDE_PARAMETRIZATIONS = [
+    {"counting"},
     {"pool_slice", "masked", "clustered", "rounded", "stepped"},
     {"integers"},
 ]
@@ -125,7 +126,11 @@ INSIDE_DOORS = [
     {"pruning_course"},
     {"pruning_schedule"},
 ]
-INSIDE_SIZES = [{"layer_rules", "frozen_copies"}, {"multiply_adds"}, {"planning", "size_report"}]
+INSIDE_SIZES = [
+    {"layer_rules", "frozen_copies", "rows"},
+    {"multiply_adds", "file_report"},
+    {"planning", "size_report"},
+]
 INSIDE_SENSITIVITY = [
     {"magnitude", "suggestion", "metrics", "scanned", "picture"},
     {"result"},
@@ -152,7 +157,8 @@ NO_KERAS += ["doors.selection", "blueprint.keras_version", "errors.limits", "zoo
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
 NUMPY_ONLY += ["container.canonical_json", "container.deflating", "pools.hashing"]
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
-NUMPY_ONLY += ["runtime", "training.sources", "cli"]
+NUMPY_ONLY += ["runtime", "training.sources", "cli", "report_page"]
+NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
 USES_TENSORFLOW |= {"shrinking"}  # the gradients of each backend, only on that one
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend

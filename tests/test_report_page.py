@@ -14,7 +14,7 @@ from smh.errors import ArgumentError, ArtifactError
 from smh.report_page import write_page
 from smh.report_page.charts import ticks
 from smh.report_page.scan_files import read_scan
-from smh.sizes.size_report import PoolMap, Row, SizeReport
+from smh.sizes.rows import PoolMap, Row, SizeReport
 
 HOSTILE = "<script>document.title='ran'</script>\"'><img src=x onerror=alert(1)>&amp;"
 
@@ -182,7 +182,7 @@ def test_of_a_run_shows_curves_and_scans(tmp_path, run_directory, monkeypatch, c
     assert len(page.with_class("faint")) == 6  # of 12 weights 6 have names
     assert len(page.with_class("drops")) == 1 and page.text["td"].count("0.108") == 0
     assert page.text["td"].count("0.099") == 1  # 0.01 * 11 * 0.9
-    assert cli.main(["report", "run", "--html", "page.html"]) == 1
+    assert cli.main(["report", "run", "--html", "page.html"]) == 2
     assert "--force replaces it" in capsys.readouterr().err
 
 

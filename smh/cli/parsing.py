@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 class CommandParser(Parser):
     """The parser of one command, which knows what a mistyped flag was meant to be."""
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[override]
+    def parse_known_args(self, args=None, namespace=None):
         """Takes the arguments of a command apart; an unknown flag is what is said first."""
         if args is not None:
             self._refuse_unknown_flags(args)

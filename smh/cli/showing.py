@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import add_command, add_model, add_output, numbers
-from smh.cli.files import artifact_file, check_output, open_model
+from smh.cli.files import artifact_file, check_output, model_file, open_model
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
 from smh.progress import task
+
+if TYPE_CHECKING:
+    from smh.sizes.rows import SizeReport
 
 _SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
 
@@ -84,16 +87,32 @@ def _report(args: argparse.Namespace) -> None:
     for path, suffix in ((args.csv, ".csv"), (args.html, ".html")):
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
-    model = open_model(args)
-    import smh
-    from smh.report_page import write_page
-
-    sizes = smh.report(model)
+    sizes = _sizes(args)
     print(sizes)
     if args.csv is not None:
         sizes.to_csv(args.csv)
     if args.html is not None:
+        from smh.report_page import write_page
+
         write_page(args.html, sizes, args.model)
+
+
+def _sizes(args: argparse.Namespace) -> SizeReport:
+    """The report of a model; of a `.smh` file, or of a run, which has one, without Keras."""
+    file = model_file(args.model)
+    if os.path.isdir(args.model):
+        file = artifact_file(args.model)
+    found = None
+    if file.endswith(".smh"):
+        from smh.sizes.file_report import report_of_file
+
+        found = report_of_file(file)
+    if found is not None:
+        return found
+    model = open_model(args)
+    import smh
+
+    return smh.report(model)
 
 
 def _export(args: argparse.Namespace) -> None:

@@ -16,10 +16,10 @@ import keras
 from smh.errors import ArgumentError
 from smh.exporting.naming import layer_in, listed_layers
 from smh.exporting.signatures import Signature, tensor_specs
+from smh.typing import itemsize
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.overlay import Substitution
 from smh.virtual_variable.inside_keras.recording import owner_of
-from smh.virtual_variable.weight_spec import itemsize
 
 # From the arguments of the function to pairs of a variable and what is read in its place.
 Substitutes = Callable[[Sequence[Any], Sequence[Any]], Sequence[tuple[keras.Variable, Any]]]

@@ -7,7 +7,8 @@ import numpy as np
 from keras import ops
 
 from smh.errors import ArtifactError
-from smh.virtual_variable import Parametrization, Tally, stored_variable
+from smh.parametrizations import counting
+from smh.virtual_variable import Parametrization, stored_variable
 
 
 @keras.saving.register_keras_serializable(package="smh")
@@ -66,18 +67,12 @@ class Clustered(Parametrization):
 
     def tally(self):
         """Counts what is not pruned, and bits of an index."""
-        index = ops.convert_to_numpy(self.index.value)
-        values = int(self.codebook.shape[0])
-        kept = int(np.count_nonzero(index)) if self.pruned else index.size
-        bits = max(1, (values - 1).bit_length())
-        places = -(-index.size // 8) if self.pruned else 0
-        packed = -(-kept * bits // 8) + places + 4 * values
-        return Tally(kept=kept, trained=values, bits=bits, packed=packed)
+        return self._counted().tally
 
     def describe(self) -> str:
         """How many values there are."""
-        zeros = ""
-        if self.pruned:
-            index = ops.convert_to_numpy(self.index.value)
-            zeros = f", {1 - np.count_nonzero(index) / max(1, index.size):.1%} zero"
-        return f"{self.codebook.shape[0]} shared values{zeros}"
+        return self._counted().words
+
+    def _counted(self) -> counting.Counted:
+        index = ops.convert_to_numpy(self.index.value)
+        return counting.shared(index, int(self.codebook.shape[0]), self.pruned)

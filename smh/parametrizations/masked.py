@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from smh.virtual_variable import Parametrization, Tally, stored_variable
+from smh.parametrizations import counting
+from smh.virtual_variable import Parametrization, stored_variable
 
 
 @keras.saving.register_keras_serializable(package="smh")
@@ -55,13 +56,13 @@ class Masked(Parametrization):
 
     def tally(self):
         """Counts what is not pruned; one bit more for each place."""
-        mask = ops.convert_to_numpy(self.mask.value)
-        kept, item = int(np.count_nonzero(mask)), np.dtype(self.weight.dtype).itemsize
-        return Tally(
-            kept=kept, trained=kept, bits=8 * item, packed=kept * item + -(-mask.size // 8)
-        )
+        return self._counted().tally
 
     def describe(self) -> str:
         """How much is pruned."""
-        mask = ops.convert_to_numpy(self.mask.value)
-        return f"pruned, {1 - np.count_nonzero(mask) / max(1, mask.size):.1%} zero"
+        return self._counted().words
+
+    def _counted(self) -> counting.Counted:
+        return counting.pruned(
+            ops.convert_to_numpy(self.mask.value), np.dtype(self.weight.dtype).itemsize
+        )

@@ -38,13 +38,13 @@ import numpy as np
 from keras import ops
 
 from smh.errors import ArgumentError, ArtifactError
+from smh.parametrizations import counting
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import Parametrization, Tally
+from smh.virtual_variable import Parametrization
 
 PER = ("tensor", "row", "column")
 WHOLE = 64  # a ratio is counted in 64ths
 _SMALLEST = float(np.finfo(np.float32).tiny)  # below, some machines take a number for zero
-_SCALE_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,11 @@ class Grid:
 
     def scale_count(self, shape: Shape) -> int:
         """How many scales there are."""
-        return {"tensor": 1, "row": shape[0], "column": shape[-1]}[self.per]
+        return counting.scale_count(shape, self.per)
 
     def bytes(self, shape: Shape) -> int:
         """Bytes of the integers at this width, and of float32 scales; without entropy coding."""
-        numbers = int(np.prod(shape))
-        return -(-numbers * self.bits // 8) + self.scale_count(shape) * _SCALE_BITS // 8
+        return counting.rounded(shape, self.bits, self.per).tally.packed
 
 
 def _shared(rank: int, per: str) -> tuple[int, ...]:
@@ -144,13 +143,14 @@ class FakeQuantized(Parametrization):
 
     def tally(self):
         """Counts bits and scales."""
-        shape = tuple(self.factor.shape)
-        numbers = math.prod(shape)
-        return Tally(numbers, numbers, self.grid.bits, self.grid.bytes(shape))
+        return self._counted().tally
 
     def describe(self) -> str:
         """Bits and scales."""
-        return f"{self.grid.bits} bits, scale per {self.grid.per}"
+        return self._counted().words
+
+    def _counted(self) -> counting.Counted:
+        return counting.rounded(tuple(self.factor.shape), self.grid.bits, self.grid.per)
 
     def state(self) -> np.ndarray:
         """The grid as integers, for files."""
@@ -238,5 +238,5 @@ def _fit_ratio(weight: np.ndarray, bits: int, per: str) -> tuple[float, Grid]:
         errors[ratio] = float(np.square(off, dtype="float64").sum())
     best = min(errors, key=lambda ratio: errors[ratio])  # the largest ratio, if all is zero
     grid = Grid(bits, per, best)
-    cost = _SCALE_BITS * grid.scale_count(weight.shape) / weight.size
+    cost = counting.SCALE_BITS * grid.scale_count(weight.shape) / weight.size
     return errors[best] * 4.0**cost, grid

@@ -11,7 +11,6 @@ Neurons for Conditional Computation" (2013), for the gradient.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -19,31 +18,12 @@ from keras import ops
 
 from smh import coding
 from smh.errors import ArtifactError
+from smh.parametrizations import counting
+from smh.parametrizations.counting import Steps
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import Parametrization, Tally, stored_variable
+from smh.virtual_variable import Parametrization, stored_variable
 
 _EXPONENTS = 256
-
-
-class Steps(NamedTuple):
-    """Steps that a file can hold.
-
-    Attributes:
-        step: above 0.
-        exponents: one for each channel, or `None`: one step.
-        axis: the axis of the channels, or `None`.
-    """
-
-    step: float
-    exponents: np.ndarray | None = None
-    axis: int | None = None
-
-    def spread(self, rank: int) -> np.ndarray:
-        """The steps as float32, in a shape that broadcasts against the weight's."""
-        steps = coding.steps(self.step, self.exponents)
-        if self.axis is None:
-            return steps
-        return steps.reshape([-1 if axis == self.axis else 1 for axis in range(rank)])
 
 
 @keras.saving.register_keras_serializable(package="smh")
@@ -139,19 +119,16 @@ class Stepped(Parametrization):
 
     def tally(self):
         """Counts the bits that the largest whole number takes, and the steps."""
-        integers = self.integers()
-        bits = 1 + int(np.abs(integers).max(initial=0)).bit_length()
-        beside = 4 + (0 if self.exponents is None else math.prod(self.exponents.shape))
-        kept = integers.size
-        if self.mask is not None:
-            kept = int(np.count_nonzero(ops.convert_to_numpy(self.mask.value)))
-        return Tally(kept, kept, bits, -(-integers.size * bits // 8) + beside)
+        return self._counted().tally
 
     def describe(self) -> str:
         """How many whole numbers there are, and how many are zero."""
-        integers = self.integers()
-        zeros = 1 - np.count_nonzero(integers) / max(1, integers.size)
-        return f"{np.unique(integers).size} steps, {zeros:.1%} zero"
+        return self._counted().words
+
+    def _counted(self) -> counting.Counted:
+        exponents = 0 if self.exponents is None else math.prod(self.exponents.shape)
+        mask = None if self.mask is None else ops.convert_to_numpy(self.mask.value)
+        return counting.stepped(self.integers(), exponents, mask)
 
 
 def _table() -> np.ndarray:

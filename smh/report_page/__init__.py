@@ -21,7 +21,7 @@ from smh.report_page.found import Found, look_into
 from smh.report_page.layers import layers_section, patterns
 from smh.report_page.markup import Markup, tag
 from smh.report_page.pools import pool_section
-from smh.sizes.size_report import SizeReport
+from smh.sizes.rows import SizeReport
 
 __all__ = ["write_page"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smh.report_page.markup import Markup, join, tag
-from smh.sizes.size_report import Row, Sums
+from smh.sizes.rows import Row, Sums
 
 # What a bar shows, from what costs most on: class, and words for the legend.
 _SEGMENTS = {

@@ -16,7 +16,8 @@ from smh.artifact.files import save
 from smh.blueprint.describe import describe
 from smh.blueprint.restore import restore
 from smh.doors.candidates import Candidate, candidates, changed, reparametrize
-from smh.parametrizations.stepped import Stepped, Steps
+from smh.parametrizations.counting import Steps
+from smh.parametrizations.stepped import Stepped
 from smh.shrinking.flow import Rounded
 from smh.shrinking.items import Item
 from smh.shrinking.watching import values

@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.parametrizations.stepped import Steps
+from smh.parametrizations.counting import Steps
 from smh.shrinking.items import Item, assign
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.shares import steps_of

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from smh.coding import nearest_steps
-from smh.parametrizations.stepped import Steps
+from smh.parametrizations.counting import Steps
 from smh.shrinking.items import Item
 
 _SIDE_BITS = 3.0  # of the exponent of a channel's step, coded

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from smh.typing import itemsize
 from smh.virtual_variable import Source
 from smh.virtual_variable.variable import VirtualVariable
-from smh.virtual_variable.weight_spec import itemsize
 
 _NAMED = 3  # trained weights
 

@@ -19,9 +19,8 @@ from smh.errors.limits import FRACTION
 from smh.pools.shape import choose_sides, rounded_up, too_small
 from smh.sizes.multiply_adds import Cost, count_multiply_adds
 from smh.tables import as_text, new_table
-from smh.typing import Selector, Shape
+from smh.typing import Selector, Shape, itemsize
 from smh.virtual_variable import own_layers, own_variables
-from smh.virtual_variable.weight_spec import itemsize
 
 if TYPE_CHECKING:
     from rich.table import Table

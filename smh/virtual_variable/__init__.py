@@ -5,6 +5,7 @@ all of them once per outermost call, `holder` and `attachment` put them into liv
 `parametrize` does so for a model, checked, with parametrizations of a user's own.
 """
 
+from smh.typing import Tally
 from smh.virtual_variable.inside_keras.attachment import (
     attach,
     attach_when_tracked,
@@ -17,7 +18,7 @@ from smh.virtual_variable.inside_keras.attachment import (
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, resume
 from smh.virtual_variable.inside_keras.own import holder_of, own_layers, own_variables
 from smh.virtual_variable.inside_keras.replicas import creation_scope
-from smh.virtual_variable.parametrization import Parametrization, Source, Tally
+from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.parametrizing import parametrize
 from smh.virtual_variable.variable import (
     VirtualVariable,

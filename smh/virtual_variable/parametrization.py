@@ -5,13 +5,13 @@ from __future__ import annotations
 import abc
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
 from smh.index_store import Slot
-from smh.typing import Tensor
+from smh.typing import Tally, Tensor
 from smh.virtual_variable.inside_keras import torch_storage
 from smh.virtual_variable.weight_spec import WeightSpec
 
@@ -72,22 +72,6 @@ class Source(keras.Layer):
     @abc.abstractmethod
     def piece(self, slot: Slot, scale: Tensor | None = None) -> Tensor:
         """Returns the flat values of `slot`, times `scale`, from nothing but what it needs."""
-
-
-class Tally(NamedTuple):
-    """What there is to say of a weight's size, for reports.
-
-    Attributes:
-        kept: how many of its numbers are not pruned.
-        trained: how many numbers training can change.
-        bits: bits of each kept number.
-        packed: bytes at that width, with what else it takes to read them; not entropy-coded.
-    """
-
-    kept: int
-    trained: int
-    bits: int
-    packed: int
 
 
 class Parametrization(abc.ABC):

@@ -14,11 +14,6 @@ from smh.typing import Shape
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 
-def itemsize(dtype: str) -> int:
-    """Bytes of one number; NumPy alone knows no bfloat16."""
-    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
-
-
 @dataclass(frozen=True)
 class WeightSpec:
     """What a layer originally asked for.
