@@ -1,5 +1,6 @@
 """The commands on files; and what a user's mistake gives: one line and an exit code."""
 
+import json
 import os
 import re
 import subprocess
@@ -309,3 +310,37 @@ def test_shrink_writes_a_file_of_the_size_and_its_table(model_file, capsys):
     assert Path("rows.csv").exists() and Path("tries.png").exists()
     assert run("shrink model.keras --quality 20 --out q.keras") == 0
     keras.saving.load_model("q.keras")
+
+
+def test_json_is_what_programs_read(model_file, capsys):
+    smh.save(smh.compress(keras.saving.load_model("model.keras"), 0.2, seed=0), "c.smh")
+    lines = {
+        "report c.smh": lambda found: found["trained_params"] < found["original_params"] == 50_610,
+        "report model.keras": lambda found: found["rows"][0]["shape"] == [64, 300],
+        "inspect c.smh": lambda found: found["bytes"] == os.path.getsize("c.smh"),
+        "plan lenet_5 --fractions 0.1": lambda found: found["rows"][0]["fraction"] == 0.1,
+        "sensitivity model.keras --data digits --image-size 8 --limit 50 --sparsities 0.5 "
+        "--budget 0.3": lambda found: found["suggested"] and found["kind"] == "sparsity",
+    }
+    for line, holds in lines.items():
+        assert run(f"{line} --json") == 0
+        assert holds(json.loads(capsys.readouterr().out)), line
+
+
+def test_quiet_leaves_the_results_and_verbose_says_where(model_file, capsys):
+    assert run("prune model.keras --sparsity 0.5 --out p.keras --quiet") == 0
+    assert capsys.readouterr() == ("", "")
+    assert run("evaluate p.keras --data digits --image-size 8 --limit 20 --quiet") == 0
+    assert "on digits, 20 test images\naccuracy" in capsys.readouterr().out
+    assert run("evaluate p.keras --data digits --verbose") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_model_of_several_inputs_tells_them_all(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    inputs = [keras.Input((8, 8, 1), name="image"), keras.Input((4,), name="facts")]
+    joined = keras.layers.Concatenate()([keras.layers.Flatten()(inputs[0]), inputs[1]])
+    keras.Model(inputs, keras.layers.Dense(10)(joined), name="two").save("two.keras")
+    assert run("evaluate two.keras --data digits --image-size 8") == 2
+    said = capsys.readouterr().err
+    assert "takes 2 inputs, of shapes image (8, 8, 1), facts (4,), and digits has one" in said

@@ -78,7 +78,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     names |= {"report.csv", "curves.png", "result.json"}
     assert {path.name for path in out.iterdir()} >= names
     printed = capsys.readouterr().out
-    assert "42,600 numbers trained, 431,080 if it were dense" in printed
+    assert "training changes 42,600 numbers, the dense model has 431,080" in printed
     assert "epoch 1/1  loss" in printed
     rows = read_metrics(out / "metrics.csv")
     assert [row["epoch"] for row in rows] == [1] and 0 <= rows[0]["val_accuracy"] <= 1

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -44,15 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("always", SmhWarning)
-        warnings.showwarning = lambda text, *_: _say(args, f"warning: {text}")
+        warnings.showwarning = lambda text, *_: None if args.quiet else _warn(args, text)
+        if args.verbose:
+            os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"
         try:
-            with _progress():
+            with _progress(args.quiet):
                 find_own(args.imports)
                 args.run(args)
         except BrokenPipeError:  # of `smh report MODEL | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (SmhError, OSError, ImportError) as error:
+            if args.verbose:
+                traceback.print_exc()
             _say(args, _text(error))
             return 2 if _is_of_the_call(error) else 1
         except KeyboardInterrupt as stop:
@@ -90,9 +95,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _progress() -> Iterator[None]:
+def _progress(quiet: bool) -> Iterator[None]:
     """Shows on a terminal what is being done; also while `start_keras` has stderr closed."""
-    if not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty():
         yield
         return
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal, progress.shown(terminal):
@@ -107,6 +112,10 @@ def _is_of_the_call(error: BaseException) -> bool:
 
 def _say(args: argparse.Namespace, text: str) -> None:
     print(f"smh {args.command}: {text}", file=sys.stderr)
+
+
+def _warn(args: argparse.Namespace, text: object) -> None:
+    _say(args, f"warning: {text}")
 
 
 def _text(error: BaseException) -> str:

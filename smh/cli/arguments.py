@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,7 +30,19 @@ def add_command(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument(
+        "-q", "--quiet", action="store_true", help="results only: no bars, warnings and remarks"
+    )
+    loudness.add_argument(
+        "--verbose", action="store_true", help="also what the backend says, and where errors arise"
+    )
     return parser
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice to print what programs read."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +74,12 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Adds the images that a model is measured on."""
     parser.add_argument("--data", metavar="NAME", help=f"{DATA} (default: that of the run)")
+    parser.add_argument(
+        "--limit",
+        type=number("--limit", COUNT),
+        metavar="N",
+        help="at most so many images of each part, drawn at random once",
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="folder to look for the data in first")
     parser.add_argument(
         "--image-size",
@@ -66,6 +87,31 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="pixels per side, for digits, imagenette and image_folder",
     )
+
+
+def show(args: argparse.Namespace, result: Any, **more: Any) -> None:
+    """Prints a result as its table, or as JSON where that was asked for.
+
+    Args:
+        args: what was typed.
+        result: a dataclass.
+        **more: what JSON has beside its fields.
+    """
+    if not args.json:
+        print(result)
+        return
+    print(json.dumps(_plain(dataclasses.asdict(result) | more), indent=1))
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON has it: numbers that are not finite are null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(child) for child in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def number(flag: str, limit: Limit) -> Callable[[str], Any]:

@@ -117,8 +117,9 @@ def _prune(args: argparse.Namespace) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
     )
-    write_model(model, args.out)
-    print(f"{sparsity_of(model)['sparsity']:.2%} of the pruned weights are zero")
+    write_model(model, args)
+    if not args.quiet:
+        print(f"{sparsity_of(model)['sparsity']:.2%} of the pruned weights are zero")
 
 
 def _slim(args: argparse.Namespace) -> None:
@@ -127,7 +128,7 @@ def _slim(args: argparse.Namespace) -> None:
     import smh
 
     small, report = smh.slim(model, return_report=True)
-    write_model(small, args.out)
+    write_model(small, args)
     print(report)
 
 
@@ -147,7 +148,7 @@ def _quantize(args: argparse.Namespace) -> None:
     else:
         _check_uniform(args, bits)
         smh.quantize_factors(model, bits)
-    write_model(model, args.out)
+    write_model(model, args)
 
 
 def _check_uniform(args: argparse.Namespace, bits: Any) -> None:

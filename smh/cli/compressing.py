@@ -156,10 +156,11 @@ def _compress_once(args: argparse.Namespace) -> None:
             seed=args.seed,
             init=args.init or "random",
         )
-    write_model(model, args.out)
+    write_model(model, args)
     kept = virtual_variables(model)[0].parametrization.source.energy_kept
     start = "its weights are random" if kept is None else f"it kept {kept:.1%} of the energy"
-    print(f"{start}: smh train --model {args.out} --data NAME")
+    if not args.quiet:
+        print(f"{start}: smh train --model {args.out} --data NAME")
 
 
 def _search_size(args: argparse.Namespace) -> None:
@@ -174,12 +175,13 @@ def _search_size(args: argparse.Namespace) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=args.seed,
-        show=_Table(None),
+        show=None if args.quiet else _Table(None),
     )
-    _write(result, args.out)
+    _write(result, args)
     if os.path.getsize(args.out) > target:  # it was measured on an equal file
         raise ArgumentError(f"'{args.out}' became larger than {target:,} bytes.")
-    print(f"it is not trained: smh train --model {args.out} --data NAME")
+    if not args.quiet:
+        print(f"it is not trained: smh train --model {args.out} --data NAME")
 
 
 def _search_drop(args: argparse.Namespace) -> None:
@@ -198,9 +200,9 @@ def _search_drop(args: argparse.Namespace) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=args.seed,
-        show=_Table(baseline),
+        show=None if args.quiet else _Table(baseline),
     )
-    _write(result, args.out)
+    _write(result, args)
 
 
 def _bits(args: argparse.Namespace) -> dict[str, Any]:
@@ -246,7 +248,7 @@ class _Table:
         print("  ".join(padded), flush=True)
 
 
-def _write(result: SearchResult, path: str) -> None:
+def _write(result: SearchResult, args: argparse.Namespace) -> None:
     best = result.best
     print(f"chosen: fraction {best.fraction:.4f}, {best.bits} bits")
-    write_model(result.model, path)
+    write_model(result.model, args)

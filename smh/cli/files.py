@@ -202,8 +202,9 @@ def check_output(
         raise ArgumentError(f"'{path}' exists; --force replaces it.")
 
 
-def write_model(model: keras.Model, path: str) -> None:
-    """Writes a `.keras` or a `.smh` file as a whole, and says how large it is."""
+def write_model(model: keras.Model, args: argparse.Namespace) -> None:
+    """Writes the `.keras` or `.smh` file `args.out` as a whole, and says how large it is."""
+    path = args.out
     from smh.artifact.files import save
     from smh.sizes.size_report import report
 
@@ -213,11 +214,8 @@ def write_model(model: keras.Model, path: str) -> None:
         else:
             with replacing(path) as partial:
                 model.save(partial)
-    sizes, on_disk = report(model), os.path.getsize(path)
-    print(
-        f"{path}: {on_disk:,} bytes; {sizes.trained_params:,} numbers trained, "
-        f"{sizes.original_params:,} if it were dense"
-    )
+    if not args.quiet:
+        print(f"{path}: {os.path.getsize(path):,} bytes; {report(model).in_words}")
 
 
 def open_data(args: argparse.Namespace) -> Dataset:
@@ -232,9 +230,11 @@ def open_data(args: argparse.Namespace) -> Dataset:
         config = RunDirectory(args.model).config()
         name, options = config.data, {"validation": config.validation}
         options |= {"data_dir": config.data_dir, "image_size": config.image_size}
+        options["limit"] = config.limit
     if name is None:
         raise ArgumentError("--data NAME is needed, for example --data digits.")
     given = {"data_dir": args.data_dir, "image_size": args.image_size}
+    given["limit"] = args.limit
     options |= {key: value for key, value in given.items() if value is not None}
     check_data(name, options.get("data_dir"), options.get("image_size"))
     start_keras()

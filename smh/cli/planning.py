@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from smh.cli.arguments import add_command, add_model, add_selection, numbers
+from smh.cli.arguments import add_command, add_json, add_model, add_selection, numbers, show
 from smh.cli.files import check_output, open_model, start_keras
 from smh.errors.limits import COUNT, FRACTION
 from smh.zoo.known import find_name
@@ -45,6 +45,7 @@ def add_commands(commands: Any) -> None:
         help="of one example, where the model leaves an axis free: 224,224,3",
     )
     add_selection(parser)
+    add_json(parser)
     parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
     parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
@@ -62,7 +63,7 @@ def _plan(args: argparse.Namespace) -> None:
         exclude=args.exclude,
         input_shape=args.input_shape,
     )
-    print(planned)
+    show(args, planned)
     if args.csv is not None:
         planned.to_csv(args.csv)
 

@@ -115,7 +115,7 @@ def _train(args: argparse.Namespace) -> None:
     from smh.training.session import train
 
     try:
-        result = train(config, run, replace=args.force, resume=resume)
+        result = train(config, run, replace=args.force, resume=resume, verbose=int(not args.quiet))
     except KeyboardInterrupt:
         if not run.is_run:
             raise

@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from smh.cli.arguments import add_command, add_data, add_model, add_selection, number, numbers
+from smh.cli.arguments import (
+    add_command,
+    add_data,
+    add_json,
+    add_model,
+    add_selection,
+    number,
+    numbers,
+    show,
+)
 from smh.cli.files import check_output, open_with_images
 from smh.errors import ArgumentError
 from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, DROP, SCANNED_SPARSITY
@@ -71,6 +80,7 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         metavar="N",
         help="or: how much accuracy it may cost, 0.01 for a point",
     )
+    add_json(parser)
     parser.add_argument("--csv", metavar="FILE", help="write all that was measured")
     parser.add_argument("--png", metavar="FILE", help="draw a curve for each weight")
     parser.add_argument("--force", action="store_true", help="replace these files if they exist")
@@ -99,21 +109,32 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=0,
-        verbose=int(sys.stdout.isatty()),
+        verbose=int(sys.stdout.isatty() and not args.json and not args.quiet),
     )
-    print(result)
+    if not args.json:
+        print(result)
     if args.csv is not None:
         result.to_csv(args.csv)
     if args.png is not None:
         result.to_png(args.png)
-    if args.budget is not None or args.max_drop is not None:
-        _suggest(args, result, flag)
+    suggestion = _suggestion(args, result)
+    if args.json:
+        show(args, result, suggested=suggestion)
+    elif suggestion is not None:
+        _print(args, result, suggestion, flag)
 
 
-def _suggest(args: argparse.Namespace, result: Any, flag: str) -> None:
-    suggestion = result.suggest(args.budget, max_drop=args.max_drop)
-    if not suggestion:
+def _suggestion(args: argparse.Namespace, result: Any) -> list | None:
+    """A level for each weight, where a budget or a drop is given."""
+    if args.budget is None and args.max_drop is None:
+        return None
+    found = result.suggest(args.budget, max_drop=args.max_drop)
+    if not found:
         raise ArgumentError("no weight can be changed within that; allow more, or scan less far.")
+    return found
+
+
+def _print(args: argparse.Namespace, result: Any, suggestion: list, flag: str) -> None:
     drop = result.predicted_drop(suggestion)
     command = "smh prune" if flag == "--sparsity" else "smh quantize --kind codebook"
     print(f"\nsuggested, at a drop of {drop:.4f} if the drops add up:")

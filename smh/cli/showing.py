@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smh.cli.arguments import add_command, add_model, add_output, numbers
+from smh.cli.arguments import add_command, add_json, add_model, add_output, numbers, show
 from smh.cli.files import artifact_file, check_output, model_file, open_model
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
@@ -35,6 +35,7 @@ def add_commands(commands: Any) -> None:
     )
     add_model(parser)
     parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
+    add_json(parser)
     parser.add_argument("--html", metavar="FILE", help="write a page for a browser, too")
     parser.add_argument("--force", action="store_true", help="replace these files if they exist")
 
@@ -81,6 +82,7 @@ def add_commands(commands: Any) -> None:
         "  smh inspect small.smh\n  smh inspect runs/lenet_5-digits-0.1",
     )
     parser.add_argument("file", metavar="FILE", help="a .smh file, or a run directory")
+    add_json(parser)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -88,7 +90,8 @@ def _report(args: argparse.Namespace) -> None:
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     sizes = _sizes(args)
-    print(sizes)
+    names = ("original_params", "trained_params", "original_bytes", "bytes", "packed")
+    show(args, sizes, **{name: getattr(sizes, name) for name in names})
     if args.csv is not None:
         sizes.to_csv(args.csv)
     if args.html is not None:
@@ -123,7 +126,8 @@ def _export(args: argparse.Namespace) -> None:
     signature = None if args.shape is None else _signature(model, args.shape)
     with task(f"writing {args.out}"):
         smh.export(model, args.out, args.to, args.mode, input_signature=signature)
-    print(f"{args.out}: {_bytes(args.out):,} bytes")
+    if not args.quiet:
+        print(f"{args.out}: {_bytes(args.out):,} bytes")
 
 
 def _signature(model: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
@@ -150,4 +154,5 @@ def _bytes(path: str) -> int:
 def _inspect(args: argparse.Namespace) -> None:
     from smh.artifact.inspection import inspect
 
-    print(inspect(artifact_file(args.file)))
+    found = inspect(artifact_file(args.file))
+    show(args, found, bytes=found.bytes)

@@ -98,7 +98,7 @@ def _shrink(args: argparse.Namespace) -> None:
         report.to_csv(args.csv)
     if args.png is not None:
         report.to_png(args.png)
-    write_model(model, args.out)
+    write_model(model, args)
 
 
 def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -119,6 +120,17 @@ def as_dataset(data: Published, split: Split) -> Dataset:
         data.classes,
         data.source,
     )
+
+
+def limited(data: Dataset, count: int) -> Dataset:
+    """Draws at most `count` examples of each part, the same ones every time."""
+    new: dict[str, Any] = {}
+    for part in ("train", "test", "validation"):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        if x is not None and len(y) > count:
+            taken = np.sort(np.random.RandomState(0).permutation(len(y))[:count])
+            new |= {f"x_{part}": x[taken], f"y_{part}": y[taken]}
+    return replace(data, **new)
 
 
 def split_indices(

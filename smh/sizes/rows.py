@@ -117,6 +117,16 @@ class SizeReport(Sums):
     pools: tuple[PoolMap, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def in_words(self) -> str:
+        """How many numbers it has, in half a sentence."""
+        if all(row.kind == "dense" for row in self.rows):
+            return f"{self.original_params:,} numbers"
+        return (
+            f"training changes {self.trained_params:,} numbers, the dense model has "
+            f"{self.original_params:,}"
+        )
+
     def _dense_totals(self) -> tuple[str, str]:
         return f"{self.original_params:,}", f"{self.original_bytes:,}"
 

@@ -44,6 +44,7 @@ class TrainingConfig:
         augment: whether training images are changed at random, as is usual for the data set.
         validation: share of the training images held out, or their number if it is 1 or more.
         image_size: height and width in pixels, for data sets that can be scaled; `None`: theirs.
+        limit: at most so many images of each part, drawn at random once; `None`: all.
         data_dir: the folder to look for the data in first, or `None`.
         seed: decides the initial weights, the order and the changes of the images.
 
@@ -112,6 +113,7 @@ class TrainingConfig:
     image_size: int | None = _count(
         "pixels per side (digits, imagenette, image_folder)", default=None
     )
+    limit: int | None = _count("at most so many images of each part, for a quick try", default=None)
     data_dir: str | None = _setting(
         str, "a folder", "folder to look for the data in first", default=None
     )

@@ -27,6 +27,13 @@ def check_fits(model: keras.Model, data: Dataset) -> None:
     inputs, outputs = (getattr(model, name, None) for name in ("input_shape", "output_shape"))
     if inputs is None or outputs is None:  # subclassed: its first call will tell
         return
+    own = getattr(model, "inputs", None) or ()
+    if len(own) > 1:
+        shapes = ", ".join(f"{one.name} {tuple(one.shape)[1:]}" for one in own)
+        raise ArgumentError(
+            f"'{model.name}' takes {len(own)} inputs, of shapes {shapes}, and {data.name} has one, "
+            f"images of shape {data.x_train.shape[1:]}."
+        )
     wanted, given = tuple(inputs)[1:], data.x_train.shape[1:]
     fits = len(wanted) == len(given) and all(
         w in (None, g) for w, g in zip(wanted, given, strict=True)

@@ -34,10 +34,7 @@ class ShowProgress(keras.callbacks.Callback):
         sizes, held_out = report(model), data.x_validation
         images = f"{len(data.x_train):,} training"
         images += "" if held_out is None else f", {len(held_out):,} validation"
-        self._console.print(
-            f"{model.name}: {sizes.trained_params:,} numbers trained, "
-            f"{sizes.original_params:,} if it were dense"
-        )
+        self._console.print(f"{model.name}: {sizes.in_words}")
         self._console.print(f"{data.name}: {images}, {len(data.x_test):,} test images")
         self._console.print(f"{run}: " + (f"goes on after epoch {done}" if done else "a new run"))
 

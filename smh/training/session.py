@@ -73,6 +73,7 @@ def train(
             config.data_dir,
             image_size=config.image_size,
             validation=config.validation,
+            limit=config.limit,
         )
     found = last_checkpoint(run.checkpoints) if resume else None
     if found is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from smh import datasets
 from smh.datasets import Dataset
+from smh.datasets.dataset import limited
 from smh.errors import ArgumentError
 from smh.zoo.known import find_name
 
@@ -48,6 +49,7 @@ def load_data(
     *,
     image_size: int | None = None,
     validation: float = 0.1,
+    limit: int | None = None,
 ) -> Dataset:
     """Loads a data set with a validation part, split the same way every time.
 
@@ -56,11 +58,13 @@ def load_data(
         data_dir: the folder to look in first.
         image_size: pixels per side, of those sets that can be scaled.
         validation: see `TrainingConfig`.
+        limit: see `TrainingConfig`.
 
     Raises:
         As `smh.datasets.load`.
     """
-    return datasets.load(name, data_dir, **_options(name, image_size, validation))
+    data = datasets.load(name, data_dir, **_options(name, image_size, validation))
+    return data if limit is None else limited(data, limit)
 
 
 def _options(name: str, image_size: int | None, validation: float) -> dict[str, Any]:
