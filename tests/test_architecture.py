@@ -89,6 +89,7 @@ INSIDE_DATASETS = [
     {"cifar_files", "class_folders", "scikit_digits", "mnist_like", "pipeline"},
     {"cifar_npm"},
     {"cifar", "picture_sets"},
+    {"own"},
     {"loading"},
 ]
 INSIDE_ARTIFACT = [

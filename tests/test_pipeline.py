@@ -149,7 +149,7 @@ WRONG = [
     ({"first_epoch": -1}, "first_epoch must be"),
     ({"batch_size": 51, "drop_remainder": True}, "50 images make no batch of 51"),
     ({"y": np.zeros(49)}, r"n labels in y, got shapes \(50, 6, 6, 1\) and \(49,\)"),
-    ({"x": np.zeros((50, 3))}, r"images \[n, h, w, c\]"),
+    ({"x": np.zeros((50, 3)), "augmentation": Augmentation(shift=1)}, r"images \[n, h, w, c\]"),
     ({"augmentation": "flip"}, "an Augmentation or None, got str"),
 ]
 

@@ -15,6 +15,7 @@ from smh.errors.limits import COUNT, Limit
 
 MODEL = "a .keras file, a .smh file, or a run directory of smh train"
 DATA = "digits, mnist, fashion_mnist, cifar10, cifar100, imagenette or image_folder"
+OWN = "or your own: data.npz with x and y, a folder of pictures, MODULE:FUNCTION"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -73,7 +74,8 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Adds the images that a model is measured on."""
-    parser.add_argument("--data", metavar="NAME", help=f"{DATA} (default: that of the run)")
+    text = f"{DATA}; {OWN} (default: that of the run)"
+    parser.add_argument("--data", metavar="NAME", help=text)
     parser.add_argument(
         "--limit",
         type=number("--limit", COUNT),

@@ -185,9 +185,11 @@ def _search_size(args: argparse.Namespace) -> None:
 
 
 def _search_drop(args: argparse.Namespace) -> None:
-    model, data, x, y = open_with_images(args)
+    model, data, x, y = open_with_images(args, whole=not args.epochs)
     import smh
-    from smh.training.data import measure
+    from smh.training.data import check_has_accuracy, measure
+
+    check_has_accuracy(data)
 
     baseline = measure(model, x, y)["accuracy"]
     print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} images")

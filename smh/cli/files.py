@@ -158,13 +158,15 @@ def open_model(args: argparse.Namespace) -> keras.Model:
         return open_model_file(file)
 
 
-def open_with_images(args: argparse.Namespace) -> tuple[keras.Model, Dataset, Any, Any]:
+def open_with_images(
+    args: argparse.Namespace, whole: bool = True
+) -> tuple[keras.Model, Dataset, Any, Any]:
     """Returns the model of `args.model`, its data, and the images and labels to judge it by.
 
     These are the validation images; where there are none, the test images, with a warning.
     """
     model_file(args.model)
-    data = open_data(args)
+    data = open_data(args, whole)
     model = open_model(args)
     from smh.training.data import check_fits
 
@@ -218,8 +220,12 @@ def write_model(model: keras.Model, args: argparse.Namespace) -> None:
         print(f"{path}: {os.path.getsize(path):,} bytes; {report(model).in_words}")
 
 
-def open_data(args: argparse.Namespace) -> Dataset:
+def open_data(args: argparse.Namespace, whole: bool = True) -> Dataset:
     """Loads the data set that the flags name, else that of the run.
+
+    Args:
+        args: what was typed.
+        whole: whether examples of a user's own are not split, as nothing is trained on them.
 
     Raises:
         ArgumentError: neither names one.
@@ -239,4 +245,4 @@ def open_data(args: argparse.Namespace) -> Dataset:
     check_data(name, options.get("data_dir"), options.get("image_size"))
     start_keras()
     with task(f"reading {name}"):
-        return load_data(name, **options)
+        return load_data(name, **options, whole=whole)

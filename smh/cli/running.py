@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from smh.cli.arguments import DATA, add_command, add_data, add_model, number
+from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number
 from smh.cli.files import import_own, model_file, open_data, open_model, start_keras
 from smh.errors import ArgumentError
 from smh.errors.limits import Limit
@@ -74,7 +74,7 @@ def add_commands(commands: Any) -> None:
 def _add_setting(group: Any, field: dataclasses.Field) -> None:
     # Not given is not the same as the default: a flag overrides --config only where it is given.
     text, kind = field.metadata["help"], field.metadata["kind"]
-    text = f"{text}: {DATA}" if field.name == "data" else text
+    text = f"{text}: {DATA}; {OWN}" if field.name == "data" else text
     if field.default not in (dataclasses.MISSING, None):
         default = {True: "yes", False: "no"}[field.default] if kind is bool else field.default
         text += f" (default: {default})"
@@ -133,7 +133,7 @@ _WHICH_RUN = "--resume needs --out RUN, or the settings of the run."
 
 
 def _usual_place(config: TrainingConfig) -> str:
-    parts = [Path(config.model).stem, config.data]
+    parts = [Path(config.model).stem, Path(config.data).stem.replace(":", "-")]
     parts += [] if config.fraction is None else [f"{config.fraction:g}"]
     parts += [] if config.bits is None else [f"{config.bits}bit"]
     return os.path.join("runs", "-".join(parts))
@@ -150,6 +150,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     if x is None:
         raise ArgumentError(f"{data.name} has no {args.part} part here.")
     figures = measure(model, x, y)
-    print(f"{args.model} on {data.name}, {len(y):,} {args.part} images")
-    print(f"accuracy  {figures['accuracy']:.4f}")
-    print(f"loss      {figures['loss']:.4f}")
+    what = "images" if getattr(x, "ndim", 0) == 4 else "examples"
+    print(f"{args.model} on {data.name}, {len(y):,} {args.part} {what}")
+    for name, value in figures.items():
+        print(f"{name:<8}  {value:.4f}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
     add_command,
@@ -15,7 +15,11 @@ from smh.cli.arguments import (
     number,
 )
 from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
+from smh.datasets.dataset import map_arrays
 from smh.errors.limits import COUNT, DROP, QUALITY
+
+if TYPE_CHECKING:
+    from smh.datasets import Dataset
 
 _TEXT = """\
 Rounds the weights of a trained model so that its file is small: each as finely
@@ -105,9 +109,10 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     """The model, images to look at, and what measures its accuracy, where that is asked for."""
     if args.max_drop is not None:
         model, data, x, y = open_with_images(args)
-        from smh.training.data import measure
+        from smh.training.data import check_has_accuracy, measure
 
-        return model, data.x_train[: args.examples], lambda model: measure(model, x, y)["accuracy"]
+        check_has_accuracy(data)
+        return model, _few(data, args), lambda model: measure(model, x, y)["accuracy"]
     if args.data is None:
         return open_model(args), None, None
     data = open_data(args)
@@ -115,4 +120,8 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    return model, data.x_train[: args.examples], None
+    return model, _few(data, args), None
+
+
+def _few(data: Dataset, args: argparse.Namespace) -> Any:
+    return map_arrays(lambda array: array[: args.examples], data.x_train)

@@ -1,6 +1,7 @@
 """Labelled images from files that are there, split the same way every time.
 
-`digits` is always there. The others say how to get them. `batches` feeds `fit`.
+`digits` is always there. The others say how to get them, and `load` also takes examples of your
+own. `batches` feeds `fit`.
 """
 
 from smh.datasets.augmentation import Augmentation

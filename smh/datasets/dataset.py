@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,15 @@ DTYPES = ("float32", "uint8")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images, split once.
+    """Labelled images, split once; of a user's own also other examples.
 
     Choose (epochs, rates, the best of several models) on the validation part. The test part is for
     the figure that is reported, once.
 
     Attributes:
-        x_train: images `[n, h, w, c]`, float32 in [0, 1], or uint8 in 0..255 where asked for.
-        y_train: labels `[n]`, int64.
+        x_train: images `[n, h, w, c]`, float32 in [0, 1], or uint8 in 0..255 where asked for; what
+            a user gave is any array `[n, ...]`, or several of them.
+        y_train: labels `[n]`, int64; what a user gave may be numbers `[n, ...]` to predict.
         x_test: as `x_train`.
         y_test: as `y_train`.
         name: what it is called in tables.
@@ -45,9 +48,15 @@ class Dataset:
     def __repr__(self) -> str:
         """How many images there are, of which form; not the images."""
         parts = {"training": self.x_train, "validation": self.x_validation, "test": self.x_test}
-        counts = ", ".join(f"{len(x):,} {part}" for part, x in parts.items() if x is not None)
+        counts = ", ".join(f"{_count(x):,} {part}" for part, x in parts.items() if x is not None)
+        if not isinstance(self.x_train, np.ndarray):
+            return f"Dataset({self.name}: {counts} examples of several arrays)"
         form = "x".join(map(str, self.x_train.shape[1:]))
         return f"Dataset({self.name}: {counts} images {form}, {self.x_train.dtype})"
+
+
+def _count(x: Any) -> int:
+    return max(numbers_of(x))
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,22 @@ def as_dataset(data: Published, split: Split) -> Dataset:
     )
 
 
+def map_arrays(function: Callable[[Any], Any], x: Any) -> Any:
+    """Applies a function to `x`, or to each array where a model has several inputs."""
+    if isinstance(x, Mapping):
+        return {name: function(array) for name, array in x.items()}
+    if isinstance(x, list | tuple) and all(hasattr(array, "shape") for array in x):
+        return type(x)(function(array) for array in x)
+    return function(x)
+
+
+def numbers_of(x: Any) -> set[int]:
+    """How many examples each array has."""
+    found: set[int] = set()
+    map_arrays(lambda array: found.add(len(array) if np.ndim(array) else -1), x)
+    return found
+
+
 def limited(data: Dataset, count: int) -> Dataset:
     """Draws at most `count` examples of each part, the same ones every time."""
     new: dict[str, Any] = {}
@@ -129,7 +154,8 @@ def limited(data: Dataset, count: int) -> Dataset:
         x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
         if x is not None and len(y) > count:
             taken = np.sort(np.random.RandomState(0).permutation(len(y))[:count])
-            new |= {f"x_{part}": x[taken], f"y_{part}": y[taken]}
+            few = map_arrays(itemgetter(taken), x)
+            new |= {f"x_{part}": few, f"y_{part}": y[taken]}
     return replace(data, **new)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Collection
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from smh.datasets.cifar import cifar10, cifar100
 from smh.datasets.dataset import Dataset
 from smh.datasets.mnist_like import fashion_mnist, mnist
+from smh.datasets.own import find_own
 from smh.datasets.picture_sets import image_folder, imagenette
 from smh.datasets.places import DataDir, checked_data_dir
 from smh.datasets.scikit_digits import digits
@@ -34,7 +36,9 @@ def load(name: str, data_dir: DataDir = None, **options: Any) -> Dataset:
     """Loads a data set by its name.
 
     Args:
-        name: one of `names()`. `fashion-mnist` is taken for `fashion_mnist`.
+        name: one of `names()` (`fashion-mnist` is taken for `fashion_mnist`), or examples of your
+            own: a `.npz` file with `x` and `y`, a folder of pictures, or `module:function` (see
+            `smh.datasets.own`).
         data_dir: the folder to look in first; see the function of that name. `digits` needs none.
         **options: passed on to that function: `validation`, `seed`, `dtype`, `image_size`, ...
 
@@ -52,7 +56,9 @@ def load(name: str, data_dir: DataDir = None, **options: Any) -> Dataset:
         (251, 8, 8, 1)
     """
     loader = check(name, data_dir, options)
-    return loader(**options) if loader is digits else loader(data_dir, **options)
+    if loader is digits or isinstance(loader, functools.partial):
+        return loader(**options)
+    return loader(data_dir, **options)
 
 
 def check(name: str, data_dir: DataDir, options: Collection[str]) -> Callable[..., Dataset]:
@@ -67,13 +73,18 @@ def check(name: str, data_dir: DataDir, options: Collection[str]) -> Callable[..
         ArgumentError: nothing has this name, it has no such option, or `data_dir` is no folder.
     """
     loader = _LOADERS.get(name.replace("-", "_")) if isinstance(name, str) else None
+    if loader is None and isinstance(name, str):
+        loader = find_own(name)
     if loader is None:
-        raise ArgumentError(f"No data set is called {name!r}. There are: {', '.join(_LOADERS)}.")
+        raise ArgumentError(
+            f"No data set is called {name!r}. There are: {', '.join(_LOADERS)}; or give a .npz "
+            "file, a folder of pictures or MODULE:FUNCTION."
+        )
     known = [option for option in inspect.signature(loader).parameters if option != "data_dir"]
     unknown = [option for option in options if option not in known]
     if unknown:
         raise ArgumentError(
-            f"{loader.__name__} has no option {', '.join(unknown)}. It has: {', '.join(known)}."
+            f"{name} has no option {', '.join(unknown)}. It has: {', '.join(known)}."
         )
     checked_data_dir(data_dir)
     return loader

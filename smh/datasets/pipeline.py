@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from smh.datasets.augmentation import Augmentation
+from smh.datasets.dataset import map_arrays, numbers_of
 from smh.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def batches(
 
     Args:
         x: images `[n, h, w, c]`, float in [0, 1] or uint8, which become float32 in [0, 1] here.
+            Without an augmentation also other arrays `[n, ...]`, or a list or mapping of them.
         y: labels `[n, ...]`.
         batch_size: images in a batch.
         augmentation: what is changed at random; None for validation and test.
@@ -67,10 +69,11 @@ def batches(
         >>> len(train)  # then model.fit(train, epochs=5, shuffle=False)
         20
     """
-    order = _Order(len(x), batch_size, shuffle, drop_remainder, seed, first_epoch)
-    if len(y) != len(x) or np.ndim(x) != 4:
+    order = _Order(len(y), batch_size, shuffle, drop_remainder, seed, first_epoch)
+    shapes = map_arrays(np.shape, x)
+    if numbers_of(x) != {len(y)} or augmentation is not None and np.ndim(x) != 4:
         raise ArgumentError(
-            f"x must be images [n, h, w, c] with n labels in y, got shapes {np.shape(x)} and "
+            f"x must be images [n, h, w, c] with n labels in y, got shapes {shapes} and "
             f"{np.shape(y)}."
         )
     if augmentation is not None and not isinstance(augmentation, Augmentation):
@@ -86,13 +89,17 @@ def batches(
         ) from error
     change = augmentation or Augmentation()
     with tf.device("CPU"):
-        images, labels = tf.constant(x), tf.constant(y)
+        images, labels = tf.nest.map_structure(tf.constant, x), tf.constant(y)
+
+        def scaled(array, rows):
+            taken = tf.gather(array, rows)
+            if taken.dtype == tf.uint8 and taken.shape.rank == 4:
+                taken = tf.cast(taken, tf.float32) / 255
+            return taken
 
         def batch(rows, seeds):
-            taken = tf.gather(images, rows)
-            if taken.dtype == tf.uint8:
-                taken = tf.cast(taken, tf.float32) / 255
-            return change(taken, seeds), tf.gather(labels, rows)
+            taken = tf.nest.map_structure(lambda array: scaled(array, rows), images)
+            return taken if augmentation is None else change(taken, seeds), tf.gather(labels, rows)
 
         size = batch_size if drop_remainder else None
         rows, seeds = tf.TensorSpec([size], tf.int64), tf.TensorSpec([2], tf.int32)

@@ -88,7 +88,11 @@ def _sections(sizes: SizeReport, found: Found) -> list[Markup]:
 def _headline(sizes: SizeReport, found: Found) -> Markup:
     share = sizes.trained_params / max(1, sizes.original_params)
     tiles = [
-        _tile("numbers that training changes", sizes.trained_params, f"{share:.2%} of {sizes.original_params:,}"),
+        _tile(
+            "trained numbers",
+            sizes.trained_params,
+            f"{share:.2%} of {sizes.original_params:,}",
+        ),
         _tile("bytes in memory", sizes.bytes, f"{sizes.original_bytes:,} for the dense model"),
     ]
     if sizes.packed != sizes.bytes:

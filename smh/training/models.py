@@ -6,6 +6,7 @@ import os
 import zipfile
 
 import keras
+import numpy as np
 
 from smh import zoo
 from smh.artifact.files import load as load_artifact
@@ -31,6 +32,8 @@ def build_model(config: TrainingConfig, data: Dataset) -> keras.Model:
     if name.endswith(SUFFIXES):
         model = open_model_file(name)
     else:
+        if not isinstance(data.x_train, np.ndarray):
+            raise ArgumentError(f"'{name}' takes images, and {data.name} has several arrays.")
         shape = tuple(int(n) for n in data.x_train.shape[1:])
         model = zoo.build(name, shape, count_classes(data))
     check_fits(model, data)

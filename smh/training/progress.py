@@ -31,11 +31,11 @@ class ShowProgress(keras.callbacks.Callback):
 
     def introduce(self, model: keras.Model, data: Dataset, run: RunDirectory, done: int) -> None:
         """Prints what is trained on what, and where it is written."""
-        sizes, held_out = report(model), data.x_validation
-        images = f"{len(data.x_train):,} training"
+        sizes, held_out = report(model), data.y_validation
+        images = f"{len(data.y_train):,} training"
         images += "" if held_out is None else f", {len(held_out):,} validation"
         self._console.print(f"{model.name}: {sizes.in_words}")
-        self._console.print(f"{data.name}: {images}, {len(data.x_test):,} test images")
+        self._console.print(f"{data.name}: {images}, {len(data.y_test):,} test images")
         self._console.print(f"{run}: " + (f"goes on after epoch {done}" if done else "a new run"))
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -11,6 +11,7 @@ import keras
 from smh import datasets
 from smh.artifact.files import save as save_artifact
 from smh.datasets import Augmentation, Dataset
+from smh.datasets.dataset import map_arrays
 from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import task
@@ -131,7 +132,8 @@ def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
 
 def _batches(config: TrainingConfig, data: Dataset, first_epoch: int) -> Any:
     # A folder of pictures has the folder's name; what is usual goes by the kind of data set.
-    usual = Augmentation.usual(config.data.replace("-", "_")) if config.augment else None
+    name = config.data.replace("-", "_")
+    usual = Augmentation.usual(name) if config.augment and name in datasets.names() else None
     return datasets.batches(
         data.x_train,
         data.y_train,
@@ -179,7 +181,8 @@ def _prepare(model: keras.Model, data: Dataset) -> None:
     """Lets Keras make metrics and slots now: `fit` would take an epoch's batches to do so."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    few = datasets.batches(data.x_train[:1], data.y_train[:1], 1, shuffle=False)
+    x, y = map_arrays(lambda array: array[:1], data.x_train), data.y_train[:1]
+    few = datasets.batches(x, y, 1, shuffle=False)
     with task("preparing"):
         model.evaluate(few, verbose=0)
 

@@ -50,6 +50,7 @@ def load_data(
     image_size: int | None = None,
     validation: float = 0.1,
     limit: int | None = None,
+    whole: bool = False,
 ) -> Dataset:
     """Loads a data set with a validation part, split the same way every time.
 
@@ -59,11 +60,16 @@ def load_data(
         image_size: pixels per side, of those sets that can be scaled.
         validation: see `TrainingConfig`.
         limit: see `TrainingConfig`.
+        whole: whether all examples of a user's own are each part, where nobody made parts: for a
+            model that is not trained on them.
 
     Raises:
         As `smh.datasets.load`.
     """
-    data = datasets.load(name, data_dir, **_options(name, image_size, validation))
+    options = _options(name, image_size, validation)
+    if whole and _is_own(name):
+        options["whole"] = True
+    data = datasets.load(name, data_dir, **options)
     return data if limit is None else limited(data, limit)
 
 
@@ -71,6 +77,11 @@ def _options(name: str, image_size: int | None, validation: float) -> dict[str, 
     options: dict[str, Any] = {"validation": validation}
     if image_size is not None:
         options["image_size"] = image_size
-    if name.replace("-", "_") != "digits":
+    if name.replace("-", "_") != "digits" and not _is_own(name):
         options["dtype"] = "uint8"  # a quarter of the memory; scaled batch by batch
     return options
+
+
+def _is_own(name: str) -> bool:
+    """Whether it is arrays of a user's own; pictures in a folder are split as always."""
+    return name.endswith(".npz") or ":" in name

@@ -1,0 +1,162 @@
+"""A user's own examples: a `.npz` file, a folder of pictures, or a function. Needs no Keras."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smh.datasets.dataset import Dataset, map_arrays, numbers_of, split_indices
+from smh.datasets.picture_sets import image_folder
+from smh.errors import ArgumentError, DataFormatError
+
+_PARTS = ("train", "test", "validation")
+_TEST = 0.2  # the share of the examples, where nobody made a test part
+
+
+def find_own(name: str) -> Callable[..., Dataset] | None:
+    """Returns what loads `data.npz`, a folder or `module:function`; `None` if it is none of these.
+
+    Raises:
+        ArgumentError: it looks like one of them, and there is no such file or module.
+    """
+    if name.endswith(".npz"):
+        if not os.path.isfile(name):
+            raise ArgumentError(f"{name}: No such file or directory")
+        return functools.partial(npz, name)
+    if os.path.isdir(name):
+        return functools.partial(image_folder, name)
+    module, colon, function = name.partition(":")
+    if not colon:
+        return None
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` finds modules
+    if not function or importlib.util.find_spec(module.partition(".")[0]) is None:
+        raise ArgumentError(f"No module named {module!r:.100}; data are MODULE:FUNCTION.")
+    return functools.partial(called, module, function)
+
+
+def npz(path: str, *, validation: int | float = 0.1, whole: bool = False) -> Dataset:
+    """Loads the arrays `x` and `y`, or `x_train`, `y_train`, `x_test` and `y_test`.
+
+    Args:
+        path: the file.
+        validation: see `image_folder`.
+        whole: whether all examples are each part, where nobody made parts: for models that are
+            not trained.
+
+    Raises:
+        DataFormatError: the file is damaged, or has no such arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise DataFormatError(f"{path} is no .npz file of NumPy, or is damaged: {error}") from error
+    if {"x_train", "y_train"} <= set(arrays):
+        parts = {p: (arrays.get(f"x_{p}"), arrays.get(f"y_{p}")) for p in _PARTS}
+        return _of_parts(parts, Path(path).stem, path, validation)
+    if not {"x", "y"} <= set(arrays):
+        raise DataFormatError(
+            f"{path} needs the arrays x and y, or x_train, y_train, x_test and y_test; it has "
+            f"{', '.join(arrays) or 'none'}: np.savez(path, x=x, y=y)."
+        )
+    return of_arrays(arrays["x"], arrays["y"], Path(path).stem, path, validation, whole)
+
+
+def called(
+    module: str, function: str, *, validation: int | float = 0.1, whole: bool = False
+) -> Dataset:
+    """Calls a function without arguments: it returns `(x, y)`, two such pairs, or a `Dataset`.
+
+    Raises:
+        ArgumentError: there is no such function, or it returns something else.
+    """
+    found = getattr(importlib.import_module(module), function, None)
+    if not callable(found):
+        raise ArgumentError(f"'{module}' has no function {function!r:.100}.")
+    given, source = found(), f"{module}:{function}"
+    if isinstance(given, Dataset):
+        return given
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ArgumentError(
+            f"{source} must return (x, y), or ((x, y), (x_test, y_test)), or a Dataset; got "
+            f"{type(given).__name__}."
+        )
+    first, second = given
+    if isinstance(first, tuple) and isinstance(second, tuple) and len(first) == len(second) == 2:
+        parts = {"train": first, "test": second, "validation": (None, None)}
+        return _of_parts(parts, function, source, validation)
+    return of_arrays(first, second, function, source, validation, whole)
+
+
+def of_arrays(
+    x: Any, y: Any, name: str, source: str, validation: int | float = 0.1, whole: bool = False
+) -> Dataset:
+    """Makes a data set of examples that have no parts.
+
+    Args:
+        x: an array `[n, ...]`, or a list, tuple or mapping of arrays for several inputs.
+        y: `[n]` for classes, `[n, classes]` of zeros and ones likewise, or `[n, ...]` of numbers.
+        name: what it is called.
+        source: where it is from.
+        validation: see `image_folder`.
+        whole: see `npz`.
+
+    Raises:
+        ArgumentError: the numbers of examples differ, or there is none.
+    """
+    x, y = _checked((x, y), source)
+    if whole:
+        return Dataset(x, y, x, y, name, x, y, source=source)
+    train, test = split_indices(_strata(y), _TEST, 0)
+    parts = {"train": (_at(x, train), y[train]), "test": (_at(x, test), y[test])}
+    return _of_parts(parts, name, source, validation)
+
+
+def _of_parts(
+    parts: Mapping[str, tuple], name: str, source: str, validation: int | float
+) -> Dataset:
+    x, y = _checked(parts["train"], source)
+    held_out = parts.get("validation", (None, None))
+    if held_out[0] is None and validation:
+        stay, out = split_indices(_strata(y), validation, 0)
+        held_out = _at(x, out), y[out]
+        x, y = _at(x, stay), y[stay]
+    elif held_out[0] is not None:
+        held_out = _checked(held_out, source)
+    if parts["test"][0] is None:
+        raise DataFormatError(f"{source} has x_train and y_train, and neither x_test nor y_test.")
+    test = _checked(parts["test"], source)
+    return Dataset(x, y, test[0], test[1], name, held_out[0], held_out[1], source=source)
+
+
+def _checked(part: tuple[Any, Any], source: str) -> tuple[Any, np.ndarray]:
+    x, y = map_arrays(np.asarray, part[0]), np.asarray(part[1])
+    counts = numbers_of(x)
+    if counts != {len(y) if y.ndim else -1} or 0 in counts:
+        raise ArgumentError(
+            f"{source}: x and y need as many examples each, at least one; x has "
+            f"{', '.join(map(str, sorted(counts)))}, y has shape {y.shape}."
+        )
+    if y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all():
+        y = y.argmax(axis=1)
+    elif y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    return x, y.astype("int64") if y.dtype.kind in "iub" else y
+
+
+def _strata(y: np.ndarray) -> np.ndarray:
+    return y if y.ndim == 1 and y.dtype.kind in "iu" else np.zeros(len(y), "int64")
+
+
+def _at(x: Any, rows: np.ndarray) -> Any:
+    return map_arrays(lambda array: array[rows], x)

@@ -1,0 +1,164 @@
+"""Examples of a user's own on the command line, for models of any kind."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from PIL import Image
+
+from smh import cli, datasets
+from smh.errors import ArgumentError, DataFormatError
+
+MODULE = """
+import numpy as np
+from smh.datasets import digits
+
+def table():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 6)).astype("float32")
+    return x, x @ np.arange(6, dtype="float32")
+
+def two_inputs():
+    random = np.random.default_rng(0)
+    image, facts = (random.random(shape, "float32") for shape in ((90, 8, 8, 1), (90, 4)))
+    return {"image": image, "facts": facts}, np.arange(90) % 3
+
+def parts():
+    data = digits(image_size=8)
+    return (data.x_train, data.y_train), (data.x_test, data.y_test)
+
+def nothing():
+    return 7
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Path("my_own_data.py").write_text(MODULE)
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    x, y = random.random((120, 6), "float32"), np.arange(120) % 4
+    np.savez("table.npz", x=x, y=y)
+    np.savez("one_hot.npz", x=x, y=np.eye(4)[y])
+    np.savez("parts.npz", x_train=x[:90], y_train=y[:90], x_test=x[90:], y_test=y[90:])
+    np.savez("pairs.npz", x=x, y=(y % 2)[:, None])
+    np.savez("wrong.npz", images=x)
+    np.savez("short.npz", x=x, y=y[:7])
+    classifier(6, 4).save("four.keras")
+    classifier(6, 1).save("one.keras")
+    inputs = [keras.Input((8, 8, 1), name="image"), keras.Input((4,), name="facts")]
+    joined = layers.Concatenate()([layers.Flatten()(inputs[0]), inputs[1]])
+    keras.Model(inputs, layers.Dense(3)(layers.Dense(30)(joined))).save("two.keras")
+    return tmp_path
+
+
+def classifier(inputs, classes):
+    return keras.Sequential([keras.Input((inputs,)), layers.Dense(40), layers.Dense(classes)])
+
+
+def run(line):
+    try:
+        return cli.main(line.split())
+    except SystemExit as stopped:
+        return stopped.code
+
+
+EVALUATED = {
+    "four.keras --data table.npz": ("120 test examples", "accuracy"),
+    "four.keras --data one_hot.npz": ("120 test examples", "accuracy"),
+    "four.keras --data parts.npz": ("30 test examples", "accuracy"),
+    "four.keras --data parts.npz --part validation": ("9 validation examples", "accuracy"),
+    "four.keras --data table.npz --limit 20": ("20 test examples", "accuracy"),
+    "one.keras --data pairs.npz": ("120 test examples", "accuracy"),
+    "one.keras --data my_own_data:table": ("200 test examples", "mae"),
+    "two.keras --data my_own_data:two_inputs": ("90 test examples", "accuracy"),
+}
+
+
+@pytest.mark.parametrize("line", EVALUATED)
+def test_evaluate(line, folder, capsys):
+    assert run(f"evaluate {line}") == 0
+    said = capsys.readouterr().out
+    assert all(text in said for text in EVALUATED[line]) and "loss" in said
+
+
+def test_the_figures_are_those_of_keras(folder, capsys):
+    of_classes = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    for file, name, loss in (
+        ("one.keras", "my_own_data:table", "mse"),
+        ("four.keras", "table.npz", of_classes),
+    ):
+        data = datasets.load(name, whole=True)
+        model = keras.saving.load_model(file)
+        model.compile(loss=loss)
+        expected = model.evaluate(data.x_test, data.y_test, verbose=0)
+        assert run(f"evaluate {file} --data {name}") == 0
+        printed = dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])
+        assert float(printed["loss"]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_every_command_that_takes_data(folder, capsys):
+    lines = [
+        "sensitivity four.keras --data table.npz --sparsities 0.5",
+        "sensitivity one.keras --data my_own_data:table --sparsities 0.5",
+        "bits two.keras --data my_own_data:two_inputs --bits 4",
+        "shrink two.keras --data my_own_data:two_inputs --quality 40 --out two.smh",
+        "shrink four.keras --data table.npz --max-drop 50 --examples 40 --out four.smh",
+        "train --model four.keras --data table.npz --epochs 1 --out run",
+        "train --model two.keras --data my_own_data:two_inputs --epochs 1 --limit 40 --out two",
+        "train --model lenet_300_100 --data my_own_data:parts --epochs 1 --limit 50 --out lenet",
+        "evaluate run",
+    ]
+    for line in lines:
+        assert run(line) == 0, (line, capsys.readouterr().err)
+
+
+def test_a_folder_of_pictures(folder, capsys):
+    for i in range(8):
+        path = folder / "photos" / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9), (30 * i, 0, 0)).save(path)
+    keras.Sequential([keras.Input((12, 12, 3)), layers.Flatten(), layers.Dense(2)]).save(
+        "photos.keras"
+    )
+    assert run("evaluate photos.keras --data photos --image-size 12 --part train") == 0
+    assert "train images" in capsys.readouterr().out
+
+
+WRONG = {
+    "four.keras --data none.npz": (2, "none.npz: No such file or directory"),
+    "four.keras --data wrong.npz": (1, "needs the arrays x and y, or x_train, y_train"),
+    "four.keras --data short.npz": (2, "x and y need as many examples each"),
+    "four.keras --data no_module:f": (2, "No module named 'no_module'; data are MODULE:FUNCTION"),
+    "four.keras --data my_own_data:no": (2, "'my_own_data' has no function 'no'"),
+    "four.keras --data my_own_data:nothing": (2, "must return (x, y), or ((x, y), (x_test, y_te"),
+    "four.keras --data table.npz --image-size 9": (2, "table.npz has no option image_size"),
+    "two.keras --data table.npz": (2, "takes 2 inputs, of shapes image (8, 8, 1), facts (4,)"),
+    "four.keras --data my_own_data:parts": (2, "takes images of shape (6,)"),
+    "four.keras --data nothing": (2, "No data set is called 'nothing'. There are: digits"),
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_what_is_wrong_is_told(line, folder, capsys):
+    code, message = WRONG[line]
+    assert run(f"evaluate {line}") == code
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_a_split_is_the_same_every_time_and_loses_nothing(folder):
+    first, again = (datasets.load("table.npz") for _ in range(2))
+    assert (first.x_train == again.x_train).all() and (first.y_test == again.y_test).all()
+    parts = [first.x_train, first.x_validation, first.x_test]
+    assert sum(map(len, parts)) == len(np.unique(np.concatenate(parts), axis=0)) == 120
+    assert set(first.y_test) == set(range(4)) and len(first.y_test) == 24
+    Path("cut.npz").write_bytes(Path("table.npz").read_bytes()[:200])
+    with pytest.raises(DataFormatError, match="cut.npz is no .npz file"):
+        datasets.load("cut.npz")
+    with pytest.raises(ArgumentError, match="has no option test"):
+        datasets.load("table.npz", test=0.5)
