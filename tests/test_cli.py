@@ -277,7 +277,7 @@ def test_a_wrong_call_gives_two(line, capsys):
 
 
 COMMANDS = "train evaluate plan compress prune slim quantize sensitivity bits report export".split()
-COMMANDS += ["inspect"]
+COMMANDS += ["inspect", "import"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ WRONG = {
     "frob": "there is no command 'frob'; there are: train, evaluate, ",
     "train --model lenet_6 --data digits": "No model is called 'lenet_6'. Close to it: lenet_5",
     "train --model none.keras --data digits": "none.keras: No such file or directory",
-    "train --model notes.txt --data digits": "'notes.txt' must be a .keras or a .smh file",
+    "train --model notes.txt --data digits": "'notes.txt' is no .keras file, no .smh",
     "train --model lenet_5 --data digitts": "No data set is called 'digitts'. There are: digits",
     "train --model lenet_5 --data mnist --data-dir no": "data_dir='no' does not exist",
     "train --model lenet_5 --data mnist --image-size 9": "mnist has no option image_size",
@@ -60,6 +61,16 @@ WRONG = {
     "shrink model.keras --quality 101 --out s.smh": "--quality must be a number from 0 to 100",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
     "export model.keras --to onxn --out m.onnx": "there is no --to 'onxn'; did you mean onnx?",
+    "report old.h5": "smh import old.h5 --to new.keras reads it",
+    "train --model old.h5 --data digits": "is an HDF5 file, as old versions of Keras wrote them",
+    "report old.keras": "is an HDF5 file",
+    "report my.weights.h5": "is a file of weights alone: build the model, model.load_weights('my.w",
+    "report saved": "is a SavedModel of TensorFlow, which holds a graph and no layers",
+    "report net.pth": "is a file of PyTorch: build the same network in Keras",
+    "report net.onnx": "is a file for inference",
+    "import saved --to new.keras": "smh import old.h5 --to new.keras",
+    "import none.h5 --to new.keras": "none.h5: No such file or directory",
+    "import old.h5 --to new.h5": "--to must end in .keras, got 'new.h5'",
     "inspect model.keras": "What each weight costs: smh report model.keras",
     "inspect none.smh": "none.smh: No such file or directory",
     "--import own.py report model.keras": "--import takes a module, 'own', not the file",
@@ -70,9 +81,14 @@ WRONG = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calls")
-    for name in ("model.keras", "notes.txt", "full/notes.txt"):
+    names = ["model.keras", "notes.txt", "full/notes.txt", "saved/saved_model.pb", "net.onnx"]
+    for name in names:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("no model")
+    for name in ("old.h5", "old.keras", "my.weights.h5"):
+        (folder / name).write_bytes(b"\x89HDF\r\n\x1a\n and so on")
+    with zipfile.ZipFile(folder / "net.pth", "w") as archive:
+        archive.writestr("net/data.pkl", b"no pickle")
     return folder
 
 

@@ -16,7 +16,16 @@ from collections.abc import Iterator, Sequence
 
 import smh
 from smh import progress
-from smh.cli import changing, compressing, planning, running, scanning, showing, shrinking
+from smh.cli import (
+    changing,
+    compressing,
+    importing,
+    planning,
+    running,
+    scanning,
+    showing,
+    shrinking,
+)
 from smh.cli.files import find_own
 from smh.cli.parsing import CommandParser, Parser
 from smh.errors import ArgumentError, MissingDataError, SelectionError, SmhError, SmhWarning
@@ -89,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         title="commands",
         parser_class=CommandParser,
     )
-    for room in (running, planning, compressing, shrinking, changing, scanning, showing):
+    for room in (running, planning, compressing, shrinking, changing, scanning, showing, importing):
         room.add_commands(commands)
     return parser
 

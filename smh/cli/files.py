@@ -18,6 +18,7 @@ from smh.container.replacing import replacing
 from smh.errors import ArgumentError, MissingPackageError, SmhWarning
 from smh.progress import task
 from smh.training import RunDirectory
+from smh.training.foreign import explained
 from smh.training.sources import SUFFIXES, check_data, check_model_file, load_data
 
 if TYPE_CHECKING:
@@ -114,8 +115,6 @@ def model_file(path: str) -> str:
     """
     if os.path.isdir(path):
         return str(_complete_run(path).model_file)
-    if not path.endswith(SUFFIXES):
-        raise ArgumentError(f"'{path}' is no .keras file, no .smh file and no run directory.")
     check_model_file(path)
     return path
 
@@ -139,6 +138,8 @@ def artifact_file(path: str) -> str:
 
 def _complete_run(path: str) -> RunDirectory:
     run = RunDirectory(path)
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        raise ArgumentError(explained(path))
     run.config()
     if not run.is_complete:
         raise ArgumentError(

@@ -9,6 +9,7 @@ from smh import datasets
 from smh.datasets import Dataset
 from smh.datasets.dataset import limited
 from smh.errors import ArgumentError
+from smh.training.foreign import explained, is_hdf5
 from smh.zoo.known import find_name
 
 SUFFIXES = (".keras", ".smh")
@@ -23,19 +24,21 @@ def find_model(name: str) -> str:
     if name.endswith(SUFFIXES):
         check_model_file(name)
         return name
-    if os.path.exists(name) and "." in os.path.basename(name):
-        raise ArgumentError(f"'{name}' must be a .keras or a .smh file.")
+    if os.path.exists(name):
+        raise ArgumentError(explained(name))
     return find_name(name)
 
 
 def check_model_file(path: str) -> None:
     """Raises `ArgumentError` unless `path` is a `.keras` or a `.smh` file that is there."""
     if not path.endswith(SUFFIXES):
-        raise ArgumentError(f"'{path}' must be a .keras or a .smh file.")
+        raise ArgumentError(explained(path))
     if not os.path.exists(path):
         raise ArgumentError(f"{path}: No such file or directory")
     if os.path.isdir(path):
         raise ArgumentError(f"'{path}' is a folder; a file is expected.")
+    if path.endswith(".keras") and is_hdf5(path):
+        raise ArgumentError(explained(path))
 
 
 def check_data(name: str, data_dir: str | None = None, image_size: int | None = None) -> None:
