@@ -33,6 +33,10 @@ def test_a_chain_of_commands_on_files(model_file, capsys):
     assert run("prune model.keras --sparsity .*fc1=0.9 --sparsity kernel=0.5 --out p.keras") == 0
     assert run("quantize p.keras --bits 3 --out q.smh") == 0
     channels = "--structure channels --of multiply_adds"
+    uniform = "quantize model.keras --kind uniform"
+    assert run(f"{uniform} --bits kernel=4 --out u.smh") == 0
+    assert run("report u.smh") == 0
+    assert "4 bits, scale per" in capsys.readouterr().out
     assert run(f"prune model.keras --sparsity 0.5 {channels} --out ch.keras") == 0
     assert run("slim ch.keras --out slim.keras") == 0
     assert run("evaluate slim.keras --data digits --image-size 8") == 0
@@ -164,7 +168,7 @@ MISTAKES = {
     "compress model.keras --max-drop 1 --out c.smh": "--data NAME is needed",
     "compress model.keras --max-drop -1 --data digits --image-size 8 --out c.smh": "at least 0",
     "prune model.keras --sparsity much --out p.keras": "--sparsity must be a number from 0 ",
-    "quantize model.keras --bits 4 --kind uniform --out q.smh": "has no factors to round",
+    "quantize model.keras --bits x=4 --kind uniform --out q.smh": "'x' fits no weight",
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
     "export model.keras --to onnx --shape 1 --shape 2 --out m.onnx": "once for each of 1 inputs",
     "export model.keras --to onnx --shape 1,x --out m.onnx": "--shape must be a whole number",

@@ -65,7 +65,7 @@ WRONG = {
     "train --model old.h5 --data digits": "is an HDF5 file, as old versions of Keras wrote them",
     "report old.keras": "is an HDF5 file",
     "report my.weights.h5": "is a file of weights alone: build the model, model.load_weights('my.w",
-    "report saved": "is a SavedModel of TensorFlow, which holds a graph and no layers",
+    "report saved": "is a SavedModel of TensorFlow, which Keras 3 cannot change",
     "report net.pth": "is a file of PyTorch: build the same network in Keras",
     "report net.onnx": "is a file for inference",
     "import saved --to new.keras": "smh import old.h5 --to new.keras",

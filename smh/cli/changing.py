@@ -29,9 +29,10 @@ and before:
   smh prune model.keras --sparsity 0.5 --structure channels \\
       --out pruned.keras"""
 _QUANTIZE = """\
-Stores a model in few bits. `uniform` rounds the factors of a compressed model
-to a grid, 2 to 8 bits. `codebook` gives each weight 2^bits values that k-means
-finds, 1 to 12 bits; zeros of a pruned weight stay. Both can be trained on."""
+Stores a model in few bits. `uniform` rounds to a grid of 2 to 8 bits: the
+factors of a compressed model, or the weights of another one. `codebook` gives
+each weight 2^bits values that k-means finds, 1 to 12 bits; zeros of a pruned
+weight stay. All can be trained on."""
 _QUANTIZE_EXAMPLE = """\
   smh quantize small.keras --bits 4 --out small.smh
   smh quantize pruned.keras --bits 4 --kind codebook --out pruned.smh"""
@@ -90,7 +91,7 @@ def add_commands(commands: Any) -> None:
         action="append",
         required=True,
         metavar="N",
-        help="bits of a number; for codebooks also PATTERN=N, several times",
+        help="bits of a number; of weights also PATTERN=N, several times",
     )
     parser.add_argument(
         "--kind",
@@ -136,7 +137,8 @@ def _quantize(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
     bits = one_or_pairs(args.bits, "--bits")
     if args.kind == "uniform":
-        _check_uniform(args, bits)
+        for one in [value for _, value in bits] if isinstance(bits, list) else [bits]:
+            GRID_BITS.checked(one, "--bits with --kind uniform")
     model = open_model(args)
     import smh
     from smh.virtual_variable import virtual_variables
@@ -145,6 +147,8 @@ def _quantize(args: argparse.Namespace) -> None:
     kind = args.kind or ("uniform" if any(sources) else "codebook")
     if kind == "codebook":
         smh.cluster(model, bits, apply_to=args.apply_to, exclude=args.exclude)
+    elif not any(sources):
+        smh.quantize_weights(model, bits, apply_to=args.apply_to, exclude=args.exclude)
     else:
         _check_uniform(args, bits)
         smh.quantize_factors(model, bits)
@@ -154,7 +158,7 @@ def _quantize(args: argparse.Namespace) -> None:
 def _check_uniform(args: argparse.Namespace, bits: Any) -> None:
     if not isinstance(bits, int) or args.apply_to or args.exclude:
         raise ArgumentError(
-            "--kind uniform rounds all factors to one number of bits: --bits 4, without PATTERN=, "
-            "--apply-to and --exclude. --kind codebook takes them."
+            "--kind uniform rounds all factors of a compressed model to one number of bits: "
+            "--bits 4, without PATTERN=, --apply-to and --exclude. --kind codebook takes them."
         )
     GRID_BITS.checked(bits, "--bits with --kind uniform")

@@ -8,9 +8,8 @@ import zipfile
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _IMPORT = "smh import {} --to new.keras reads it"
 _SAVED_MODEL = (
-    "a SavedModel of TensorFlow, which holds a graph and no layers: where it was made, "
-    "tf.keras.models.load_model({0!r}).save('old.h5') (TensorFlow up to 2.15, or tf_keras), then "
-    "smh import old.h5 --to new.keras"
+    "a SavedModel of TensorFlow, which Keras 3 cannot change: where tf_keras is installed, "
+    "tf_keras.models.load_model({0!r}).save('old.h5'), then smh import old.h5 --to new.keras"
 )
 _TORCH = (
     "a file of PyTorch: build the same network in Keras, and give its layers the weights "
