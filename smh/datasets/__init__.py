@@ -7,7 +7,7 @@ own. `batches` feeds `fit`.
 from smh.datasets.augmentation import Augmentation
 from smh.datasets.cifar import cifar10, cifar100
 from smh.datasets.dataset import Dataset
-from smh.datasets.loading import check, load, names
+from smh.datasets.loading import load, names
 from smh.datasets.mnist_like import fashion_mnist, mnist
 from smh.datasets.picture_sets import image_folder, imagenette
 from smh.datasets.pipeline import batches
@@ -17,7 +17,6 @@ __all__ = [
     "Augmentation",
     "Dataset",
     "batches",
-    "check",
     "cifar10",
     "cifar100",
     "digits",

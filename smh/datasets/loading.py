@@ -37,8 +37,9 @@ def load(name: str, data_dir: DataDir = None, **options: Any) -> Dataset:
 
     Args:
         name: one of `names()` (`fashion-mnist` is taken for `fashion_mnist`), or examples of your
-            own: a `.npz` file with `x` and `y`, a folder of pictures, or `module:function` (see
-            `smh.datasets.own`).
+            own: a `.npz` file with `x` and `y` (or `x_train`, `y_train`, `x_test`, `y_test`), a
+            folder of pictures, or `module:function`, called without arguments, which returns
+            `(x, y)`, two such pairs or a `Dataset`.
         data_dir: the folder to look in first; see the function of that name. `digits` needs none.
         **options: passed on to that function: `validation`, `seed`, `dtype`, `image_size`, ...
 

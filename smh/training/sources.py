@@ -8,6 +8,7 @@ from typing import Any
 from smh import datasets
 from smh.datasets import Dataset
 from smh.datasets.dataset import limited
+from smh.datasets.loading import check
 from smh.errors import ArgumentError
 from smh.training.foreign import explained, is_hdf5
 from smh.zoo.known import find_name
@@ -43,7 +44,7 @@ def check_model_file(path: str) -> None:
 
 def check_data(name: str, data_dir: str | None = None, image_size: int | None = None) -> None:
     """Raises `ArgumentError` if there is no such data set, or it cannot be had so."""
-    datasets.check(name, data_dir, _options(name, image_size, 0.0))
+    check(name, data_dir, _options(name, image_size, 0.0))
 
 
 def load_data(
