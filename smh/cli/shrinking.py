@@ -15,7 +15,6 @@ from smh.cli.arguments import (
     number,
 )
 from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
-from smh.datasets.dataset import map_arrays
 from smh.errors.limits import COUNT, DROP, QUALITY
 
 if TYPE_CHECKING:
@@ -124,4 +123,6 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def _few(data: Dataset, args: argparse.Namespace) -> Any:
+    from smh.datasets.dataset import map_arrays
+
     return map_arrays(lambda array: array[: args.examples], data.x_train)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from smh import datasets
-from smh.datasets import Dataset
-from smh.datasets.dataset import limited
-from smh.datasets.loading import check
 from smh.errors import ArgumentError
 from smh.training.foreign import explained, is_hdf5
 from smh.zoo.known import find_name
+
+if TYPE_CHECKING:
+    from smh.datasets import Dataset
 
 SUFFIXES = (".keras", ".smh")
 
@@ -44,6 +43,8 @@ def check_model_file(path: str) -> None:
 
 def check_data(name: str, data_dir: str | None = None, image_size: int | None = None) -> None:
     """Raises `ArgumentError` if there is no such data set, or it cannot be had so."""
+    from smh.datasets.loading import check
+
     check(name, data_dir, _options(name, image_size, 0.0))
 
 
@@ -70,6 +71,9 @@ def load_data(
     Raises:
         As `smh.datasets.load`.
     """
+    from smh import datasets
+    from smh.datasets.dataset import limited
+
     options = _options(name, image_size, validation)
     if whole and _is_own(name):
         options["whole"] = True
