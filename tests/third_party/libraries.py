@@ -71,13 +71,31 @@ def keras_hub():
 
     def resnet():
         return hub.ResNetBackbone(
-            input_conv_filters=[8], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 64],
+            input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 64],
             stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2],
             block_type="basic_block", image_shape=(16, 16, 3),
         )  # fmt: skip
 
     def t5():
         return hub.T5Backbone(**small, num_heads=2)
+
+    def mixtral():
+        return hub.MixtralBackbone(**grouped, num_experts=4)
+
+    def albert():
+        return hub.AlbertBackbone(**plain, embedding_dim=8)
+
+    def whisper():
+        return hub.WhisperBackbone(
+            **small, num_heads=2, num_mels=4, max_encoder_sequence_length=8,
+            max_decoder_sequence_length=8,
+        )  # fmt: skip
+
+    def bloom():
+        return hub.BloomBackbone(**small, num_heads=2)
+
+    def deberta():
+        return hub.DebertaV3Backbone(**plain, bucket_size=4)
 
     def classifier():
         return hub.ViTImageClassifier(backbone=vit(), num_classes=3, preprocessor=None)
@@ -88,6 +106,11 @@ def keras_hub():
         Case("LlamaCausalLM", lambda: hub.LlamaCausalLM(llama(), preprocessor=None), tokens()),
         Case("GemmaBackbone", gemma, tokens()),
         Case("T5Backbone", t5, _t5_tokens),
+        Case("AlbertBackbone", albert, tokens(segment_ids=0)),
+        Case("DebertaV3Backbone", deberta, tokens()),
+        Case("BloomCausalLM", lambda: hub.BloomCausalLM(bloom(), preprocessor=None), tokens()),
+        Case("MixtralBackbone", mixtral, tokens()),
+        Case("WhisperBackbone", whisper, _whisper_inputs),
         Case("ResNetBackbone", resnet, numbers(16, 16, 3)),
         Case("ViTImageClassifier", classifier, numbers(16, 16, 3)),
     ]
@@ -96,6 +119,11 @@ def keras_hub():
 def _t5_tokens():
     one = tokens()()
     return {f"{side}_{k}": v for side in ("encoder", "decoder") for k, v in one.items()}
+
+
+def _whisper_inputs():
+    own = {f"decoder_{k}": v for k, v in tokens()().items()}
+    return {"encoder_features": numbers(8, 4)(), **own}
 
 
 # The others
@@ -125,7 +153,7 @@ def kimm():
     options = {"input_shape": (32, 32, 3), "weights": None, "classes": 4}
     return [
         Case("MobileNetV3W050Small", lambda: models.MobileNetV3W050Small(**options), _picture),
-        Case("GhostNet050", lambda: models.GhostNet050(**options), _picture),
+        Case("GhostNetW050", lambda: models.GhostNetW050(**options), _picture),
     ]
 
 
@@ -224,13 +252,14 @@ def keras_bio():
 
 
 def bayesflow():
-    import bayesflow.networks as networks
+    from bayesflow import networks
 
     def deep_set():
-        return networks.DeepSet(summary_dim=4, embed_dim=16, depth=1, mlp_widths=(16,))
+        layer = networks.DeepSet(summary_dim=4, embed_dim=16, depth=1, mlp_widths=(16,))
+        return within(layer, 8, 4)
 
     def flow():
-        return networks.CouplingFlow(depth=2, subnet_kwargs={"widths": (16, 16)})
+        return within(networks.CouplingFlow(depth=2, subnet_kwargs={"widths": (16, 16)}), 6)
 
     return [
         Case("DeepSet", deep_set, numbers(8, 4)),
