@@ -70,12 +70,14 @@ def step(model, inputs):
     targets = keras.tree.map_structure(
         lambda y: np.zeros(y.shape, "float32"), model(inputs, training=False)
     )
+    # Tasks of keras-hub are compiled when they are made, with metrics that want ids of tokens or
+    # classes, and have them again unless others are given.
+    metrics = ["mse"] if model.compiled else None
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3),
         loss="mse",
-        # Tasks of keras-hub are compiled when they are made, and Keras keeps their metrics, which
-        # want token ids, unless others are given.
-        weighted_metrics=["mse"] if model.compiled else None,
+        metrics=metrics,
+        weighted_metrics=metrics,
         jit_compile=keras.backend.backend() == "jax",
     )
     history = model.fit(inputs, targets, batch_size=2, epochs=1, verbose=0)

@@ -4,7 +4,7 @@
     python tests/third_party/run.py keras-tcn      # one library, in an environment that has it
 
 Each library has a process for each backend, and one more that loads what was saved. Each cell goes
-to `found.json` beside this script as soon as it is known (`record.py`), so that a run may be stopped,
+to `found.json` beside this script as soon as it is known (`record.py`), so a run may be stopped,
 and a library, a model or a door run again by itself. The closing line says how many cells hold; the
 exit code is 1 where smh fails and Keras alone does not.
 """
@@ -208,7 +208,7 @@ def _line(error):
     text = " ".join(str(error).split())
     kind = type(error).__name__
     text = text if kind == "NotEqual" else f"{kind}: {text}"
-    return text if len(text) <= 300 else text[:300] + "..."
+    return text if len(text) <= 600 else text[:600] + "..."
 
 
 def _say(text):
