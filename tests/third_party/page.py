@@ -1,5 +1,7 @@
 """The tables of `docs/compatibility.md`."""
 
+import re
+
 DOORS = ("compress", "fit", "prune", "cluster", "materialize", "deploy")
 DOORS += (".smh", ".keras", "weights", "SavedModel", "LiteRT", "ONNX")
 MARKS = {"ok": "ok", "refused": "refused", "fails": "**fails**", "Keras fails too": "as Keras"}
@@ -75,5 +77,6 @@ def _notes(model, backend, cells):
 
 def _short(text):
     """The first sentence of a message, as code."""
+    text = re.sub(r"^ArgumentError: '\w+' cannot be exported to \w+: ", "", text)
     first = text.replace("`", "'").split(". ")[0]
     return f"`{first if len(first) <= NOTE else first[:NOTE] + '...'}`"

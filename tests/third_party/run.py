@@ -204,8 +204,8 @@ def _versions(library):
 
 
 def _line(error):
-    """The first line of a message, and whose it is where it is not smh's."""
-    text = " ".join(str(error).split())
+    """A message without folders of this machine, and whose it is where it is not smh's."""
+    text = re.sub(r"(/[\w.+-]+)+/", "", " ".join(str(error).split()))
     kind = type(error).__name__
     text = text if kind == "NotEqual" else f"{kind}: {text}"
     return text if len(text) <= 600 else text[:600] + "..."
