@@ -18,7 +18,7 @@ tensorflow_only = pytest.mark.skipif(
 
 
 def upstream_of(args, upstream):
-    """Keras gives it by position on TensorFlow and PyTorch, by name on JAX."""
+    """Keras gives it by name on PyTorch, and by position elsewhere."""
     return args[0] if upstream is None else upstream
 
 
