@@ -21,11 +21,19 @@ TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A small model of a library with random weights, and what it is called with."""
+    """A small model of a library with random weights, and what it is called with.
+
+    `known` are the classes that the library does not register: Keras loads no such model without.
+    """
 
     name: str
     build: Callable[[], keras.Model]
     inputs: Callable[[], Any]
+    known: tuple[type, ...] = ()
+
+    def scope(self):
+        """Inside, what loads the model knows its classes."""
+        return keras.saving.custom_object_scope({kind.__name__: kind for kind in self.known})
 
     def model(self):
         """Returns the built model, the same one at each call."""
@@ -175,6 +183,7 @@ ONLY_TENSORFLOW = ("SavedModel", "LiteRT", "ONNX")
 DENSE = {
     "fit": lambda case, folder: step(case.model(), case.inputs()),
     "prune": lambda case, folder: step(case.model(), case.inputs()),
+    "materialize": lambda case, folder: _rebuild(case),
     ".smh": lambda case, folder: _save_and_load(case, folder / "dense.keras"),
     ".keras": lambda case, folder: _save_and_load(case, folder / "dense.keras"),
     "weights": lambda case, folder: _save_and_load_weights(case, folder / "dense.weights.h5"),
@@ -186,6 +195,11 @@ DENSE = {
 
 def _export_by_keras(case, path, format):
     case.model().export(path, format=format, verbose=False)
+
+
+def _rebuild(case):
+    model = case.model()
+    type(model).from_config(model.get_config())
 
 
 def _save_and_load(case, path):

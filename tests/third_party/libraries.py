@@ -44,6 +44,12 @@ def within(layer, *shape):
     return keras.Model(x, layer(x))
 
 
+def _layers_of(module):
+    """Returns the classes of layers that a module defines."""
+    found = (x for x in vars(module).values() if isinstance(x, type))
+    return tuple(x for x in found if x.__module__ == module.__name__ and issubclass(x, keras.Layer))
+
+
 # keras-hub
 
 
@@ -158,19 +164,19 @@ def kimm():
 
 
 def k3im():
-    from k3im.cct import CCT
+    from k3im import cct as compact
+    from k3im import vit_1d
     from k3im.mlp_mixer import MlpMixer
-    from k3im.vit_1d import ViT1DModel
 
     def cct():
-        return CCT(
+        return compact.CCT(
             input_shape=(16, 16, 3), num_heads=2, projection_dim=16, kernel_size=3, stride=2,
             padding=1, transformer_units=[32, 16], stochastic_depth_rate=0.1,
             transformer_layers=2, num_classes=4, positional_emb=True,
         )  # fmt: skip
 
     def vit():
-        return ViT1DModel(
+        return vit_1d.ViT1DModel(
             seq_len=32, patch_size=8, num_classes=4, dim=16, depth=2, heads=2, mlp_dim=32,
             dim_head=8,
         )  # fmt: skip
@@ -181,8 +187,8 @@ def k3im():
         )  # fmt: skip
 
     return [
-        Case("CCT", cct, numbers(16, 16, 3)),
-        Case("ViT1DModel", vit, numbers(32, 3)),
+        Case("CCT", cct, numbers(16, 16, 3), _layers_of(compact)),
+        Case("ViT1DModel", vit, numbers(32, 3), _layers_of(vit_1d)),
         Case("MlpMixer", mixer, numbers(16, 16, 3)),
     ]
 

@@ -5,7 +5,7 @@ import re
 DOORS = ("compress", "fit", "prune", "cluster", "materialize", "deploy")
 DOORS += (".smh", ".keras", "weights", "SavedModel", "LiteRT", "ONNX")
 MARKS = {"ok": "ok", "refused": "refused", "fails": "**fails**", "Keras fails too": "as Keras"}
-MARKS["-"] = "–"
+MARKS |= {"refused, as Keras": "refused, as Keras", "-": "–"}
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 NOTE = 200  # characters; `found.json` has more of a message
 
@@ -17,7 +17,7 @@ tried by `make test-zoo` (`tests/third_party/`). Written by that command; do not
 - *ok*: it works, and the outputs are equal to 1e-4 of their range where they should be. What
   `.smh`, `.keras` and `weights` (`.weights.h5`) wrote was loaded in a new process.
 - *refused*: an error of smh, before anything was changed or written, that says what to do.
-- *as Keras*: the dense model without smh fails here too.
+- *as Keras*: the dense model without smh fails here too; *refused, as Keras*: smh says so before.
 - **fails**: a fault.
 - –: a door for TensorFlow only. No mark: not run yet.
 

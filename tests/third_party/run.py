@@ -26,6 +26,7 @@ import record
 
 BACKENDS = ("tensorflow", "jax")
 OK, REFUSED, FAILS, KERAS, MISSING = "ok", "refused", "fails", "Keras fails too", "-"
+BOTH = "refused, as Keras"
 
 
 def main():
@@ -143,25 +144,31 @@ def _timed(case, name, place):
 
 def _cell(case, name, call, folder):
     """Returns what came of `call` and, where it failed, what Keras alone makes of it."""
-    import doors
-
     from smh.errors import SmhError
 
     try:
-        call()
+        with case.scope():
+            call()
     except SmhError as error:
-        return [REFUSED, _line(error)]
+        return [REFUSED if _dense_error(case, name, folder) is None else BOTH, _line(error)]
     except Exception as error:
         if os.environ.get("TRACE"):
             traceback.print_exc()
-        dense = doors.DENSE.get(name)
-        try:
-            if dense is not None:
-                dense(case, folder)
-        except Exception as other:
-            return [KERAS, _line(other)]
-        return [FAILS, _line(error)]
+        dense = _dense_error(case, name, folder)
+        return [FAILS, _line(error)] if dense is None else [KERAS, _line(dense)]
     return [OK, ""]
+
+
+def _dense_error(case, name, folder):
+    """Returns how Keras alone fails at a door, or `None`."""
+    import doors
+
+    try:
+        with case.scope():
+            doors.DENSE.get(name, lambda case, folder: None)(case, folder)
+    except Exception as error:
+        return error
+    return None
 
 
 def _load(arguments, folder):
@@ -226,7 +233,8 @@ def _count(libraries):
     ]
     died = sum("died" in result for backends in libraries for result in backends.values())
     failed = kinds.count(FAILS) + died
-    others = f"{kinds.count(REFUSED)} refused, {kinds.count(KERAS)} where Keras fails too"
+    refused, too = kinds.count(REFUSED), kinds.count(KERAS) + kinds.count(BOTH)
+    others = f"{refused} refused, {too} where Keras fails too"
     print(f"{kinds.count(OK)} passed, {failed} failed\n({others})")
     return int(failed > 0)
 
