@@ -156,11 +156,13 @@ def keras_rs():
 def kimm():
     from kimm import models
 
-    options = {"input_shape": (32, 32, 3), "weights": None, "classes": 4}
-    return [
-        Case("MobileNetV3W050Small", lambda: models.MobileNetV3W050Small(**options), _picture),
-        Case("GhostNetW050", lambda: models.GhostNetW050(**options), _picture),
-    ]
+    def case(kind):
+        def build():
+            return kind(input_shape=(32, 32, 3), weights=None, classes=4)
+
+        return Case(kind.__name__, build, _picture, (kind,))
+
+    return [case(models.MobileNetV3W050Small), case(models.GhostNetW050)]
 
 
 def k3im():
