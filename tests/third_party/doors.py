@@ -228,7 +228,7 @@ def _filled(case, path: Path):
     model = case.compressed()
     for variable in model.variables:  # or a file that is ignored would pass
         if keras.backend.is_float_dtype(variable.dtype):
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
     model.load_weights(path)
     return model
 

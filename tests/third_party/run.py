@@ -212,7 +212,7 @@ def _versions(library):
 
 def _line(error):
     """A message without folders of this machine, and whose it is where it is not smh's."""
-    text = re.sub(r"(/[\w.+-]+)+/", "", " ".join(str(error).split()))
+    text = re.sub(r"(?<![\w.])/([\w.+-]+/)+", "", " ".join(str(error).split()))
     kind = type(error).__name__
     text = text if kind == "NotEqual" else f"{kind}: {text}"
     return text if len(text) <= 600 else text[:600] + "..."
