@@ -292,7 +292,7 @@ def medicai():
         )  # fmt: skip
 
     return [
-        Case("ViTBackbone, 3-D", vit, numbers(16, 16, 16, 1)),
+        Case("ViTBackbone, 3-D", vit, numbers(16, 16, 16, 1), (models.ViTBackbone,)),
         Case("UNet", unet, numbers(32, 32, 1)),
     ]
 
