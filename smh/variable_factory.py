@@ -29,7 +29,7 @@ from smh.tf1.backends import require_tensorflow
 from smh.tf1.getter import GraphGetter
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
-from smh.virtual_variable.assigning import check_not_normalised
+from smh.virtual_variable.computable import check_not_normalised
 from smh.virtual_variable.inside_keras.building import Request, adopt_while_building, request_behind
 from smh.virtual_variable.weight_spec import WeightSpec, std_of
 

@@ -374,10 +374,11 @@ def test_hooks_of_keras_own_layers_only_assign_variables():
 
 
 def test_of_keras_layers_only_spectral_normalization_assigns_to_a_trained_weight():
-    from smh.virtual_variable.assigning import _ASSIGNING, _assigned, _names_used
+    from smh.virtual_variable.computable import _TELLING
+    from smh.virtual_variable.trying import names_used, tried
 
     kinds = [k for k in vars(layers).values() if isinstance(k, type) and issubclass(k, keras.Layer)]
-    assign = {k.__name__ for k in kinds if any(n & _ASSIGNING for n in _names_used(k))}
+    assign = {k.__name__ for k in kinds if any(n & _TELLING for n in names_used(k))}
     recurrent = {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
     others = {"FlaxLayer", "JaxLayer"}  # to their state, which is not trained
     assert assign - others == recurrent | {"BatchNormalization", "SpectralNormalization"}
@@ -387,9 +388,10 @@ def test_of_keras_layers_only_spectral_normalization_assigns_to_a_trained_weight
         (layers.ConvLSTM1D(2, 2), (None, 3, 5, 4)),
     ):
         built(layer, shape)
-        assert _assigned(layer, layer.trainable_variables) == []
+        assert tried(layer, layer.trainable_variables).assigned == []
     normalised = built(layers.SpectralNormalization(layers.Dense(3)))
-    assert _assigned(normalised, normalised.trainable_variables) == [normalised.layer.kernel]
+    trial = tried(normalised, normalised.trainable_variables)
+    assert trial.assigned == [normalised.layer.kernel]
 
 
 def test_a_layer_says_which_shapes_it_was_built_for():
@@ -433,6 +435,25 @@ def test_nothing_is_recorded_while_what_is_recomputed_runs_forward(traced):
 
     (tf.function(step) if traced else step)(tf.constant(3.0))
     assert seen == [False, True, False, False]  # the last one: run again, for the gradient
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's functions")
+def test_a_function_with_its_own_gradient_reads_its_variables_once_more():
+    import tensorflow as tf
+
+    from smh.virtual_variable.inside_keras.custom_gradients import given_for, refused_by
+
+    inside, argument = (keras.Variable(np.ones(3, "float32"), name=name) for name in "ia")
+
+    def function(x, gradient):
+        return x * inside.value, gradient
+
+    with tf.Graph().as_default(), tf.__internal__.FuncGraph("scratch").as_default():
+        tf.custom_gradient(lambda x: function(x, lambda g, variables: (g, [g])))(argument.value)
+        assert given_for([inside, argument]) == [inside]
+        with pytest.raises(TypeError) as error:
+            tf.custom_gradient(lambda x: function(x, lambda g: g))(argument.value)
+    assert refused_by(error.value, [inside, argument]) == [inside]
 
 
 def test_what_made_an_output_is_in_its_history():

@@ -35,7 +35,7 @@ from smh.virtual_variable import (
     own_variables,
     wrap_calls,
 )
-from smh.virtual_variable.assigning import check_not_assigned
+from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.deploying import is_deployed
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
@@ -182,7 +182,7 @@ def by_pattern(
         SelectionError: one that gets a value is assigned to by its layer.
     """
     chosen = _values_of(items, given, argument, check)
-    check_not_assigned(model, [items[i].variable for i in chosen])
+    check_computable(model, [items[i].variable for i in chosen])
     return chosen
 
 

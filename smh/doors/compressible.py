@@ -14,7 +14,7 @@ from smh.errors import SelectionError
 from smh.parametrizations.pool_slice import check_size
 from smh.typing import Selector
 from smh.virtual_variable import in_creation_order, own_layers, virtual_variables
-from smh.virtual_variable.assigning import check_not_assigned
+from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.raw_variables import is_torch_module
 from smh.virtual_variable.weight_spec import FLOATS, WeightSpec, std_of
 
@@ -69,7 +69,7 @@ def select(
                 "keras.Variable, and cannot be made virtual. Leave it out with `exclude=`."
             )
         check_size(item.spec)
-    check_not_assigned(model, chosen)
+    check_computable(model, chosen)
     return selected
 
 

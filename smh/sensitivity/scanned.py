@@ -19,7 +19,7 @@ from smh.errors import DeployedModelError, SelectionError
 from smh.pools.base import VariablePool
 from smh.typing import Selector
 from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
-from smh.virtual_variable.assigning import check_not_assigned
+from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.deploying import deployed_mode
 from smh.virtual_variable.weight_spec import FLOATS
 
@@ -155,7 +155,7 @@ def find_candidates(
                 f"'{candidate.path}' has weights that are not finite (NaN or infinity, in "
                 "float32), so they have no order. Repair them, or leave it out with `exclude=`."
             )
-    check_not_assigned(model, [candidate.weight for candidate in chosen])
+    check_computable(model, [candidate.weight for candidate in chosen])
     return chosen
 
 

@@ -23,7 +23,7 @@ from smh.shrinking.rest import rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
 from smh.typing import Selector
-from smh.virtual_variable.assigning import check_not_assigned
+from smh.virtual_variable.computable import check_computable
 
 _CLOSE = 0.02
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
@@ -96,7 +96,7 @@ def shrink(
     if type(examples) is not int or examples < 1:
         raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")
     selected = candidates(model, apply_to, exclude)
-    check_not_assigned(model, [candidate.variable for candidate in selected])
+    check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)
     batches = [] if data is None else batches_of(model, data, examples)
     work = _Work(model, items, batches, request)

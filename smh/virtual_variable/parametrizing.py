@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError, DeployedModelError
-from smh.virtual_variable.assigning import check_not_assigned
+from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.attachment import attach, wrap_calls
 from smh.virtual_variable.inside_keras.deploying import is_deployed
 from smh.virtual_variable.inside_keras.own import own_layers
@@ -65,7 +65,7 @@ def parametrize(model: keras.Model, pairs: Sequence[Pair]) -> keras.Model:
     _check_pairs(model, pairs, owners)
     for variable, parametrization in pairs:
         _check_value(variable, parametrization)
-    check_not_assigned(model, [variable for variable, _ in pairs])
+    check_computable(model, [variable for variable, _ in pairs])
     for variable, parametrization in pairs:
         attach(owners[id(variable)], variable, parametrization)
     wrap_calls(model)

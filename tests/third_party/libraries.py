@@ -44,6 +44,12 @@ def within(layer, *shape):
     return keras.Model(x, layer(x))
 
 
+def _layers_of(module):
+    """Returns the classes of layers that a module defines."""
+    found = (x for x in vars(module).values() if isinstance(x, type))
+    return tuple(x for x in found if x.__module__ == module.__name__ and issubclass(x, keras.Layer))
+
+
 # keras-hub
 
 
@@ -71,13 +77,31 @@ def keras_hub():
 
     def resnet():
         return hub.ResNetBackbone(
-            input_conv_filters=[8], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 64],
+            input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 64],
             stackwise_num_blocks=[1, 1], stackwise_num_strides=[1, 2],
             block_type="basic_block", image_shape=(16, 16, 3),
         )  # fmt: skip
 
     def t5():
         return hub.T5Backbone(**small, num_heads=2)
+
+    def mixtral():
+        return hub.MixtralBackbone(**grouped, num_experts=4)
+
+    def albert():
+        return hub.AlbertBackbone(**plain, embedding_dim=8)
+
+    def whisper():
+        return hub.WhisperBackbone(
+            **small, num_heads=2, num_mels=4, max_encoder_sequence_length=8,
+            max_decoder_sequence_length=8,
+        )  # fmt: skip
+
+    def bloom():
+        return hub.BloomBackbone(**small, num_heads=2)
+
+    def deberta():
+        return hub.DebertaV3Backbone(**plain, bucket_size=4)
 
     def classifier():
         return hub.ViTImageClassifier(backbone=vit(), num_classes=3, preprocessor=None)
@@ -88,6 +112,11 @@ def keras_hub():
         Case("LlamaCausalLM", lambda: hub.LlamaCausalLM(llama(), preprocessor=None), tokens()),
         Case("GemmaBackbone", gemma, tokens()),
         Case("T5Backbone", t5, _t5_tokens),
+        Case("AlbertBackbone", albert, tokens(segment_ids=0)),
+        Case("DebertaV3Backbone", deberta, tokens()),
+        Case("BloomCausalLM", lambda: hub.BloomCausalLM(bloom(), preprocessor=None), tokens()),
+        Case("MixtralBackbone", mixtral, tokens()),
+        Case("WhisperBackbone", whisper, _whisper_inputs),
         Case("ResNetBackbone", resnet, numbers(16, 16, 3)),
         Case("ViTImageClassifier", classifier, numbers(16, 16, 3)),
     ]
@@ -96,6 +125,11 @@ def keras_hub():
 def _t5_tokens():
     one = tokens()()
     return {f"{side}_{k}": v for side in ("encoder", "decoder") for k, v in one.items()}
+
+
+def _whisper_inputs():
+    own = {f"decoder_{k}": v for k, v in tokens()().items()}
+    return {"encoder_features": numbers(8, 4)(), **own}
 
 
 # The others
@@ -122,27 +156,29 @@ def keras_rs():
 def kimm():
     from kimm import models
 
-    options = {"input_shape": (32, 32, 3), "weights": None, "classes": 4}
-    return [
-        Case("MobileNetV3W050Small", lambda: models.MobileNetV3W050Small(**options), _picture),
-        Case("GhostNet050", lambda: models.GhostNet050(**options), _picture),
-    ]
+    def case(kind):
+        def build():
+            return kind(input_shape=(32, 32, 3), weights=None, classes=4)
+
+        return Case(kind.__name__, build, _picture, (kind,))
+
+    return [case(models.MobileNetV3W050Small), case(models.GhostNetW050)]
 
 
 def k3im():
-    from k3im.cct import CCT
+    from k3im import cct as compact
+    from k3im import vit_1d
     from k3im.mlp_mixer import MlpMixer
-    from k3im.vit_1d import ViT1DModel
 
     def cct():
-        return CCT(
+        return compact.CCT(
             input_shape=(16, 16, 3), num_heads=2, projection_dim=16, kernel_size=3, stride=2,
             padding=1, transformer_units=[32, 16], stochastic_depth_rate=0.1,
             transformer_layers=2, num_classes=4, positional_emb=True,
         )  # fmt: skip
 
     def vit():
-        return ViT1DModel(
+        return vit_1d.ViT1DModel(
             seq_len=32, patch_size=8, num_classes=4, dim=16, depth=2, heads=2, mlp_dim=32,
             dim_head=8,
         )  # fmt: skip
@@ -153,8 +189,8 @@ def k3im():
         )  # fmt: skip
 
     return [
-        Case("CCT", cct, numbers(16, 16, 3)),
-        Case("ViT1DModel", vit, numbers(32, 3)),
+        Case("CCT", cct, numbers(16, 16, 3), _layers_of(compact)),
+        Case("ViT1DModel", vit, numbers(32, 3), _layers_of(vit_1d)),
         Case("MlpMixer", mixer, numbers(16, 16, 3)),
     ]
 
@@ -224,13 +260,14 @@ def keras_bio():
 
 
 def bayesflow():
-    import bayesflow.networks as networks
+    from bayesflow import networks
 
     def deep_set():
-        return networks.DeepSet(summary_dim=4, embed_dim=16, depth=1, mlp_widths=(16,))
+        layer = networks.DeepSet(summary_dim=4, embed_dim=16, depth=1, mlp_widths=(16,))
+        return within(layer, 8, 4)
 
     def flow():
-        return networks.CouplingFlow(depth=2, subnet_kwargs={"widths": (16, 16)})
+        return within(networks.CouplingFlow(depth=2, subnet_kwargs={"widths": (16, 16)}), 6)
 
     return [
         Case("DeepSet", deep_set, numbers(8, 4)),
@@ -255,7 +292,7 @@ def medicai():
         )  # fmt: skip
 
     return [
-        Case("ViTBackbone, 3-D", vit, numbers(16, 16, 16, 1)),
+        Case("ViTBackbone, 3-D", vit, numbers(16, 16, 16, 1), (models.ViTBackbone,)),
         Case("UNet", unet, numbers(32, 32, 1)),
     ]
 

@@ -1,8 +1,13 @@
-"""The table of `docs/compatibility.md`."""
+"""The tables of `docs/compatibility.md`."""
+
+import re
 
 DOORS = ("compress", "fit", "prune", "cluster", "materialize", "deploy")
 DOORS += (".smh", ".keras", "weights", "SavedModel", "LiteRT", "ONNX")
 MARKS = {"ok": "ok", "refused": "refused", "fails": "**fails**", "Keras fails too": "as Keras"}
+MARKS |= {"refused, as Keras": "refused, as Keras", "-": "–"}
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
+NOTE = 200  # characters; `found.json` has more of a message
 
 HEAD = """# Other libraries
 
@@ -12,37 +17,66 @@ tried by `make test-zoo` (`tests/third_party/`). Written by that command; do not
 - *ok*: it works, and the outputs are equal to 1e-4 of their range where they should be. What
   `.smh`, `.keras` and `weights` (`.weights.h5`) wrote was loaded in a new process.
 - *refused*: an error of smh, before anything was changed or written, that says what to do.
-- *as Keras*: the dense model without smh fails here too.
-- **fails**: a fault. The notes below the table have the message.
-- no mark: not run yet, or a door for TensorFlow only. Other models of
-  `tests/third_party/libraries.py` have not been run yet either.
+- *as Keras*: the dense model without smh fails here too; *refused, as Keras*: smh says so before.
+- **fails**: a fault.
+- –: a door for TensorFlow only. No mark: not run yet.
+
+Behind each table, the begin of each message.
 """
 
 
 def page(found):
-    """Returns the page for what `run.py` has found."""
-    parts = [HEAD]
-    for library in sorted(found):
-        parts.append(f"## {library}\n")
-        parts += [_of_backend(library, name, found[library][name]) for name in found[library]]
-    return "\n".join(parts)
+    """Returns the page for what `record.py` has read."""
+    return "\n".join([HEAD, *(_library(name, found[name]) for name in sorted(found))])
 
 
-def _of_backend(library, backend, result):
-    versions = ", ".join(
-        f"{name} {version}" for name, version in result.get("versions", {}).items()
-    )
-    lines = [f"{versions or backend}:\n"]
-    if "died" in result:
-        return f"{lines[0]}\nNot tried: {result['died']}\n"
-    lines += [f"| model | {' | '.join(DOORS)} |", "| --- |" + " --- |" * len(DOORS)]
-    notes = []
-    for model, cells in result["models"].items():
-        marks = [MARKS.get(cells.get(door, [""])[0], "") for door in DOORS]
-        lines.append(f"| {model} | {' | '.join(marks)} |")
-        notes += [
-            f"- {model}, {door}: {cell[0]}: `{cell[1].replace('`', chr(39))}`"
-            for door, cell in cells.items()
-            if cell[0] not in ("ok", "-")
-        ]
-    return "\n".join([*lines, "", *notes, ""])
+def _library(name, backends):
+    order = [backend for backend in BACKENDS if backend in backends]
+    models = {model: None for backend in order for model in backends[backend]["models"]}
+    rows = [
+        (model, backend, backends[backend]["models"][model])
+        for model in sorted(models)
+        for backend in order
+        if model in backends[backend]["models"]
+    ]
+    lines = [f"## {name}\n", f"{_versions(name, [backends[b] for b in order])}\n"]
+    if rows:
+        lines.append(f"| model | backend | {' | '.join(DOORS)} |")
+        lines.append("| --- | --- |" + " --- |" * len(DOORS))
+        lines += [_row(*row) for row in rows]
+        lines.append("")
+    notes = [note for row in rows for note in _notes(*row)]
+    notes += [
+        f"- {BACKENDS[b]}: {_short(backends[b]['died'])}" for b in order if "died" in backends[b]
+    ]
+    return "\n".join([*lines, *notes, *([""] if notes else [])])
+
+
+def _versions(name, results):
+    found = {}
+    for result in results:
+        found.update(result.get("versions", {}))
+    first = [name] if name in found else []
+    return ", ".join(f"{what} {found[what]}" for what in first + sorted(found.keys() - {name}))
+
+
+def _row(model, backend, cells):
+    marks = [MARKS.get(cells.get(door, [""])[0], "") for door in DOORS]
+    return f"| {model} | {BACKENDS[backend]} | {' | '.join(marks)} |"
+
+
+def _notes(model, backend, cells):
+    """A line for each message of a model; one for all doors that have the same."""
+    doors = {}
+    for door, (kind, text) in cells.items():
+        if kind not in ("ok", "-"):
+            doors.setdefault((MARKS[kind], _short(text)), []).append(door)
+    for (mark, text), names in doors.items():
+        yield f"- {model}, {BACKENDS[backend]}, {', '.join(sorted(names))}: {mark}: {text}"
+
+
+def _short(text):
+    """The first sentence of a message, as code."""
+    text = re.sub(r"^ArgumentError: '\w+' cannot be exported to \w+: ", "", text)
+    first = text.replace("`", "'").split(". ")[0]
+    return f"`{first if len(first) <= NOTE else first[:NOTE] + '...'}`"

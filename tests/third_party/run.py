@@ -3,15 +3,17 @@
     make test-zoo                                  # an environment of its own, then all of them
     python tests/third_party/run.py keras-tcn      # one library, in an environment that has it
 
-Each library has a process for each backend, and one more that loads what was saved. What was found
-is kept in `found.json` beside this script, so that one library can be run again by itself. The
-closing line says how many cells hold; the exit code is 1 where smh fails and Keras alone does not.
+Each library has a process for each backend, and one more that loads what was saved. Each cell goes
+to `found.json` beside this script as soon as it is known (`record.py`), so a run may be stopped,
+and a library, a model or a door run again by itself. The closing line says how many cells hold; the
+exit code is 1 where smh fails and Keras alone does not.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,13 +22,11 @@ import traceback
 from importlib import metadata
 from pathlib import Path
 
-from page import page
+import record
 
-HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "compatibility.md"
-RECORD = HERE / "found.json"
 BACKENDS = ("tensorflow", "jax")
 OK, REFUSED, FAILS, KERAS, MISSING = "ok", "refused", "fails", "Keras fails too", "-"
+BOTH = "refused, as Keras"
 
 
 def main():
@@ -35,17 +35,10 @@ def main():
         (_load if arguments.load else _try)(arguments, Path(arguments.inside))
         return
     libraries = arguments.libraries or _all_libraries()
-    found = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for library in libraries:
         for backend in arguments.backends:
-            before = found.setdefault(library, {}).get(backend, {}).get("models", {})
-            now = _run(library, backend, arguments)
-            if arguments.only or arguments.doors:  # what was not tried now stays as it was
-                cells = {m: before.get(m, {}) | new for m, new in now["models"].items()}
-                now["models"] = before | cells
-            found[library][backend] = now
-            RECORD.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-            PAGE.write_text(page(found))
+            _run(library, backend, arguments)
+    found = record.read()
     sys.exit(_count([found[name] for name in libraries]))
 
 
@@ -67,33 +60,40 @@ def _all_libraries():
 
 
 def _run(library, backend, arguments):
-    """Runs the two processes of a library and returns what they found."""
+    """Runs the two processes of a library; they record what they find."""
     environment = dict(os.environ, KERAS_BACKEND=backend)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, library, "--only", arguments.only, "--inside", folder]
         command += ["--doors", *arguments.doors] if arguments.doors else []
         for step in ([], ["--load"]):
-            process = subprocess.run([*command, *step], env=environment)
-            result = Path(folder, "result.json")
-            if process.returncode or not result.exists():
-                return {"died": f"the process ended with {process.returncode}", "models": {}}
-        return json.loads(result.read_text())
+            code = subprocess.run([*command, *step], env=environment).returncode
+            if code:
+                _ended(library, backend, Path(folder, "now.json"), f"the process ended with {code}")
+
+
+def _ended(library, backend, now, why):
+    """Records that a process has ended, for the cell that it was at, if it was at one."""
+    if now.exists():
+        model, door = json.loads(now.read_text())
+        record.put(library, backend, model, {door: [FAILS, why]})
+    else:
+        record.died(library, backend, why)
 
 
 def _try(arguments, folder):
     """The first process: every door of every model; what is to be loaded stays in `folder`."""
-    result = {"versions": _versions(arguments.libraries[0]), "models": {}}
+    library, backend = arguments.libraries[0], _backend()
+    record.began(library, backend, _versions(library))
     try:
         cases = _cases(arguments)
     except ImportError as error:
-        result["died"] = _line(error)
-        cases = []
-    for number, case in enumerate(cases):
-        place = folder / str(number)
-        place.mkdir()
-        result["models"][case.name] = _doors(case, place, arguments.doors)
-        (folder / "result.json").write_text(json.dumps(result))
-    (folder / "result.json").write_text(json.dumps(result))
+        record.died(library, backend, _line(error))
+        return
+    for case in cases:
+        _doors(case, _place(folder, case), arguments)
+    if not arguments.only:
+        record.keep(library, backend, [case.name for case in cases])
+    (folder / "now.json").unlink(missing_ok=True)
 
 
 def _cases(arguments):
@@ -103,65 +103,93 @@ def _cases(arguments):
     return [case for case in cases if arguments.only in case.name]
 
 
-def _doors(case, folder, chosen):
-    import doors
-    import keras
+def _place(folder, case):
+    place = folder / re.sub(r"\W+", "-", case.name)
+    place.mkdir(exist_ok=True)
+    return place
 
+
+def _doors(case, place, arguments):
+    import doors
+
+    library, backend = arguments.libraries[0], _backend()
     try:
         case.model()
     except Exception as error:
-        return {"builds": [KERAS, _line(error)]}
-    cells = {}
-    for name, door in doors.DOORS.items():
-        if chosen and name not in chosen:
-            continue
-        if name in doors.ONLY_TENSORFLOW and keras.backend.backend() != "tensorflow":
-            cells[name] = [MISSING, "TensorFlow only"]
-            continue
-        start = time.perf_counter()
-        cells[name] = _cell(case, name, lambda door=door: door(case, folder), folder)
-        _say(f"{case.name}: {name}: {' '.join(cells[name])} ({time.perf_counter() - start:.0f} s)")
-    return cells
+        record.replace(library, backend, case.name)
+        record.put(library, backend, case.name, {"builds": [KERAS, _line(error)]})
+        return
+    if not arguments.doors:
+        record.replace(library, backend, case.name)
+    for name in arguments.doors or doors.DOORS:
+        if name in doors.ONLY_TENSORFLOW and backend != "tensorflow":
+            cell = [MISSING, "TensorFlow only"]
+        else:
+            (place.parent / "now.json").write_text(json.dumps([case.name, name]))
+            cell = _timed(case, name, place)
+        if name in doors.LOADS and cell[0] == OK:  # not known before it has been loaded
+            (place / f"to load: {name}").touch()
+        else:
+            record.put(library, backend, case.name, {name: cell})
+
+
+def _timed(case, name, place):
+    import doors
+
+    start = time.perf_counter()
+    cell = _cell(case, name, lambda: doors.DOORS[name](case, place), place)
+    _say(f"{case.name}: {name}: {' '.join(cell)} ({time.perf_counter() - start:.0f} s)")
+    return cell
 
 
 def _cell(case, name, call, folder):
     """Returns what came of `call` and, where it failed, what Keras alone makes of it."""
-    import doors
-
     from smh.errors import SmhError
 
     try:
-        call()
+        with case.scope():
+            call()
     except SmhError as error:
-        return [REFUSED, _line(error)]
+        return [REFUSED if _dense_error(case, name, folder) is None else BOTH, _line(error)]
     except Exception as error:
         if os.environ.get("TRACE"):
             traceback.print_exc()
-        dense = doors.DENSE.get(name)
-        try:
-            if dense is not None:
-                dense(case, folder)
-        except Exception as other:
-            return [KERAS, _line(other)]
-        return [FAILS, _line(error)]
+        dense = _dense_error(case, name, folder)
+        return [FAILS, _line(error)] if dense is None else [KERAS, _line(dense)]
     return [OK, ""]
+
+
+def _dense_error(case, name, folder):
+    """Returns how Keras alone fails at a door, or `None`."""
+    import doors
+
+    try:
+        with case.scope():
+            doors.DENSE.get(name, lambda case, folder: None)(case, folder)
+    except Exception as error:
+        return error
+    return None
 
 
 def _load(arguments, folder):
     """The second process: loads every file that the first has written."""
     import doors
 
-    result = json.loads((folder / "result.json").read_text())
-    cases = _cases(arguments) if result["models"] else []
-    for number, case in enumerate(cases):
-        cells, place = result["models"][case.name], folder / str(number)
+    cases = _cases(arguments) if any(folder.iterdir()) else []
+    for case in cases:
+        place = _place(folder, case)
         for door in doors.LOADS:
-            if cells.get(door, [None])[0] == OK:
-                cells[door] = _cell(
-                    case, door, lambda d=door, c=case, p=place: doors.load(c, d, p), place
-                )
-                _say(f"{case.name}: {door}, in a new process: {' '.join(cells[door])}")
-    (folder / "result.json").write_text(json.dumps(result))
+            if (place / f"to load: {door}").exists():
+                (folder / "now.json").write_text(json.dumps([case.name, door]))
+                cell = _cell(case, door, lambda d=door, c=case, p=place: doors.load(c, d, p), place)
+                record.put(arguments.libraries[0], _backend(), case.name, {door: cell})
+                _say(f"{case.name}: {door}, in a new process: {' '.join(cell)}")
+
+
+def _backend():
+    import keras
+
+    return keras.backend.backend()
 
 
 def _versions(library):
@@ -183,11 +211,11 @@ def _versions(library):
 
 
 def _line(error):
-    """The first line of a message, and whose it is where it is not smh's."""
-    text = " ".join(str(error).split())
+    """A message without folders of this machine, and whose it is where it is not smh's."""
+    text = re.sub(r"(?<![\w.])/([\w.+-]+/)+", "", " ".join(str(error).split()))
     kind = type(error).__name__
     text = text if kind == "NotEqual" else f"{kind}: {text}"
-    return text if len(text) <= 300 else text[:300] + "..."
+    return text if len(text) <= 600 else text[:600] + "..."
 
 
 def _say(text):
@@ -205,7 +233,8 @@ def _count(libraries):
     ]
     died = sum("died" in result for backends in libraries for result in backends.values())
     failed = kinds.count(FAILS) + died
-    others = f"{kinds.count(REFUSED)} refused, {kinds.count(KERAS)} where Keras fails too"
+    refused, too = kinds.count(REFUSED), kinds.count(KERAS) + kinds.count(BOTH)
+    others = f"{refused} refused, {too} where Keras fails too"
     print(f"{kinds.count(OK)} passed, {failed} failed\n({others})")
     return int(failed > 0)
 
