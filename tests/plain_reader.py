@@ -98,6 +98,8 @@ def array(spec, cursor):
         return flat
     if spec["coding"] == "stepped":
         return stepped(spec, cursor)
+    if spec["coding"] == "blocks":
+        return blocks(cursor, size)
     half = 1 << (spec["bits"] - 1)
     count = {"tensor": 1, "row": shape[0], "column": shape[-1]}[spec["per"]] if shape else 1
     scales = cursor.items(spec["scale"], count)
@@ -121,6 +123,32 @@ def stepped(spec, cursor):
         single(number * steps[i // inner % len(steps)])
         for i, number in enumerate(integers(cursor, product(shape)))
     ]
+
+
+def blocks(cursor, size):
+    if not size:
+        return []
+    count = -(-size // 16)
+    exponents, exponent = [], 0
+    for larger in integers(cursor, count):
+        exponent += larger
+        exponents.append(exponent)
+    ranges = [
+        p + 1 if p < 3 else (4 + (p - 3) % 4) << (p - 3) // 4 for p in symbols(cursor, count, 92)
+    ]
+    bases = [
+        base << max(0, size_.bit_length() - 4)
+        for base, size_ in zip(integers(cursor, count), ranges, strict=True)
+    ]
+    found = []
+    for start in range(0, size, 1024):
+        places = range(start, min(size, start + 1024))
+        most = product(ranges[i // 16] for i in places) - 1
+        number = int.from_bytes(cursor.take(-(-most.bit_length() // 8)), "little")
+        for i in places:
+            number, digit = divmod(number, ranges[i // 16])
+            found.append(single((bases[i // 16] + digit) * 2.0 ** exponents[i // 16]))
+    return found
 
 
 def integers(cursor, count):

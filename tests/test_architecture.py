@@ -84,7 +84,7 @@ INSIDE_CODING = [
     {"codebook", "neighbours", "planes", "uniform"},
     {"sparse", "wavefront_block"},
     {"integers"},
-    {"pricing", "stepped"},
+    {"blocks", "pricing", "stepped"},
 ]
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},

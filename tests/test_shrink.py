@@ -11,7 +11,9 @@ import smh
 from smh.errors import ArgumentError, SelectionError, SmhError
 from smh.parametrizations.stepped import Stepped
 from smh.shrinking.dead_biases import fold_biases
-from smh.shrinking.rest import to_digits
+from smh.shrinking.items import items_of
+from smh.shrinking.rest import fold_statistics, to_digits
+from smh.shrinking.statistics import gather
 from smh.virtual_variable import virtual_variables
 
 pytestmark = pytest.mark.backend_agnostic
@@ -311,3 +313,54 @@ def test_a_bias_that_does_nothing_is_folded(name):
             np.testing.assert_allclose(
                 ops.convert_to_numpy(a), ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5
             )
+
+
+def test_statistics_of_few_digits_change_no_prediction():
+    model, x = network(), examples(16)
+    norm = model.layers[2]
+    random = np.random.default_rng(0)
+    for v in (norm.gamma, norm.beta, norm.moving_mean):
+        v.assign(random.normal(size=16))
+    norm.moving_variance.assign(random.uniform(1e-6, 9, 16))
+    before = predictions(model, x)
+    fold_statistics(model)
+    np.testing.assert_allclose(predictions(model, x), before, atol=1e-5)
+    variance = np.asarray(ops.convert_to_numpy(norm.moving_variance.value))
+    np.testing.assert_array_equal(to_digits(variance, 2), variance)
+
+
+OUTPUTS = {
+    "convolution": lambda: layers.Conv2D(6, 3),
+    "channels first": lambda: layers.Conv2D(6, 3, data_format="channels_first"),
+    "groups": lambda: layers.Conv2D(6, 3, groups=2),
+    "transposed": lambda: layers.Conv2DTranspose(6, 3),
+    "dense": lambda: layers.Dense(6, activation="tanh"),
+    "einsum": lambda: layers.EinsumDense("abcd,de->abce", (None, None, 6)),
+    "moved": lambda: layers.EinsumDense("abcd,de->aebc", (6, None, None)),
+    "depthwise": lambda: layers.DepthwiseConv2D(3),
+}
+APART = {"channels first", "moved", "depthwise"}  # their outputs are no last axis, or one each
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_how_errors_of_outputs_go_together_is_seen(kind):
+    """Of outputs that are summed with the same sign at once: all go together."""
+    if kind == "channels first" and keras.backend.backend() == "tensorflow":
+        pytest.skip("TensorFlow's convolution on a CPU takes channels last")
+    layer = OUTPUTS[kind]()
+    x = keras.Input((8, 8, 2))
+    axes = (1, 2, 3)
+    y = layers.Lambda(lambda t: ops.sum(t, axis=axes, keepdims=True))(layer(x))
+    model = keras.Model(x, layers.Flatten()(y))
+    found = [c for c in smh.doors.candidates.candidates(model, None, None)]
+    items = items_of(model, found)
+    data = examples(256)
+    gather(model, items, [data[i : i + 32] for i in range(0, 256, 32)])
+    outputs = items[0].outputs
+    assert (outputs is None) == (kind in APART)
+    if outputs is not None and kind != "dense":
+        inverse = np.linalg.inv(outputs.factor[0].T @ outputs.factor[0])
+        size = np.sqrt(np.diagonal(inverse))
+        m = len(inverse)
+        together = inverse / size / size[:, None]
+        np.testing.assert_allclose(together[~np.eye(m, dtype=bool)], 0.65, atol=0.02)

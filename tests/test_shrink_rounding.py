@@ -6,7 +6,7 @@ import pytest
 
 from smh.shrinking import rounding
 from smh.shrinking.gradients import squared_gradients
-from smh.shrinking.rounding import DAMPING, Inputs, Price, round_in_order
+from smh.shrinking.rounding import ALONE, DAMPING, Inputs, Outputs, Price, round_in_order
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -76,6 +76,61 @@ def test_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr(rounding, "_BLOCK", 1000)
     whole = round_in_order(*arguments)
     assert (in_blocks != whole).mean() < 0.02  # sums in another order tip a number now and then
+
+
+def both(n, m, seed=0):
+    """Inputs and outputs that go together, and `G` as rounding takes it."""
+    gradients = correlated(m, seed=seed + 1)
+    size = np.sqrt(np.diagonal(gradients[0]))
+    alone = np.diag(np.square(size))
+    taken = (1 - ALONE) * gradients[0] + ALONE * alone
+    return Inputs.of(correlated(n, seed=seed)), Outputs.of(gradients, np.square(size)), taken
+
+
+@pytest.mark.parametrize("n, m", [(7, 5), (150, 12), (5, 90)])
+def test_by_diagonals_is_number_by_number(n, m):
+    """The same as one number at a time, each made good by all after it."""
+    inputs, outputs, _ = both(n, m)
+    weights = np.random.default_rng(1).normal(size=(1, n, m)) * 3
+    found = round_in_order(weights, inputs, np.ones(m), np.ones(m), 0.0, None, outputs)[0]
+    rows, columns = inputs.factor[0].astype(float), outputs.factor[0].astype(float)
+    at = np.ix_(inputs.order[0], outputs.order[0])
+    z, expected = np.zeros((n, m)), np.zeros((n, m))
+    for a in range(n):
+        for b in range(m):
+            wanted = (
+                weights[0][at][a, b] - rows[: a + 1, a] @ z[: a + 1, : b + 1] @ columns[: b + 1, b]
+            )
+            expected[a, b] = np.rint(wanted)
+            z[a, b] = (wanted - expected[a, b]) / (rows[a, a] * columns[b, b])
+    assert (found[at] != expected).mean() < 0.02  # sums in another order tip a number now and then
+
+
+def test_errors_of_outputs_that_go_together_are_made_good():
+    inputs, outputs, taken = both(40, 24)
+    weights = np.random.default_rng(1).normal(size=(1, 40, 24))
+    moments = damped(correlated(40)[0])
+    costs = []
+    for seen in (outputs, None):
+        own = np.diagonal(taken)
+        error = (
+            round_in_order(weights, inputs, np.full(24, 0.5), own, 0.0, None, seen) * 0.5 - weights
+        )
+        costs.append(np.trace(taken @ error[0].T @ moments @ error[0]))
+    assert costs[0] < 0.9 * costs[1]
+    assert 0 < outputs.relief[0] < 1
+
+
+def test_outputs_that_are_independent_change_nothing():
+    inputs = Inputs.of(correlated(30))
+    alone = Outputs.of(np.diag([3.0, 1.0, 2.0])[None], np.array([3.0, 1.0, 2.0]))
+    weights = np.random.default_rng(1).normal(size=(1, 30, 3))
+    found = [
+        round_in_order(weights, inputs, np.full(3, 0.4), np.array([3.0, 1.0, 2.0]), 0.5, None, seen)
+        for seen in (alone, None)
+    ]
+    assert (found[0] != found[1]).mean() < 0.02
+    np.testing.assert_allclose(alone.relief, 1)
 
 
 def test_dearer_bits_are_fewer_and_cost_error():

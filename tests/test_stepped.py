@@ -335,3 +335,17 @@ def test_a_million_integers_take_seconds():
     encoded = encode(whole, Stepped(1.0))
     decode(encoded.spec, encoded.payload)
     assert time.process_time() - begin < 10
+
+
+@quick
+@given(
+    hnp.arrays(
+        np.int64,
+        st.integers(1, 40) | st.tuples(st.integers(1, 6), st.integers(1, 6)),
+        elements=st.sampled_from([0, 1, -1, 2031617, 2**24 - 1, 1 - 2**24])
+        | st.integers(1 - 2**24, 2**24 - 1),
+    )
+)
+def test_integers_of_the_whole_range_come_back(whole):
+    found = integers.read(Reader(integers.write(whole)), whole.size)
+    np.testing.assert_array_equal(found, whole.ravel())

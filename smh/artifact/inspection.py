@@ -132,4 +132,6 @@ def _coding(opened: container.Container, section: container.Section) -> str:
         return f"{spec['dtype']}, entropy-coded"
     if section.coding == "raw":
         return spec["dtype"]
+    if section.coding == "blocks":
+        return "float32 of few digits"
     return section.coding

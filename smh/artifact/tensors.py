@@ -103,7 +103,9 @@ class Table:
         for variables in self._flat.values():
             array = np.concatenate([_value(variable).ravel() for variable in variables])
             dtype = options.rest if array.dtype == np.float32 else None
-            how = _in_full(dtype, options)
+            how: list[Any] = _in_full(dtype, options)
+            if dtype == "float32" and coding.Blocks.takes(array):
+                how.append(coding.Blocks(options.coder))
             tensors.append(_tensor(str(len(tensors)), array, how, variables[0].path))
         for value, what in self._extra.values():
             tensors.append(_tensor(str(len(tensors)), value, _in_full(None, options), what))
@@ -135,15 +137,14 @@ def _value(variable: keras.Variable) -> np.ndarray:
 def _tensor(name: str, value: np.ndarray, hows: Sequence[Any], path: str) -> Tensor:
     """Encodes an array in the one of several ways that takes the fewest bytes."""
     try:
-        made = [coding.encode(value, how) for how in hows]
+        best = coding.smallest(value, hows)
     except ArgumentError as error:
         raise ArgumentError(f"'{path}' cannot be stored: {error}") from error
-    best = min(made, key=lambda encoded: len(encoded.payload))
     return Tensor(name, best.spec, best.payload)
 
 
 def _in_full(dtype: str | None, options: Options) -> list[coding.Raw | coding.Planes]:
-    """The ways to store floats without loss of bits, those that are simpler first."""
+    """The ways to store numbers without loss of bits, those that are simpler first."""
     if options.coder == "packed":
         return [coding.Raw(dtype)]
     return [coding.Raw(dtype), coding.Planes(dtype, options.coder)]

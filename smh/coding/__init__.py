@@ -18,12 +18,14 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from smh.coding import codebook, planes, raw, sparse, stepped, uniform
+from smh.coding import blocks, codebook, planes, raw, sparse, stepped, uniform
+from smh.coding.blocks import Blocks
 from smh.coding.codebook import Codebook
 from smh.coding.payload import Reader
 from smh.coding.planes import Planes
@@ -36,6 +38,7 @@ from smh.coding.uniform import Uniform
 from smh.errors import ArgumentError, ArtifactError
 
 __all__ = [
+    "Blocks",
     "Codebook",
     "Encoded",
     "Layout",
@@ -50,10 +53,12 @@ __all__ = [
     "encode",
     "nearest_steps",
     "rates",
+    "smallest",
     "steps",
 ]
 
 _CODINGS = {
+    "blocks": blocks,
     "codebook": codebook,
     "planes": planes,
     "raw": raw,
@@ -77,14 +82,14 @@ class Encoded:
 
 
 def encode(
-    array: np.ndarray, coding: Raw | Planes | Uniform | Codebook | Sparse | Stepped
+    array: np.ndarray, coding: Raw | Planes | Blocks | Uniform | Codebook | Sparse | Stepped
 ) -> Encoded:
     """Returns `array` as bytes.
 
     Args:
         array: any shape, also `()` and with dimensions of length 0.
-        coding: a `Raw`, `Planes`, `Uniform`, `Codebook`, `Sparse` or `Stepped`; each says what
-            it does to the numbers.
+        coding: a `Raw`, `Planes`, `Blocks`, `Uniform`, `Codebook`, `Sparse` or `Stepped`; each
+            says what it does to the numbers.
 
     Returns:
         An `Encoded`. The same array and coding give the same bytes on every machine; of `Stepped`,
@@ -95,16 +100,25 @@ def encode(
 
     Cost: 25 million 4-bit symbols take a few seconds, and some 2 bytes each.
     """
-    if not isinstance(coding, Raw | Planes | Uniform | Codebook | Sparse | Stepped):
+    if not isinstance(coding, Raw | Planes | Blocks | Uniform | Codebook | Sparse | Stepped):
         raise ArgumentError(
-            "coding must be a Raw, Planes, Uniform, Codebook, Sparse or Stepped, for example "
-            f"`Raw()`; got {coding!r}."
+            "coding must be a Raw, Planes, Blocks, Uniform, Codebook, Sparse or Stepped, for "
+            f"example `Raw()`; got {coding!r}."
         )
     array = np.asarray(array)
     if array.ndim > MAX_RANK:
         raise ArgumentError(f"An array has at most {MAX_RANK} dimensions, got {array.ndim}.")
     spec, payload = coding.encode(array)
     return Encoded(spec, payload.ljust(least_bytes(array.shape), b"\0"))
+
+
+def smallest(array: np.ndarray, codings: Sequence[Any]) -> Encoded:
+    """Returns `array` in the one of several codings that takes the fewest bytes, the first of them.
+
+    Raises:
+        ArgumentError: see `encode`.
+    """
+    return min((encode(array, one) for one in codings), key=lambda made: len(made.payload))
 
 
 def describe(spec: Mapping, size: int) -> Layout:

@@ -64,7 +64,7 @@ def _settings(flat: np.ndarray, width: int, neighbours: tuple[Neighbour, ...]) -
     far = np.abs(UNIT * flat.astype(np.int64) - _expected(flat, width, neighbours)) / UNIT
     # A few that are far out are written apart, and are no reason to leave bits unmodelled.
     too_far = min(far.mean() / _FINEST, np.quantile(far, _INSIDE) / MAX_SYMBOL)
-    shift = max(0, math.ceil(math.log2(max(too_far, 1))))
+    shift = min(MOST_SHIFT, math.ceil(math.log2(max(too_far, 1))))
     high = flat >> shift
     sign, base, _ = around(_expected(high, width, neighbours))
     largest = int(np.abs(sign * high - base).max())

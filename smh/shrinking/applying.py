@@ -24,7 +24,7 @@ from smh.shrinking.watching import values
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 
-_FULL = coding.Planes("float32")
+_FULL = [coding.Raw("float32"), coding.Planes("float32")]
 _HEADER, _ENTRY = 300, 45  # bytes of a file without an architecture, and of one of its weights
 
 
@@ -88,8 +88,9 @@ class FileSize:
     def _numbers(self, rounded: Sequence[Rounded]) -> int:
         known = {id(item.stored) for item in self._items}
         others = [values(v.value).ravel() for v in self._model.variables if id(v) not in known]
-        full = coding.encode(np.concatenate([*others, np.zeros(0)]).astype("float32"), _FULL)
-        return sum(payload(rounded)) + len(full.payload)
+        full = np.concatenate([*others, np.zeros(0)]).astype("float32")
+        ways = [*_FULL, coding.Blocks()] if coding.Blocks.takes(full) else _FULL
+        return sum(payload(rounded)) + len(coding.smallest(full, ways).payload)
 
 
 def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:

@@ -133,7 +133,9 @@ class Flow:
         spread = np.broadcast_to(steps.spread(len(shape)), shape)
         step = product.to_matrices(spread)[:, 0]  # [groups, m]: one for each output
         assert item.inputs is not None and item.weights is not None
-        integers = round_in_order(wanted, item.inputs, step, item.weights, multiplier, item.keep)
+        integers = round_in_order(
+            wanted, item.inputs, step, item.weights, multiplier, item.keep, item.outputs
+        )
         numbers = integers * step[:, None]
         assign(item, numbers)
         error = _error(numbers - item.original, item)
@@ -151,11 +153,15 @@ def _refit(rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
 
 
 def _error(off: np.ndarray, item: Item) -> float:
-    """`weight * e' H e`, by the factor of the inverse: `H = U^-1 U'^-1`."""
+    """`trace(G E' H E)`, by the factors of the inverses: `H = U^-1 U'^-1`."""
     assert item.inputs is not None and item.weights is not None
     rows = np.arange(len(off))[:, None], item.inputs.order
     seen = np.linalg.solve(item.inputs.factor.astype(np.float64).transpose(0, 2, 1), off[rows])
-    return float((np.square(seen).sum(1) * item.weights).sum())
+    if item.outputs is None:
+        return float((np.square(seen).sum(1) * item.weights).sum())
+    seen = np.take_along_axis(seen, item.outputs.order[:, None], axis=2).transpose(0, 2, 1)
+    seen = np.linalg.solve(item.outputs.factor.astype(np.float64).transpose(0, 2, 1), seen)
+    return float(np.square(seen).sum())
 
 
 def _has_statistics(layer: keras.Layer) -> bool:

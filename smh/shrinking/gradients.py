@@ -49,7 +49,7 @@ def squared_gradients(
         signs = int(random.integers(2**32))
 
         def score(batch=batch, signs=signs) -> Tensor:
-            return _signed_sum(scale(model(batch, training=False)), signs)
+            return signed_sum(scale(model(batch, training=False)), signs)
 
         for total, found in zip(sums, gradients(score, variables), strict=True):
             total += np.square(found, dtype=np.float64)
@@ -104,7 +104,8 @@ def _scale_of(output: Tensor) -> float | None:
     return float(y.std()) or 1.0
 
 
-def _signed_sum(scaled: Sequence[Tensor], seed: int) -> Tensor:
+def signed_sum(scaled: Sequence[Tensor], seed: int) -> Tensor:
+    """The sum of numbers, each with a random sign."""
     random, total = np.random.default_rng(seed), ops.zeros(())
     for z in scaled:
         signs = random.integers(0, 2, tuple(z.shape)).astype(np.float32) * 2 - 1

@@ -15,7 +15,7 @@ from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
 from smh.shrinking.products import Diagonal, Product, products_of
-from smh.shrinking.rounding import Inputs
+from smh.shrinking.rounding import Inputs, Outputs
 from smh.shrinking.watching import values
 from smh.virtual_variable import own_layers, wrapping_of
 
@@ -33,6 +33,7 @@ class Item:
         keep: of a pruned weight what is not pruned, likewise.
         inputs: what the product takes in.
         weights: `[groups, m]`: what an error in each output costs.
+        outputs: how errors of its outputs add up, where that was seen.
         calls: how often the layer runs in one call of the model.
         widest: bytes of its layer's input, for one example, as float32.
         places: the rows at which its outputs are compared.
@@ -47,6 +48,7 @@ class Item:
     keep: np.ndarray | None
     inputs: Inputs | None = None
     weights: np.ndarray | None = None
+    outputs: Outputs | None = None
     calls: int = 0
     widest: int = 1
     places: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))

@@ -21,6 +21,8 @@ from smh.virtual_variable import own_layers
 WITHOUT_DATA = 7  # digits
 _FINER = 2.0  # a bit may cost so many times less than one of a weight: there are few
 _MOST, _LEAST = 20, 3  # digits
+_OF_VARIANCE = 2  # digits behind the first
+_OF_MEAN = 0.25  # of the deviation: the step, or half of it
 _EXPONENT_BITS = 2.5  # of a number of so many digits, beside these
 
 
@@ -33,6 +35,37 @@ def rest_of(model: keras.Layer, items: Sequence[Item]) -> list[keras.Variable]:
             if id(v) not in weights and type(v) is keras.Variable:
                 found[id(v)] = v
     return [v for v in found.values() if v.dtype == "float32" and len(v.shape) <= 1]
+
+
+def fold_statistics(model: keras.Layer) -> None:
+    """Leaves normalisations few digits of mean and variance; offset and scale take up the rest.
+
+    Predictions stay the same. While training goes on, by the statistics of its own batches, a scale
+    is off by at most 6 % and an offset by an eighth of a deviation, once.
+    """
+    for norm in own_layers(model):
+        if isinstance(norm, keras.layers.BatchNormalization) and norm.built and _is_whole(norm):
+            mean, variance = values(norm.moving_mean.value), values(norm.moving_variance.value)
+            scale = values(norm.gamma.value)
+            deviation = np.sqrt(variance.astype(np.float64) + norm.epsilon)
+            near = to_digits(variance, _OF_VARIANCE)
+            step = 2.0 ** np.floor(np.log2(np.exp(np.log(deviation).mean()) * _OF_MEAN))
+            close = (np.rint(mean / step) * step + 0.0).astype(np.float32)
+            norm.beta.assign(values(norm.beta.value) + (close - mean) * scale / deviation)
+            norm.gamma.assign(scale * np.sqrt(near + norm.epsilon) / deviation)
+            norm.moving_mean.assign(close)
+            norm.moving_variance.assign(near)
+
+
+def _is_whole(norm: keras.layers.BatchNormalization) -> bool:
+    """It has a scale and an offset of its own, and all its numbers are finite."""
+    if not (norm.scale and norm.center):
+        return False
+    own = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
+    return all(
+        type(v) is keras.Variable and v.dtype == "float32" and np.isfinite(values(v.value)).all()
+        for v in own
+    )
 
 
 def round_rest(

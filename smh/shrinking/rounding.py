@@ -1,16 +1,20 @@
 """Rounds a matrix number by number: each error is made good by the numbers still to come.
 
-What is minimised is `sum_j weight_j * e_j' H e_j + multiplier * bits`, over the integers `q` of
-column `j`, where `e_j = w_j - step_j * q_j` and `H` is the second moment of the inputs. With the
-rows in an order, the best answer of the later rows to an error `e` in row `i` is known from the
-inverse of `H`; its Cholesky factor has them all. Each number picks, of the two nearest integers,
-the next one towards zero and zero, what costs least in error and in bits.
+What is minimised is `trace(G E' H E) + multiplier * bits` over the integers `Q`, where
+`E = W - Q * steps`, `H` is the second moment of the inputs and `G` that of the outputs' gradients
+(diagonal, where only its size is known). With rows and columns in an order, the best answer of the
+later numbers to an error is known from the inverses of `H` and `G`; their Cholesky factors have all
+answers. Each number picks, of the two nearest integers, the next one towards zero and zero, what
+costs least in error and in bits. With a diagonal `G` the columns are independent; else the numbers
+of a diagonal of the matrix are, and are rounded at once.
 
 References: Hassibi, Stork, "Second Order Derivatives for Network Pruning: Optimal Brain Surgeon",
 NIPS 1992; Frantar, Singh, Alistarh, "Optimal Brain Compression", NeurIPS 2022 (2208.11580); Frantar
 et al., "GPTQ", ICLR 2023 (2210.17323), for the Cholesky factor; Conzelmann, Bamler, "Reducing
 Storage of Pretrained Neural Networks by Rate-Constrained Quantization and Entropy Coding", 2025
-(2505.18758), for the rate in this order.
+(2505.18758), for the rate in this order; Martens, Grosse, "Optimizing Neural Networks with
+Kronecker-factored Approximate Curvature", ICML 2015, for `H` and `G`; Tseng, Sun, De Sa,
+"Model-Preserving Adaptive Rounding", 2025 (2505.22988), for both in this order.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 DAMPING = 0.01  # of the mean square of an input; less fits the examples and not the next ones
+ALONE = 0.35  # how far outputs are taken to be independent
 _BLOCK = 64  # rows whose errors reach the rows behind together, in one product
 
 
@@ -46,20 +51,60 @@ class Inputs:
         diagonal = np.diagonal(moments, axis1=1, axis2=2)
         mean = diagonal.mean(1)
         mean = np.where(mean > 0, mean, mean.max(initial=0) or 1.0)
-        order = np.argsort(-diagonal, axis=1, kind="stable")
         if n == 1:
+            order = np.zeros((len(moments), 1), np.int64)
             damped = diagonal + DAMPING * mean[:, None]
             return cls(order, (damped[..., None] ** -0.5).astype(np.float32), damped[:, 0])
-        factor = np.empty(moments.shape, np.float32)
-        level = np.empty(len(moments))
-        for g, own in enumerate(order):
-            damped = moments[g][np.ix_(own, own)] + np.eye(n) * DAMPING * mean[g]
-            # Of the reversed matrix: L' of it, reversed back, is the inverse's factor.
-            lower = np.linalg.cholesky(damped[::-1, ::-1])
-            upper = np.linalg.inv(lower)[::-1, ::-1]  # U with U' U the inverse of `damped`
-            factor[g] = np.triu(upper)  # without what rounding leaves below
-            level[g] = np.exp(-2 * np.log(np.diagonal(upper)).mean())
-        return cls(order, factor, level)
+        return cls(*_factored(moments + np.eye(n) * (DAMPING * mean)[:, None, None]))
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How errors of a product's outputs add up, ready for rounding.
+
+    Attributes:
+        order: `[groups, m]`: the columns in the order in which they are rounded.
+        factor: float32 `[groups, m, m]`: upper triangular `V` with `V' V` the inverse of `G`.
+        relief: `[groups]`: by how much less an error costs than if each output were alone, on a
+            geometric mean.
+    """
+
+    order: np.ndarray
+    factor: np.ndarray
+    relief: np.ndarray
+
+    @classmethod
+    def of(cls, gradients: np.ndarray, weights: np.ndarray) -> Outputs:
+        """Factors `G`.
+
+        Args:
+            gradients: `[groups, m, m]`; only how its outputs go together is taken from it, partly:
+                it was seen on few examples.
+            weights: broadcasts against `[groups, m]`: the diagonal of `G`.
+        """
+        groups, m, _ = gradients.shape
+        size = np.sqrt(np.maximum(np.diagonal(gradients, axis1=1, axis2=2), 1e-300))
+        together = gradients / (size[:, :, None] * size[:, None, :])
+        own = np.sqrt(np.broadcast_to(weights, (groups, m)))
+        mixed = (1 - ALONE) * together + ALONE * np.eye(m)
+        whole = mixed * own[:, :, None] * own[:, None, :]
+        order, factor, level = _factored(whole)
+        return cls(order, factor, level / np.exp(2 * np.log(own).mean(1)))
+
+
+def _factored(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns order, factor of the inverse, and level of positive definite `[groups, n, n]`."""
+    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
+    order = np.argsort(-diagonal, axis=1, kind="stable")
+    factor = np.empty(matrices.shape, np.float32)
+    level = np.empty(len(matrices))
+    for g, own in enumerate(order):
+        # Of the reversed matrix: L' of it, reversed back, is the inverse's factor.
+        lower = np.linalg.cholesky(matrices[g][np.ix_(own, own)][::-1, ::-1])
+        upper = np.linalg.inv(lower)[::-1, ::-1]
+        factor[g] = np.triu(upper)  # without what rounding leaves below
+        level[g] = np.exp(-2 * np.log(np.diagonal(upper)).mean())
+    return order, factor, level
 
 
 class Price:
@@ -70,7 +115,7 @@ class Price:
     """
 
     def __init__(self, integers: np.ndarray):
-        self.reach = int(np.abs(integers).max(initial=0)) + 2
+        self.reach = 2 * int(np.abs(integers).max(initial=0)) + 8
         places = integers.astype(np.int64).ravel() + self.reach
         counts = np.bincount(places, minlength=2 * self.reach + 1) + 0.5
         self._bits = (np.log2(counts.sum()) - np.log2(counts)).astype(np.float32)
@@ -87,6 +132,7 @@ def round_in_order(
     weights: np.ndarray,
     multiplier: float,
     keep: np.ndarray | None = None,
+    outputs: Outputs | None = None,
     passes: int = 2,
 ) -> np.ndarray:
     """Returns the integers that cost least.
@@ -98,27 +144,37 @@ def round_in_order(
         weights: broadcasts against `[groups, m]`: what an error in each output costs.
         multiplier: what a bit costs.
         keep: bool `[groups, n, m]`: where false, the integer is zero.
+        outputs: in the place of `weights`, where errors of outputs are not independent.
         passes: how often it is rounded, each time by the bits of the time before.
 
     Returns:
         int32 `[groups, n, m]`.
 
-    Cost: `passes * groups * n * n * m` multiply-adds.
+    Cost: `passes * groups * n * m * (n + m)` multiply-adds; without `outputs`, `n * n * m`.
     """
     groups, n, m = matrices.shape
-    rows = np.arange(groups)[:, None], inputs.order
-    scaled = (matrices / np.broadcast_to(steps, (groups, m))[:, None]).astype(np.float32)[rows]
-    cost = np.broadcast_to(weights * np.square(steps), (groups, m)).astype(np.float32)
-    kept = None if keep is None else keep[rows]
+    order = np.broadcast_to(np.arange(m), (groups, m)) if outputs is None else outputs.order
+    at = np.arange(groups)[:, None, None], inputs.order[:, :, None], order[:, None, :]
+    step = np.take_along_axis(np.broadcast_to(steps, (groups, m)), order, axis=1)
+    scaled = (matrices[at] / step[:, None]).astype(np.float32)
+    kept = None if keep is None else keep[at]
     found = np.rint(scaled if kept is None else scaled * kept)
     for _ in range(passes):
-        found = _pass(scaled, inputs.factor, cost, np.float32(multiplier), Price(found), kept)
+        price = Price(found)
+        if outputs is None:
+            cost = np.broadcast_to(weights * np.square(steps), (groups, m)).astype(np.float32)
+            found = _by_rows(scaled, inputs.factor, cost, np.float32(multiplier), price, kept)
+        else:
+            factor = (outputs.factor / step[:, None]).astype(np.float32)
+            found = _by_diagonals(
+                scaled, inputs.factor, factor, np.float32(multiplier), price, kept
+            )
     out = np.empty(found.shape, np.int32)
-    out[rows] = found
+    out[at] = found
     return out
 
 
-def _pass(scaled, factor, cost, multiplier, price: Price, kept) -> np.ndarray:
+def _by_rows(scaled, factor, cost, multiplier, price: Price, kept) -> np.ndarray:
     n = scaled.shape[1]
     left = scaled.copy()  # what each number has to be now that the ones before are rounded
     found = np.empty_like(scaled)
@@ -136,6 +192,43 @@ def _pass(scaled, factor, cost, multiplier, price: Price, kept) -> np.ndarray:
             left[:, i + 1 : stop] -= factor[:, i, i + 1 : stop, None] * error[:, None]
         if stop < n:
             left[:, stop:] -= factor[:, start:stop, stop:].transpose(0, 2, 1) @ errors
+    return found
+
+
+def _by_diagonals(scaled, rows, columns, multiplier, price: Price, kept) -> np.ndarray:
+    """As `_by_rows`, with the factors of both sides: `U` of the rows and `V` of the columns.
+
+    Number `(a, b)` has to be `w_ab - sum U_ia z_ij V_jb` over the numbers `(i, j)` before it, and
+    adds `z_ab = (that - q_ab) / (U_aa V_bb)`. What the rows of a block before it add to it, as
+    `U' (z V)`, is one product; inside a block, `a + b` counts the diagonals.
+    """
+    groups, n, m = scaled.shape
+    left, found = scaled.copy(), np.empty_like(scaled)
+    down = np.diagonal(rows, axis1=1, axis2=2)
+    across = np.diagonal(columns, axis1=1, axis2=2)
+    for start in range(0, n, _BLOCK):
+        stop = min(n, start + _BLOCK)
+        block, factor = left[:, start:stop], rows[:, start:stop, start:stop]
+        passed = np.zeros_like(block)  # sum over the columns before of z_aj V_jb
+        whole = np.zeros_like(block)  # with the own column
+        for t in range(stop - start + m - 1):
+            first, last = max(0, t - m + 1), min(stop - start - 1, t) + 1
+            a = np.arange(first, last)
+            b = t - a
+            before, here = passed[:, a, b], down[:, start + first : start + last]
+            wanted = block[:, a, b] - here * before
+            pivot = here * across[:, b]
+            chosen = _cheapest(wanted, 1 / np.square(pivot), multiplier, price)
+            if kept is not None:
+                chosen = chosen * kept[:, start + a, b]
+            found[:, start + a, b] = chosen
+            z = (wanted - chosen) / pivot
+            y = before + z * across[:, b]
+            whole[:, a, b] = y
+            passed[:, first:last] += z[..., None] * columns[:, b]
+            block[:, first:, b] -= (factor[:, first:last, first:] * y[..., None]).swapaxes(1, 2)
+        if stop < n:
+            left[:, stop:] -= rows[:, start:stop, stop:].swapaxes(1, 2) @ whole
     return found
 
 

@@ -22,6 +22,7 @@ from smh.shrinking.items import Item
 
 _SIDE_BITS = 3.0  # of the exponent of a channel's step, coded
 _HIGH_RATE = 2.05  # bits of a Gaussian number whose deviation is the step: log2(sqrt(2 pi e))
+_SMALL = 4096
 _FINEST = 2.0**-22  # of the largest number: finer steps are not told apart in float32
 
 
@@ -30,6 +31,8 @@ def steps_of(item: Item, multiplier: float) -> Steps:
     assert item.inputs is not None and item.weights is not None
     groups, n, m = item.original.shape
     level = np.broadcast_to(item.inputs.level[:, None] * item.weights, (groups, m))
+    if item.outputs is not None:
+        level = level * item.outputs.relief[:, None]
     largest = float(np.abs(item.original).max(initial=0))
     if largest == 0:
         return Steps(1.0)
@@ -45,14 +48,23 @@ def steps_of(item: Item, multiplier: float) -> Steps:
             - _cost(steps, variance, costs, multiplier)
         )
         if saved.sum() > _SIDE_BITS * len(steps) + 16:
+            steps *= _short(float(steps.min()), item) / steps.min()
             step, exponents = nearest_steps(steps)
             return Steps(step, exponents, axis)
-    return Steps(nearest_steps(one)[0])
+    return Steps(nearest_steps(_short(float(one), item))[0])
 
 
 def _step(level, multiplier: float, largest: float):
     wanted = np.sqrt(6 * multiplier / (math.log(2) * np.maximum(level, 1e-300)))
     return np.clip(wanted, largest * _FINEST, largest * 4)
+
+
+def _short(step: float, item: Item) -> float:
+    """Of a small weight, a step of three binary digits: its own bytes count."""
+    if item.original.size > _SMALL:
+        return step
+    fraction, exponent = math.frexp(step)
+    return math.ldexp(round(fraction * 8), exponent - 3)
 
 
 def _cost(step, variance, level, multiplier: float):

@@ -19,7 +19,7 @@ from smh.shrinking.gradients import squared_gradients
 from smh.shrinking.items import Item, items_of, put_back, snapshot
 from smh.shrinking.report import Attempt, ShrinkReport, rows_of
 from smh.shrinking.request import Request, Score
-from smh.shrinking.rest import rest_of, round_rest
+from smh.shrinking.rest import fold_statistics, rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
 from smh.typing import Selector
@@ -202,6 +202,7 @@ class _Work:
         return rounded
 
     def _round_rest(self, multiplier: float) -> None:
+        fold_statistics(self.model)
         round_rest(self._rest, self._squares, multiplier)
 
     def round_again(self, chosen: Attempt) -> list[Rounded]:

@@ -1,4 +1,4 @@
-"""What goes through the products of a model when it runs on examples."""
+"""What goes through the products of a model when it runs on examples, and what it does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from smh.progress import track
-from smh.shrinking.gradients import squared_gradients
+from smh.shrinking.gradients import Noticeable, gradients, signed_sum
 from smh.shrinking.items import Item
-from smh.shrinking.rounding import Inputs
+from smh.shrinking.rounding import Inputs, Outputs
+from smh.shrinking.taps import tapped
 from smh.shrinking.watching import values, watched
 from smh.virtual_variable import Source
 
@@ -19,26 +21,32 @@ _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more ch
 _LEAST_ROWS = 4096
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
+_ALIKE = 0.1  # of the outputs' spread: how far they may be from the product that they are
 
 
 def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) -> None:
-    """Fills in `inputs`, `weights` and `calls` of all items.
+    """Fills in `inputs`, `outputs`, `weights` and `calls` of all items.
 
     Args:
         model: is run with `training=False`.
         items: of the model.
         batches: each what the model takes; none: only the weights themselves count.
+
+    Cost: two forward passes of each batch and a backward pass.
     """
-    moments = _moments(model, items, batches)
+    seen = [_Seen(item) for item in items]
     if batches:
-        squares = squared_gradients(model, [item.stored for item in items], batches)
-    for number, item in enumerate(items):
-        if batches:
-            found = item.product.to_matrices(squares[number])
-            item.weights = _weights(found, moments[number], len(batches))
-        else:
+        _look(model, seen, batches)
+    for one in seen:
+        item, moments = one.item, one.mean_moments()
+        item.inputs = Inputs.of(moments)
+        if not batches:
             item.weights = np.full((1, 1), _by_numbers_alone(item, items))
-        item.inputs = Inputs.of(moments[number])
+            continue
+        squares = item.product.to_matrices(one.squares / one.examples)
+        item.weights = _weights(squares, moments, len(batches))
+        if one.gradients is not None and one.pairs and len(batches) >= _FEW:
+            item.outputs = Outputs.of(one.gradients / one.pairs, item.weights)
 
 
 def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
@@ -50,52 +58,123 @@ def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
     return float(np.square(every).mean()) / own if own > 0 else 1.0
 
 
-def _moments(model, items: Sequence[Item], batches: Sequence[Any]) -> list[np.ndarray]:
-    """The mean moments of each product's inputs, `[groups, n, n]`; of none seen the identity."""
-    sums = [np.zeros(_square(item), np.float64) for item in items]
-    rows = np.zeros(len(items), np.int64)
-    places = _of_layers(items)
-    random = np.random.default_rng(0)
+class _Seen:
+    """What was seen of one item.
+
+    Attributes:
+        item: it.
+        moments: sum over `rows` of its inputs' products: `[groups, n, n]`.
+        squares: sum over the batches of the squared gradient of its numbers, in their shape.
+        examples: in all batches.
+        gradients: sum over `pairs` of the products of its outputs' gradients: `[groups, m, m]`.
+        places: the rows of the last batch that were looked at.
+        products: what its inputs give there, `[groups, rows, m]`.
+        made: what the layer made of them, its bias included: `[count, groups, m]`.
+        count: how many rows the last batch has.
+    """
+
+    def __init__(self, item: Item):
+        groups, n, m = item.original.shape
+        self.item = item
+        self.moments = np.zeros((groups, n, n))
+        self.squares = np.zeros(tuple(item.stored.shape))
+        tells = m > 1 and item.product.whole
+        self.gradients: np.ndarray | None = np.zeros((groups, m, m)) if tells else None
+        self.rows = self.examples = self.pairs = self.count = 0
+        self.places = np.zeros(0, np.int64)
+        self.products: np.ndarray | None = None
+
+    def inputs(self, x: np.ndarray, places: np.ndarray) -> None:
+        """Takes in an input of the layer."""
+        item = self.item
+        item.calls += 1
+        item.widest = max(item.widest, 4 * x.size // max(1, len(x)))
+        self.moments += item.product.moments(x, places)
+        self.rows += len(places)
+        self.places, self.count = places, item.product.count(x)
+        if self.gradients is not None and not self.pairs:
+            self.products = item.product.rows(x, places) @ item.original
+
+    def output(self, y: np.ndarray) -> None:
+        """Takes in what the layer made of it; an output that is not the product counts for itself.
+
+        Of layers whose channels are not the last axis, for example.
+        """
+        if self.gradients is None or self.products is None:
+            return
+        groups, _, m = self.item.original.shape
+        if self.item.calls != 1 or y.size != self.count * groups * m:
+            self.gradients = None
+            return
+        made = y.reshape(self.count, groups, m)[self.places].transpose(1, 0, 2)
+        bias = (made - self.products).mean(1, keepdims=True)
+        if np.abs(made - self.products - bias).max() > _ALIKE * self.products.std():
+            self.gradients = None
+        self.products = None
+
+    def gradient(self, y: np.ndarray) -> None:
+        """Takes in the gradient of the layer's outputs."""
+        if self.gradients is None:
+            return
+        groups, _, m = self.item.original.shape
+        rows = y.reshape(self.count, groups, m)[self.places].transpose(1, 0, 2)
+        rows = rows.astype(np.float32)
+        self.gradients += rows.transpose(0, 2, 1) @ rows
+        self.pairs += len(self.places)
+
+    def mean_moments(self) -> np.ndarray:
+        """Of none seen the identity."""
+        if self.rows:
+            return self.moments / self.rows
+        return np.broadcast_to(np.eye(self.moments.shape[-1]), self.moments.shape)
+
+
+def _look(model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any]) -> None:
+    layers = {id(one.item.layer): one.item.layer for one in seen if one.item.layer is not None}
+    stored = [one.item.stored for one in seen]
+    random, signs = np.random.default_rng(0), np.random.default_rng(0)
+    scale = Noticeable.of(model, batches[0])
+
+    def of(layer: keras.Layer) -> list[_Seen]:
+        return [one for one in seen if one.item.layer is layer]
 
     def before(layer: keras.Layer, inputs: list[Any]) -> None:
-        for number in places[id(layer)]:
-            item = items[number]
-            item.calls += 1
-            x = values(inputs[item.product.argument])
-            item.widest = max(item.widest, 4 * x.size // max(1, len(x)))
-            wanted = max(_LEAST_ROWS, _ROWS_PER_INPUT * sums[number].shape[-1]) // len(batches)
-            chosen = some(item.product.count(x), wanted, random)
-            sums[number] += item.product.moments(x, chosen)
-            rows[number] += len(chosen)
+        for one in of(layer):
+            x, product = values(inputs[one.item.product.argument]), one.item.product
+            wanted = max(_LEAST_ROWS, _ROWS_PER_INPUT * one.moments.shape[-1]) // len(batches)
+            one.inputs(x, some(product.count(x), wanted, random))
 
-    layers = _layers(items)
-    with watched(model, layers, before):
-        for batch in track(batches, "looking at the layers' inputs"):
-            for item in items:
-                item.calls = 0
+    for batch in track(batches, "looking at the layers"):
+        added: dict[int, keras.Variable] = {}
+
+        def note(layer: keras.Layer, y, added=added):
+            for one in of(layer):
+                one.output(values(y))
+            if any(one.gradients is not None for one in of(layer)):
+                added[id(layer)] = keras.Variable(np.zeros(tuple(y.shape), np.float32))
+            return y
+
+        def add(layer: keras.Layer, y, added=added):
+            return y + ops.cast(added[id(layer)], y.dtype) if id(layer) in added else y
+
+        seed = int(signs.integers(2**32))
+
+        def score(batch=batch, seed=seed, add=add):
+            with tapped(layers.values(), add):
+                return signed_sum(scale(model(batch, training=False)), seed)
+
+        for one in seen:
+            one.item.calls = 0
+        with watched(model, layers.values(), before), tapped(layers.values(), note):
             model(batch, training=False)
-    return [
-        total / count if count else np.broadcast_to(np.eye(total.shape[-1]), total.shape)
-        for total, count in zip(sums, rows, strict=True)
-    ]
-
-
-def _square(item: Item) -> tuple[int, int, int]:
-    groups, n, _ = item.original.shape
-    return groups, n, n
-
-
-def _layers(items: Sequence[Item]) -> list[keras.Layer]:
-    return list({id(item.layer): item.layer for item in items if item.layer is not None}.values())
-
-
-def _of_layers(items: Sequence[Item]) -> dict[int, list[int]]:
-    """The numbers of the items of each layer, by its id."""
-    found: dict[int, list[int]] = {}
-    for number, item in enumerate(items):
-        if item.layer is not None:
-            found.setdefault(id(item.layer), []).append(number)
-    return found
+        found = gradients(score, [*stored, *added.values()])
+        for one, gradient in zip(seen, found, strict=False):
+            one.squares += np.square(gradient, dtype=np.float64)
+            one.examples += len(keras.tree.flatten(batch)[0])
+        by_layer = dict(zip(added, found[len(stored) :], strict=True))
+        for one in seen:
+            if id(one.item.layer) in by_layer:
+                one.gradient(by_layer[id(one.item.layer)])
 
 
 def some(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
