@@ -181,6 +181,9 @@ class DataParallel(OneProcess):
                 jax.device_put(a, self.distribution.get_data_layout(a.shape).backend_layout)
                 for a in (x, y)
             ]
+            note = getattr(model, "_record_training_state_sharding_spec", None)
+            if note is not None:  # Keras before 3.12 looks at this within a step
+                note()
             step = jax.jit(model.train_step).lower(tuple(state), tuple(batch)).compile()
         return all_reduce_bytes(step.as_text())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 from keras import layers, ops
+from keras_behaviour import LOADS_TF_IDF
 
 register = keras.saving.register_keras_serializable(package="stateful")
 
@@ -272,6 +273,8 @@ ON_TENSORFLOW = {
     "TextVectorization to tf-idf": (lambda: text("tf_idf"), TEXT),
     "TextVectorization to pairs": (lambda: text("count", ngrams=2), TEXT),
 }
+if not LOADS_TF_IDF:
+    del ON_TENSORFLOW["TextVectorization to tf-idf"]
 if keras.backend.backend() == "tensorflow":
     STATEFUL |= ON_TENSORFLOW
 

@@ -30,13 +30,13 @@ def import_smh(folder, **distributions):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("version", ["2.15.0", "3.0.5", "3.7.0", "3.9.2"])
+@pytest.mark.parametrize("version", ["2.15.0", "3.0.5", "3.7.0", "3.9.2", "3.10.0"])
 def test_an_older_keras_is_refused_in_one_line(tmp_path, version):
     result = import_smh(tmp_path, keras=version)
     assert result.returncode == 1 and not result.stdout
     assert result.stderr.splitlines()[-1] == (
-        f"smh.errors.MissingPackageError: smh needs Keras 3.10 or newer, and {version} is "
-        "installed: pip install --upgrade 'keras>=3.10'"
+        f"smh.errors.MissingPackageError: smh needs Keras 3.11 or newer, and {version} is "
+        "installed: pip install --upgrade 'keras>=3.11'"
     )
 
 
@@ -44,7 +44,7 @@ def test_an_older_keras_is_refused_in_one_line(tmp_path, version):
     "distributions",
     [
         {},
-        {"keras": "3.10.0"},
+        {"keras": "3.11.0"},
         {"keras": "3.15.1"},
         {"keras": "4.0.0"},
         {"keras_nightly": "3.16.0.dev2026102704"},

@@ -21,10 +21,12 @@ def widen_bits(bits: np.ndarray) -> np.ndarray:
 def narrow_bits(array: np.ndarray) -> np.ndarray:
     """Returns float32 as bfloat16 bits, rounded to nearest, ties to even; a NaN stays one."""
     bits = np.asarray(array, np.float32).view(np.uint32)
+    upper = bits >> np.uint32(16)  # typed: NumPy 1 makes floats of scalars of other types
     # Half a unit of the last place kept, less one where that place is even. uint64, because the
     # largest NaN would wrap around to zero.
-    rounded = (bits.astype(np.uint64) + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    quiet_nan = (bits >> 16) | 0x0040
+    half = np.uint64(0x7FFF) + (upper & np.uint32(1)).astype(np.uint64)
+    rounded = (bits.astype(np.uint64) + half) >> np.uint64(16)
+    quiet_nan = upper | np.uint32(0x0040)
     return np.where(np.isnan(array), quiet_nan, rounded).astype(np.uint16)
 
 

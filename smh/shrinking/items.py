@@ -31,6 +31,7 @@ class Item:
         stored: the variable that holds its numbers.
         original: its numbers, as matrices `[groups, n, m]`.
         keep: of a pruned weight what is not pruned, likewise.
+        share: of the numbers of all items.
         inputs: what the product takes in.
         weights: `[groups, m]`: what an error in each output costs.
         outputs: how errors of its outputs add up, where that was seen.
@@ -46,6 +47,7 @@ class Item:
     stored: keras.Variable
     original: np.ndarray
     keep: np.ndarray | None
+    share: float = 1.0
     inputs: Inputs | None = None
     weights: np.ndarray | None = None
     outputs: Outputs | None = None
@@ -75,9 +77,13 @@ def items_of(model: keras.Layer, found: list[Candidate]) -> list[Item]:
     for layer in own_layers(model):
         for product in products_of(layer):
             products.setdefault(id(product.variable), (layer, product))
-    return [
+    items = [
         _item(candidate, *products.get(id(candidate.variable), (None, None))) for candidate in found
     ]
+    numbers = sum(item.original.size for item in items)
+    for item in items:
+        item.share = item.original.size / max(1, numbers)
+    return items
 
 
 def _item(candidate: Candidate, layer: keras.Layer | None, product: Product | None) -> Item:

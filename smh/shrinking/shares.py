@@ -22,7 +22,7 @@ from smh.shrinking.items import Item
 
 _SIDE_BITS = 3.0  # of the exponent of a channel's step, coded
 _HIGH_RATE = 2.05  # bits of a Gaussian number whose deviation is the step: log2(sqrt(2 pi e))
-_SMALL = 4096
+_SMALL = 1 / 16  # of the model's numbers
 _FINEST = 2.0**-22  # of the largest number: finer steps are not told apart in float32
 
 
@@ -60,8 +60,11 @@ def _step(level, multiplier: float, largest: float):
 
 
 def _short(step: float, item: Item) -> float:
-    """Of a small weight, a step of three binary digits: its own bytes count."""
-    if item.original.size > _SMALL:
+    """Of a weight that is little of the model, a step of three binary digits takes fewer bytes.
+
+    Of one that is much of it, the size of the file would jump.
+    """
+    if item.share > _SMALL:
         return step
     fraction, exponent = math.frexp(step)
     return math.ldexp(round(fraction * 8), exponent - 3)
