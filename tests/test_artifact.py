@@ -447,8 +447,8 @@ def test_the_command_line_prints_what_is_inside_or_one_line_of_error(tmp_path, c
     assert cli.main(["inspect", str(tmp_path / "m.smh")]) == 0
     assert "bits per" in capsys.readouterr().out
     (tmp_path / "m.smh").write_bytes((tmp_path / "m.smh").read_bytes()[:-1])
-    for name in ("m.smh", "none.smh"):
-        assert cli.main(["inspect", str(tmp_path / name)]) == 1
+    for name, code in (("m.smh", 1), ("none.smh", 2)):
+        assert cli.main(["inspect", str(tmp_path / name)]) == code
         shown = capsys.readouterr()
         assert not shown.out and shown.err.startswith("smh inspect: ") and name in shown.err
         assert shown.err.count("\n") == 1

@@ -44,14 +44,24 @@ def build(name: str, input_shape: Shape | None = None, classes: int | None = Non
         raise ArgumentError(f"classes must be a whole number, at least 1, got {classes!r}.")
     try:
         if name not in OWN:
-            return application(name, input_shape and tuple(input_shape), classes or 1000)
+            model = application(name, input_shape and tuple(input_shape), classes or 1000)
+            return _with_places(model)
         given = {"input_shape": input_shape and tuple(input_shape), "classes": classes}
         function = getattr(importlib.import_module(f"smh.zoo.{OWN[name]}"), name)
-        return function(**{option: value for option, value in given.items() if value})
+        return _with_places(function(**{option: value for option, value in given.items() if value}))
     except ValueError as error:
         raise ArgumentError(
             f"{name} cannot be built for images of shape {input_shape}: {error}"
         ) from error
+
+
+def _with_places(model: keras.Model) -> keras.Model:
+    """Raises if a layer has no place left to look at: some versions of Keras let that pass."""
+    for layer in model.layers:
+        for tensor in keras.tree.flatten(layer.output):
+            if 0 in tensor.shape:
+                raise ValueError(f"'{layer.name}' has outputs of shape {tuple(tensor.shape)}")
+    return model
 
 
 def _are_sizes(sizes) -> bool:
