@@ -48,7 +48,7 @@ HOUSE = [
     ),
     (
         "progress tables errors typing",
-        "how far long work is; tables as text; errors, and what numbers may be; types",
+        "how far long work is; tables as text and HTML; errors, and what numbers may be; types",
     ),
 ]
 # Beside the tower: may import from it, and nothing in it imports them.
@@ -129,6 +129,7 @@ INSIDE_DOORS = [
     {"pruning_course"},
     {"pruning_schedule"},
 ]
+INSIDE_TABLES = [{"text", "markup"}, {"printed"}]
 INSIDE_SIZES = [
     {"layer_rules", "frozen_copies", "rows"},
     {"multiply_adds", "file_report"},
@@ -238,6 +239,7 @@ def test_contributing_shows_the_house():
         ("sensitivity", INSIDE_SENSITIVITY),
         ("shrinking", INSIDE_SHRINKING),
         ("sizes", INSIDE_SIZES),
+        ("tables", INSIDE_TABLES),
     ],
 )
 def test_arrows_inside_a_package_point_down(package, floors):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from smh import container
 from smh.artifact.layout.reading import read_layout
 from smh.artifact.layout.records import Stored
+from smh.tables import PathCell, Printed, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Printed):
     """What `smh.inspect` returns; `print` shows it as a table.
 
     Attributes:
@@ -57,8 +58,6 @@ class Inspection:
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        from smh.tables import PathCell, new_table
-
         table = new_table(f"{self.path}: {', '.join(self.models)}")
         table.add_column("part", no_wrap=True)
         table.add_column("holds", overflow="fold")
@@ -75,11 +74,6 @@ class Inspection:
         table.add_section()
         table.add_row("file", "", "", "", f"{self.bytes:,}", "", style="bold")
         return table
-
-    def __str__(self) -> str:
-        from smh.tables import as_text
-
-        return as_text(self)
 
 
 def inspect(path: str | os.PathLike) -> Inspection:

@@ -19,9 +19,9 @@ from smh.report_page.curves import scan_section, training_section
 from smh.report_page.file_parts import file_section
 from smh.report_page.found import Found, look_into
 from smh.report_page.layers import layers_section, patterns
-from smh.report_page.markup import Markup, tag
 from smh.report_page.pools import pool_section
 from smh.sizes.rows import SizeReport
+from smh.tables.markup import Markup, tag
 
 __all__ = ["write_page"]
 

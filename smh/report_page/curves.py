@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from smh.report_page.charts import KINDS_OF_LINES, Line, chart
-from smh.report_page.markup import Markup, tag
 from smh.report_page.scan_files import ScanFile, severity
+from smh.tables.markup import Markup, tag
 from smh.training.metrics import Row
 
 _PROMINENT = 6  # of more than `KINDS_OF_LINES` weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smh.artifact.inspection import Inspection
-from smh.report_page.markup import Markup, tag
+from smh.tables.markup import Markup, tag
 
 _TINTS = 4
 _HEADINGS = ("part", "holds", "coding", "numbers", "first byte", "bytes", "bits per number")

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from smh.report_page.markup import Markup, join, tag
 from smh.sizes.rows import Row, Sums
+from smh.tables.markup import Markup, join, tag
 
 # What a bar shows, from what costs most on: class, and words for the legend.
 _SEGMENTS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from smh.report_page.markup import Markup, tag
 from smh.sizes.rows import PoolMap
+from smh.tables.markup import Markup, tag
 
 _SIDE = 460.0  # pixels of the longer side of the pool
 _LEAST = 3.0  # pixels of a factor that is thinner

@@ -15,7 +15,7 @@ from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.sensitivity.picture import draw_scan
 from smh.sensitivity.suggestion import Curve, free, free_most, make_curve, predict
-from smh.tables import PathCell, as_text, width
+from smh.tables import PathCell, Printed, width
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,7 +44,7 @@ class ScanRow:
 
 
 @dataclass(frozen=True)
-class ScanResult:
+class ScanResult(Printed):
     """What `smh.sensitivity_scan` and `smh.bits_scan` return. `print` shows it as a table.
 
     Attributes:
@@ -215,9 +215,6 @@ class ScanResult:
             notes.append(f"stopped after {len(self.rows)} of {self.planned} evaluations")
         table.caption, table.caption_justify = "; ".join(notes), "left"
         return table
-
-    def __str__(self) -> str:
-        return as_text(self)
 
     def _title(self) -> str:
         baseline = _short(self.baseline[self.metric])

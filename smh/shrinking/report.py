@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.plots import new_figure
-from smh.tables import PathCell, as_text, new_table
+from smh.tables import PathCell, Printed, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +60,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class ShrinkReport:
+class ShrinkReport(Printed):
     """What became of a model. `print` shows it as a table.
 
     Attributes:
@@ -96,10 +96,8 @@ class ShrinkReport:
         """
         draw(self, path)
 
-    def __str__(self) -> str:
-        return as_text(self._table())
-
-    def _table(self) -> Table:
+    def __rich__(self) -> Table:
+        """The table that `rich` prints."""
         table = new_table(f"{self.name}: {self.before:,} bytes, now {self.bytes:,}")
         table.add_column("weight", ratio=1)
         for title in ("numbers", "bits each", "bytes", "zeros", "of the error"):

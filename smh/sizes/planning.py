@@ -18,7 +18,7 @@ from smh.errors import ArgumentError
 from smh.errors.limits import FRACTION
 from smh.pools.shape import choose_sides, rounded_up, too_small
 from smh.sizes.multiply_adds import Cost, count_multiply_adds
-from smh.tables import as_text, new_table
+from smh.tables import Printed, new_table
 from smh.typing import Selector, Shape, itemsize
 from smh.virtual_variable import own_layers, own_variables
 
@@ -55,7 +55,7 @@ class PlanRow:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Printed):
     """What `smh.plan` returns; `print` shows it as a table.
 
     Attributes:
@@ -114,9 +114,6 @@ class Plan:
             "examples: that, over what the dense model takes for one.",
         ]
         return "\n".join([*lines, *([self.remark] if self.remark else [])])
-
-    def __str__(self) -> str:
-        return as_text(self)
 
 
 def plan(

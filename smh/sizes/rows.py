@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from smh.container.replacing import replacing
-from smh.tables import PathCell, as_text, longest_name, new_table, width
+from smh.tables import PathCell, Printed, longest_name, new_table, width
 from smh.typing import itemsize
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class SizeReport(Sums):
+class SizeReport(Sums, Printed):
     """What `smh.report` returns: rows and totals. `print` shows it as a table.
 
     Attributes:
@@ -181,6 +181,3 @@ class SizeReport(Sums):
         names = [longest_name(row.path) for row in self.rows]
         room = width() - sum(others) - 2 * (len(others) + 1)
         return max(room - max(names, default=0), *words, 1)
-
-    def __str__(self) -> str:
-        return as_text(self)

@@ -12,7 +12,7 @@ import numpy as np
 
 from smh.doors.slimming.cutting import counting
 from smh.doors.slimming.wiring import Count, Left, Wiring
-from smh.tables import PathCell, as_text, new_table
+from smh.tables import PathCell, Printed, new_table
 from smh.virtual_variable import own_layers, own_variables
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class SlimRow:
 
 
 @dataclass(frozen=True)
-class SlimReport:
+class SlimReport(Printed):
     """What `smh.slim(model, return_report=True)` returns beside the model. `print` shows it.
 
     Attributes:
@@ -72,9 +72,6 @@ class SlimReport:
         lines += [f"left whole around {x.layer} ({x.kind}): {x.reason}" for x in self.left]
         table.caption, table.caption_justify = "\n".join(lines), "left"
         return table
-
-    def __str__(self) -> str:
-        return as_text(self)
 
 
 def report_of(model: keras.Model, plain: keras.Model, net: Wiring, gone: np.ndarray) -> SlimReport:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from smh.tables import as_text, new_table
+from smh.tables import Printed, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +45,7 @@ class Try:
 
 
 @dataclass(frozen=True, eq=False)
-class SearchResult:
+class SearchResult(Printed):
     """What a search returns; `print` shows its tries as a table.
 
     Attributes:
@@ -69,9 +69,6 @@ class SearchResult:
             style = "bold" if one is self.best else None
             table.add_row(*cells(one, self.baseline), style=style)
         return table
-
-    def __str__(self) -> str:
-        return as_text(self)
 
 
 def columns(with_score: bool) -> list[str]:

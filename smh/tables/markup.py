@@ -25,7 +25,7 @@ def tag(name: str, /, *children: str, **attributes: str | float | None) -> Marku
             `class`, other underscores mean hyphens.
 
     Example:
-        >>> from smh.report_page.markup import tag
+        >>> from smh.tables.markup import tag
         >>> tag("td", "<b>", class_="name")
         '<td class="name">&lt;b&gt;</td>'
     """

@@ -40,8 +40,14 @@ def as_text(renderable: Any) -> str:
     """Returns what `rich` prints of `renderable`, without colours and spaces at the ends."""
     from rich.console import Console
 
-    # In Jupyter a console would show the table itself, beside the text that is returned.
-    console = Console(file=io.StringIO(), width=width(), record=True, force_jupyter=False)
+    console = Console(
+        file=io.StringIO(),
+        width=width(),
+        record=True,
+        force_jupyter=False,  # there it would show the table itself, beside what is returned
+        markup=False,  # a name may have brackets and colons
+        emoji=False,
+    )
     console.print(renderable)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()).rstrip()
 
