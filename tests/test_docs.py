@@ -1,6 +1,10 @@
 """Every page of the documentation: its code runs and prints what it says; the site builds."""
 
+import argparse
+import ast
+import inspect
 import re
+import shlex
 import subprocess
 import sys
 
@@ -9,6 +13,7 @@ import keras
 import pytest
 
 import smh
+from smh import cli
 
 DOCS = documents.ROOT / "docs"
 PAGES = sorted(
@@ -21,6 +26,7 @@ SLOW = {
     "first_hour.md",
     "guide.md",  # its Python in tests/test_readme.py
     "how_to/budget.md",
+    "how_to/choose.md",  # its calls in README.md and on the pages it links to
     "how_to/command_line.md",
     "how_to/export.md",
     "how_to/share_weights.md",
@@ -78,6 +84,53 @@ def test_the_reference_has_every_public_name():
     overview = (DOCS / "api" / "index.md").read_text()
     for name in dir(smh):
         assert f"`smh.{name}`" in overview or name.startswith("__"), name
+
+
+def first_cells(page):
+    """The code that begins each row of a page's tables."""
+    return re.findall(r"^\| `(.+?)` \|", page.read_text(), flags=re.M)
+
+
+def test_the_cheat_sheet_has_every_name_and_calls_as_one_may():
+    cells = [cell for cell in first_cells(DOCS / "cheat_sheet.md") if cell.startswith("smh.")]
+    calls = [ast.parse(cell, mode="eval").body for cell in cells]
+    named = set()
+    for cell, call in zip(cells, calls, strict=True):
+        names = ast.unparse(call.func if isinstance(call, ast.Call) else call).split(".")[1:]
+        found = smh
+        for name in names:
+            found = getattr(found, name)
+        if isinstance(call, ast.Call):
+            given = {word.arg: None for word in call.keywords}
+            inspect.signature(found).bind(*call.args, **given)  # raises TypeError, or all is well
+        named.add(names[0])
+        assert cells.count(cell) == 1, cell
+    assert named == {name for name in dir(smh) if name in smh.__all__ or "__" not in name}
+
+
+def test_the_cheat_sheet_has_every_command_with_flags_that_it_takes():
+    lines = [cell for cell in first_cells(DOCS / "cheat_sheet.md") if cell.startswith("smh ")]
+    parser = cli._parser()
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    for line in lines:
+        parser.parse_args(shlex.split(line)[1:])  # raises SystemExit, or all is well
+    assert {line.split()[1] for line in lines} == set(commands.choices)
+
+
+# How a number is written in a table, and what it is called where it was measured.
+_NUMBER = re.compile(r"(?<![\w-])\d[\d,.]*\d|(?<![\w-])\d(?![\w-])")
+
+
+def test_the_guide_to_ways_says_only_what_was_measured_where_it_links_to():
+    page = DOCS / "how_to" / "choose.md"
+    rows = re.findall(r"^\| (.+) \| \[.+\]\((.+?)(?:#.*)?\) \|$", page.read_text(), flags=re.M)
+    assert len(rows) > 20
+    for said, link in rows:
+        target = (page.parent / link).resolve()
+        included = re.search(r"{include} (.+)", target.read_text())
+        source = target.parent / included[1] if included else target
+        missing = set(_NUMBER.findall(said)) - set(_NUMBER.findall(source.read_text()))
+        assert not missing, f"{source.name} has no {missing} of: {said}"
 
 
 @pytest.mark.slow
