@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import rounding
-from smh.shrinking.gradients import squared_gradients
 from smh.shrinking.report import Attempt
 from smh.shrinking.rounding import ALONE, DAMPING, Inputs, Outputs, Price, round_in_order
 from smh.shrinking.search import to_drop
