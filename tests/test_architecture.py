@@ -136,16 +136,17 @@ INSIDE_SIZES = [
     {"planning", "size_report"},
 ]
 INSIDE_SENSITIVITY = [
-    {"magnitude", "suggestion", "metrics", "scanned", "picture"},
-    {"result"},
+    {"examples", "magnitude", "suggestion", "metrics", "scanned", "picture"},
+    {"gradients", "result"},
+    {"second_order"},
     {"scan"},
 ]
 INSIDE_SHRINKING = [
     {"patches", "watching", "rounding", "request", "searching.tries"},
-    {"products", "gradients", "dead_biases", "searching.copies"},
+    {"products", "dead_biases", "searching.copies"},
     {"items", "searching.by_size", "searching.by_drop"},
     {"statistics", "shares", "rest"},
-    {"flow", "data"},
+    {"flow"},
     {"applying", "report"},
     {"search"},
     {"shrink_model"},
@@ -164,7 +165,7 @@ NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifac
 NUMPY_ONLY += ["runtime", "training.sources", "cli", "report_page"]
 NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
-USES_TENSORFLOW |= {"shrinking"}  # the gradients of each backend, only on that one
+USES_TENSORFLOW |= {"sensitivity"}  # the gradients of each backend, only on that one
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 
+from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import rounding
-from smh.shrinking.gradients import squared_gradients
+from smh.shrinking.report import Attempt
 from smh.shrinking.rounding import ALONE, DAMPING, Inputs, Outputs, Price, round_in_order
+from smh.shrinking.search import to_drop
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -163,3 +165,15 @@ def test_squared_gradients_are_those_of_the_outputs():
     (found,) = squared_gradients(model, [model.layers[0].kernel], [x] * 400)
     expected = np.square(x).mean(0) / outputs.var()
     np.testing.assert_allclose(found[:, 0], expected, rtol=0.35)
+
+
+@pytest.mark.parametrize("gap", [(0, 0), (1.9, 2.3)])
+def test_a_dip_of_the_score_does_not_end_the_search(gap):
+    """The score falls with the price, and is too low in a gap: the file is near the best one."""
+
+    def attempt(price):
+        score = -0.01 * price - (0.05 if gap[0] < price < gap[1] else 0)
+        return Attempt(price, int(1000 - 10 * price), price, score)
+
+    found = to_drop(attempt, -0.031, 1.0, "model")
+    assert found.score >= -0.031 and 2.6 < found.multiplier <= 3.1

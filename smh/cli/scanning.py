@@ -80,6 +80,13 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         metavar="N",
         help="or: how much accuracy it may cost, 0.01 for a point",
     )
+    parser.add_argument(
+        "--method",
+        choices=("exact", "fisher"),
+        default="exact",
+        help="fisher: an estimate from the gradients of some images, of the divergence of the "
+        "outputs; much sooner done",
+    )
     add_json(parser)
     parser.add_argument("--csv", metavar="FILE", help="write all that was measured")
     parser.add_argument("--png", metavar="FILE", help="draw a curve for each weight")
@@ -104,10 +111,11 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
 
     result = getattr(smh, name)(
         model,
-        lambda model: measure(model, x, y),
+        x if args.method == "fisher" else lambda model: measure(model, x, y),
         levels,
         apply_to=args.apply_to,
         exclude=args.exclude,
+        method=args.method,
         seed=0,
         verbose=int(sys.stdout.isatty() and not args.json and not args.quiet),
     )

@@ -22,7 +22,10 @@ from smh.sensitivity.metrics import as_measure, choose_metric
 from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.sensitivity.scanned import Candidate, find_candidates
+from smh.sensitivity.second_order import DIVERGENCE, divergences
 from smh.typing import Selector
+
+METHODS = ("exact", "fisher")
 
 
 def sensitivity_scan(
@@ -36,6 +39,7 @@ def sensitivity_scan(
     metric: str | int | None = None,
     higher_is_better: bool | None = None,
     stop: Callable[[ScanRow], bool] | None = None,
+    method: str = "exact",
     seed: int | None = None,
     verbose: int = 1,
 ) -> ScanResult:
@@ -68,6 +72,11 @@ def sensitivity_scan(
         higher_is_better: in which direction. Default: by the metric's name; `True` if it tells
             nothing.
         stop: called with each new row; once it returns true the scan ends.
+        method: `"exact"`: evaluates the model for each row. `"fisher"`: estimates all rows from the
+            gradients of up to 512 examples, which are given in the place of `evaluate`, without
+            labels or as `(x, y)`; the metric is then `divergence`, of the outputs from what they
+            were (see `smh.sensitivity.second_order`). It tells which weights bear less than others,
+            not what accuracy is left.
         seed: makes the choice among equal magnitudes repeatable.
         verbose: 1 shows progress, 0 nothing.
 
@@ -85,6 +94,8 @@ def sensitivity_scan(
         In every case, and whatever `evaluate` raises, the model is as it was.
 
     Cost: `1 + weights * sparsities` evaluations, and memory for four copies of the largest weight.
+        By `"fisher"`, a forward and a backward pass of the examples, and memory for twice the
+        weights in float64.
 
     Example:
         >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)
@@ -111,7 +122,7 @@ def sensitivity_scan(
         return np.where(keep, stored, np.zeros((), stored.dtype))
 
     plan = _Plan("sparsity", candidates, levels, prune)
-    return _scan(model, plan, evaluate, metric, higher_is_better, stop, verbose)
+    return _scan(model, plan, evaluate, metric, higher_is_better, stop, method, verbose)
 
 
 def bits_scan(
@@ -125,6 +136,7 @@ def bits_scan(
     metric: str | int | None = None,
     higher_is_better: bool | None = None,
     stop: Callable[[ScanRow], bool] | None = None,
+    method: str = "exact",
     seed: int | None = None,
     verbose: int = 1,
 ) -> ScanResult:
@@ -145,6 +157,7 @@ def bits_scan(
         metric: which of several measured numbers decides.
         higher_is_better: in which direction.
         stop: called with each new row; once it returns true the scan ends.
+        method: `"exact"` or `"fisher"`, which evaluates nothing; see `smh.sensitivity_scan`.
         seed: makes `"random"` and `"k-means++"` repeatable.
         verbose: 1 shows progress, 0 nothing.
 
@@ -185,7 +198,7 @@ def bits_scan(
         return centroids.astype(stored.dtype)[indices]
 
     plan = _Plan("bits", candidates, levels, cluster)
-    return _scan(model, plan, evaluate, metric, higher_is_better, stop, verbose)
+    return _scan(model, plan, evaluate, metric, higher_is_better, stop, method, verbose)
 
 
 @dataclass(frozen=True)
@@ -210,10 +223,25 @@ class _Plan:
         return found
 
 
-def _scan(model, plan: _Plan, evaluate, metric, higher_is_better, stop, verbose) -> ScanResult:
+def _scan(
+    model, plan: _Plan, evaluate, metric, higher_is_better, stop, method, verbose
+) -> ScanResult:
     if stop is not None and not callable(stop):
         raise ArgumentError(f"stop must be a function of a row, or None, got {stop!r}.")
-    measure = as_measure(model, evaluate, metric)
+    if method not in METHODS:
+        raise ArgumentError(f"method must be one of {', '.join(METHODS)}, got {method!r:.80}.")
+    estimate = None
+    if method == "fisher":
+        if metric is not None or higher_is_better is not None:
+            raise ArgumentError(
+                "method='fisher' estimates the divergence of the outputs: it takes no metric and "
+                "no higher_is_better."
+            )
+        estimate = divergences(model, evaluate, plan.candidates)
+        higher_is_better = False
+        measure = _nothing_changed
+    else:
+        measure = as_measure(model, evaluate, metric)
     rows: list[ScanRow] = []
     planned = len(plan.groups) * len(plan.levels)
     _warn_about_equal_paths(plan)
@@ -230,7 +258,10 @@ def _scan(model, plan: _Plan, evaluate, metric, higher_is_better, stop, verbose)
             return stop is not None and bool(stop(row))
 
         try:
-            _measure_all(plan, measure, show, add)
+            if estimate is None:
+                _measure_all(plan, measure, show, add)
+            else:
+                _estimate_all(plan, estimate, show, add)
         except KeyboardInterrupt:
             warnings.warn(
                 f"Interrupted after {len(rows)} of {planned} evaluations. The model is as it was; "
@@ -259,6 +290,25 @@ def _measure_all(plan: _Plan, measure, show, add) -> None:
                     candidate.variable.assign(plan.change(candidate, own, level, number))
                 if add(ScanRow(path, level, numel, bits, measure())):
                     return
+
+
+def _nothing_changed() -> dict[str, float]:
+    return {DIVERGENCE: 0.0}
+
+
+def _estimate_all(plan: _Plan, estimate, show, add) -> None:
+    """As `_measure_all`, by the numbers alone."""
+    for path, group in plan.groups.items():
+        stored = [candidate.stored() for candidate in group]
+        numel, bits = sum(c.numel for c in group), group[0].bits
+        for level in plan.levels:
+            show(f"{without_middle(path, 24)} {level:g}", None)
+            found = 0.0
+            for candidate, own in zip(group, stored, strict=True):
+                number = plan.candidates.index(candidate)
+                found += estimate(candidate, own, plan.change(candidate, own, level, number))
+            if add(ScanRow(path, level, numel, bits, {DIVERGENCE: found})):
+                return
 
 
 @contextlib.contextmanager

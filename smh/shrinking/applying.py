@@ -18,9 +18,9 @@ from smh.blueprint.restore import restore
 from smh.doors.candidates import Candidate, candidates, changed, reparametrize
 from smh.parametrizations.counting import Steps
 from smh.parametrizations.stepped import Stepped
+from smh.sensitivity.examples import values
 from smh.shrinking.flow import Rounded
 from smh.shrinking.items import Item
-from smh.shrinking.watching import values
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 

@@ -21,11 +21,12 @@ import keras
 import numpy as np
 
 from smh.parametrizations.counting import Steps
+from smh.sensitivity.examples import values
 from smh.shrinking.items import Item, assign
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.shares import steps_of
 from smh.shrinking.statistics import some
-from smh.shrinking.watching import values, watched
+from smh.shrinking.watching import watched
 from smh.virtual_variable import own_layers
 
 _ROWS_PER_INPUT = 32

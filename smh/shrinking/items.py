@@ -14,9 +14,9 @@ from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
+from smh.sensitivity.examples import values
 from smh.shrinking.products import Diagonal, Product, products_of
 from smh.shrinking.rounding import Inputs, Outputs
-from smh.shrinking.watching import values
 from smh.virtual_variable import own_layers, wrapping_of
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from smh.sensitivity.examples import values
 from smh.shrinking.items import Item
-from smh.shrinking.watching import values
 from smh.virtual_variable import own_layers
 
 WITHOUT_DATA = 7  # digits

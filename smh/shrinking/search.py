@@ -15,6 +15,7 @@ _FINEST, _COARSEST = 1e-30, 1e30
 _MOST = 14  # roundings to hit a size; each halves what is left of the interval at least
 _TOLERANCE = 0.992  # of the size asked for that the file has to have at least
 _HALVINGS = 5  # of a factor of four in the price, which is a bit of each number
+_BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 
 
 def price_of_quality(quality: float, numbers: int) -> float:
@@ -64,7 +65,8 @@ def _next(fine: Attempt | None, coarse: Attempt | None, target: float) -> float:
 def to_drop(attempt: Try, least: float, start: float, name: str) -> Attempt:
     """Returns the smallest attempt found whose score is at least so much.
 
-    Takes for granted that a finer rounding is no worse; with few examples that may fail by a step.
+    A score does not fall with every step, least of all one of few examples: a little beyond the
+    first price that is too high, others are tried.
 
     Raises:
         ArgumentError: no rounding keeps the score.
@@ -92,6 +94,12 @@ def to_drop(attempt: Try, least: float, start: float, name: str) -> Attempt:
                 good = found
             else:
                 bad = found
+        for factor in _BEYOND if good and bad else ():
+            assert good is not None
+            found = attempt(good.multiplier * factor)
+            advance(1)
+            if found.score is not None and found.score >= least and found.bytes < good.bytes:
+                good = found
     if good is None:
         raise ArgumentError(
             f"No rounding of '{name}' keeps a score of {least:g}: the finest has "

@@ -11,11 +11,11 @@ import numpy as np
 
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
+from smh.sensitivity.examples import batches_of, joined
+from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking.applying import FileSize, apply, payload, saved_bytes, zeros
-from smh.shrinking.data import batches_of, joined
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
-from smh.shrinking.gradients import squared_gradients
 from smh.shrinking.items import Item, items_of, put_back, snapshot
 from smh.shrinking.report import Attempt, ShrinkReport, rows_of
 from smh.shrinking.request import Request, Score

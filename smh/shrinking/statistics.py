@@ -10,11 +10,12 @@ import numpy as np
 from keras import ops
 
 from smh.progress import track
-from smh.shrinking.gradients import Noticeable, gradients, signed_sum
+from smh.sensitivity.examples import values
+from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
 from smh.shrinking.items import Item
 from smh.shrinking.rounding import Inputs, Outputs
 from smh.shrinking.taps import tapped
-from smh.shrinking.watching import values, watched
+from smh.shrinking.watching import watched
 from smh.virtual_variable import Source
 
 _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more change little

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from smh.virtual_variable import own_layers
 
@@ -57,10 +56,3 @@ def _unrolled(layer: keras.layers.RNN) -> Iterator[None]:
         yield
     finally:
         layer.unroll = before
-
-
-def values(tensor: Any) -> np.ndarray:
-    """A tensor's numbers; half precision as float32."""
-    array = np.asarray(keras.ops.convert_to_numpy(tensor))
-    known = array.dtype.kind in "biu" or array.dtype.name in ("float32", "float64")
-    return array if known else array.astype(np.float32)

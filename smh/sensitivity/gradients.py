@@ -21,7 +21,7 @@ from keras import ops
 
 from smh.errors import ArgumentError
 from smh.progress import track
-from smh.shrinking.watching import values
+from smh.sensitivity.examples import values
 from smh.typing import Tensor
 
 _SMALL = 1e-12

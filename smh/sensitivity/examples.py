@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.shrinking.watching import values
 
 _BATCH = 32
 
@@ -72,7 +71,7 @@ def _joined(model: keras.Layer, data: Any, most: int) -> Any:
     taken: list[Any] = []
     count = 0
     for batch in _batches(data):
-        batch = keras.tree.map_structure(values, _without_labels(model, batch))
+        batch = keras.tree.map_structure(values, without_labels(model, batch))
         taken.append(batch)
         count += len(keras.tree.flatten(batch)[0])
         if count >= most:
@@ -94,7 +93,7 @@ def _batches(data: Any) -> Iterator[Any]:
     return iter(data) if isinstance(data, Iterable) else iter(())
 
 
-def _without_labels(model: keras.Layer, batch: Any) -> Any:
+def without_labels(model: keras.Layer, batch: Any) -> Any:
     """A tuple that is longer than what the model takes begins with that."""
     if not isinstance(batch, tuple):
         return batch
@@ -115,3 +114,10 @@ def _check_fits(model: keras.Layer, one: Any) -> None:
             f"'{model.name}' cannot be called on these data, examples of shape {shapes}: "
             f"{lines[0]:.300}"
         ) from error
+
+
+def values(tensor: Any) -> np.ndarray:
+    """A tensor's numbers; half precision as float32."""
+    array = np.asarray(keras.ops.convert_to_numpy(tensor))
+    known = array.dtype.kind in "biu" or array.dtype.name in ("float32", "float64")
+    return array if known else array.astype(np.float32)

@@ -1,0 +1,100 @@
+"""Scans by gradients: the order of the exact scan, and nothing that is changed."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import smh
+from smh.errors import ArgumentError
+
+pytestmark = pytest.mark.backend_agnostic
+
+
+def trained(seed=0):
+    """A network whose outputs need some of its weights and others hardly."""
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(24, activation="relu"),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
+    for factor, layer in zip((1.5, 0.7, 0, 1.0, 3.0), model.layers, strict=True):
+        if layer.weights:
+            layer.kernel.assign(layer.kernel * factor)
+    return model
+
+
+def inputs(count=192):
+    return np.random.default_rng(0).normal(size=(count, 8, 8, 2)).astype("float32")
+
+
+def divergence_from(model, x):
+    before = np.asarray(ops.convert_to_numpy(model(x)))
+
+    def evaluate(model):
+        after = np.asarray(ops.convert_to_numpy(model(x)))
+        return {"kl": float((before * np.log(before / after)).sum(1).mean())}
+
+    return evaluate
+
+
+def ranks(values):
+    return np.argsort(np.argsort(values))
+
+
+@pytest.mark.parametrize(
+    "scan, levels", [(smh.sensitivity_scan, [0.1, 0.3, 0.5]), (smh.bits_scan, [5, 4, 3])]
+)
+def test_the_order_is_that_of_the_exact_scan(scan, levels):
+    model, x = trained(), inputs()
+    exact = scan(
+        model, divergence_from(model, x), levels, higher_is_better=False, seed=0, verbose=0
+    )
+    before = [np.array(ops.convert_to_numpy(v.value)) for v in model.variables]
+    found = scan(model, x, levels, method="fisher", seed=0, verbose=0)
+    for v, was in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(v.value), was)
+    assert found.metric == "divergence" and found.baseline == {"divergence": 0.0}
+    assert [(r.path, r.level) for r in found.rows] == [(r.path, r.level) for r in exact.rows]
+    expected = np.array([row.metrics["kl"] for row in exact.rows])
+    estimated = np.array([row.metrics["divergence"] for row in found.rows])
+    assert np.corrcoef(ranks(expected), ranks(estimated))[0, 1] >= 0.9
+    small = expected < 0.05
+    assert small.any()  # second order is near where changes are small
+    np.testing.assert_allclose(estimated[small], expected[small], rtol=0.6)
+
+
+def test_a_suggestion_and_a_compressed_model():
+    model = smh.compress(trained(), 0.5, seed=0)
+    x = inputs(64)
+    found = smh.sensitivity_scan(model, (x, np.zeros(64)), [0.3, 0.6], method="fisher", verbose=0)
+    assert len(found.paths) == 2, "the factors of the pool"
+    smh.prune(model, found.suggest(budget=0.4))
+    assert "divergence" in str(found)
+
+
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        ({"method": "hessian"}, "method must be one of exact, fisher"),
+        ({"method": "fisher", "metric": "accuracy"}, "takes no metric"),
+        ({"method": "fisher", "higher_is_better": True}, "no higher_is_better"),
+        ({"method": "fisher", "evaluate": lambda model: 1.0}, "in the place of a function"),
+        ({"method": "fisher", "evaluate": inputs(4)[..., :1]}, "cannot be called on these data"),
+        ({"method": "fisher", "evaluate": inputs(0)}, "one example or more"),
+    ],
+)
+def test_wrong_arguments_change_nothing(arguments, match):
+    model = trained()
+    evaluate = arguments.pop("evaluate", inputs(4))
+    before = [np.array(ops.convert_to_numpy(v.value)) for v in model.variables]
+    with pytest.raises(ArgumentError, match=match):
+        smh.sensitivity_scan(model, evaluate, [0.5], verbose=0, **arguments)
+    for v, was in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(v.value), was)
