@@ -117,6 +117,20 @@ def write(rows: list[dict], path: Path) -> None:
         writer.writerows([*kept, *rows])
 
 
+def of_sizes(options) -> None:
+    """Prints the loss of files of given sizes."""
+    for name in options.networks:
+        network = networks.load(name, options.data)
+        with tempfile.TemporaryDirectory() as folder:
+            for size in options.sizes:
+                made = ways.of_size(network, Path(folder), size)
+                print(
+                    f"{name:20} {made.bytes:>11,} bytes {made.loss:9.4f} {network.unit} lost "
+                    f"{made.seconds:8.1f} s",
+                    flush=True,
+                )
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -125,8 +139,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
     parser.add_argument("--peer", help="the Python of an environment with nncodec and zipnn")
     parser.add_argument("--out", type=Path, help="a CSV file, such as results/shrink.csv")
+    parser.add_argument("--sizes", nargs="+", type=int, help="instead: the loss of files so large")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
+    if options.sizes:
+        of_sizes(options)
+        return
     rows = []
     for name in options.networks:
         rows += measure(name, options)

@@ -253,6 +253,18 @@ def _made(network: Network, folder: Path, name: str, bits: int, change) -> Made:
     return Made("smh before", f"{name}, {bits} bits", size, network.loss(again), seconds)
 
 
+def of_size(network: Network, folder: Path, size: int) -> Made:
+    """`smh.shrink` to a size, and what the file that was written loses."""
+    model = copy_of(network.model)
+    begin = time.perf_counter()
+    smh.shrink(model, network.calibration, target_size=size)
+    seconds = time.perf_counter() - begin
+    smh.save(model, folder / "model.smh")
+    loss = network.loss(smh.load(folder / "model.smh"))
+    size = (folder / "model.smh").stat().st_size
+    return Made("smh.shrink", "target_size", size, loss, seconds)
+
+
 def with_shrink(network: Network, folder: Path) -> list[Made]:
     """`smh.shrink` with the network's calibration inputs, once for each level."""
     found = []

@@ -369,7 +369,7 @@ def test_hooks_of_keras_own_layers_only_assign_variables():
     classes = {name: cls for name, cls in every.items() if issubclass(cls, keras.Layer)}
     usual = keras.Layer.load_own_variables
     own = {name for name, cls in classes.items() if cls.load_own_variables is not usual}
-    plain = {"Dense", "Embedding", "EinsumDense", "ReversibleEmbedding"}
+    plain = {"Dense", "Embedding", "EinsumDense", "ReversibleEmbedding", "TernaryDense"}
     plain |= {name for name in own if "Conv" in name}
     stateful = {"Normalization", "Discretization", "TextVectorization", "StringLookup"}
     stateful |= {"IntegerLookup", "TorchModuleWrapper", "IndexLookup", "HashedCrossing"}
