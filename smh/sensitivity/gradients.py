@@ -65,7 +65,10 @@ def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) 
     """
     found = _GRADIENTS.get(keras.backend.backend())
     if found is None:
-        raise ArgumentError(f"There are no gradients on Keras' backend {keras.backend.backend()}.")
+        raise ArgumentError(
+            f"There are no gradients here on Keras' backend {keras.backend.backend()}, only on "
+            f"{', '.join(_GRADIENTS)}. smh.shrink needs none without data."
+        )
     return found(score, variables)
 
 

@@ -94,7 +94,7 @@ def _unfit(model: keras.Model, wanted: list[tuple], data: Dataset, given: list[t
     )
 
 
-def measure(model: keras.Model, x: Any, y: np.ndarray) -> dict[str, float]:
+def measure(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
     """Returns how good a model is on examples; it need not be compiled.
 
     Args:
@@ -110,6 +110,7 @@ def measure(model: keras.Model, x: Any, y: np.ndarray) -> dict[str, float]:
     Raises:
         ArgumentError: outputs and labels do not fit.
     """
+    y = np.asarray(y)
     images = datasets.batches(x, y, _BATCH, shuffle=False)
     with task("evaluating", len(images)) as advance:
         told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance(1))
