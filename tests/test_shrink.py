@@ -331,7 +331,7 @@ def test_statistics_of_few_digits_change_no_prediction():
 
 OUTPUTS = {
     "convolution": lambda: layers.Conv2D(6, 3),
-    "channels first": lambda: layers.Conv2D(6, 3, data_format="channels_first"),
+    "channels first": lambda: layers.Conv2D(6, (3, 1), data_format="channels_first"),
     "groups": lambda: layers.Conv2D(6, 3, groups=2),
     "transposed": lambda: layers.Conv2DTranspose(6, 3),
     "dense": lambda: layers.Dense(6, activation="tanh"),

@@ -63,6 +63,8 @@ def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) 
     Raises:
         ArgumentError: there are none on Keras' backend.
     """
+    if not variables:
+        return []
     found = _GRADIENTS.get(keras.backend.backend())
     if found is None:
         raise ArgumentError(
@@ -112,7 +114,7 @@ def signed_sum(scaled: Sequence[Tensor], seed: int) -> Tensor:
     random, total = np.random.default_rng(seed), ops.zeros(())
     for z in scaled:
         signs = random.integers(0, 2, tuple(z.shape)).astype(np.float32) * 2 - 1
-        total = total + ops.sum(z * signs)
+        total = total + ops.sum(z * ops.convert_to_tensor(signs))
     return total
 
 

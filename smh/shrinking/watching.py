@@ -20,7 +20,8 @@ def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -
     """Calls `before` each time that one of `layers` is called, with tensors that have values.
 
     Relies on: `Layer.__call__` looks `call` up on the instance, as `smh.virtual_variable` does. A
-    recurrent layer that is unrolled calls its cell in Python, with values.
+    recurrent layer that is unrolled calls its cell in Python, with values; PyTorch's own loop,
+    which Keras takes on a CPU too, is left by `use_cudnn=False`.
     """
     with contextlib.ExitStack() as stack:
         for layer in own_layers(model):
@@ -51,8 +52,12 @@ def _watched(layer: keras.Layer, before: Before) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unrolled(layer: keras.layers.RNN) -> Iterator[None]:
-    before, layer.unroll = layer.unroll, True
+    in_python = {"unroll": True, "use_cudnn": False}
+    before = {name: getattr(layer, name) for name in in_python if hasattr(layer, name)}
+    for name in before:
+        setattr(layer, name, in_python[name])
     try:
         yield
     finally:
-        layer.unroll = before
+        for name, value in before.items():
+            setattr(layer, name, value)
