@@ -165,9 +165,10 @@ def test_the_command_line_follows_it_too(tmp_path, capsys):
     net().save(tmp_path / "m.keras")
     model, out = str(tmp_path / "m.keras"), str(tmp_path / "p.keras")
     assert main(["prune", model, "--sparsity", "fc1/kernel=0.5", "--out", out, "--force"]) == 0
-    assert _pruned(keras.saving.load_model(out)) == ["fc1/kernel"]  # Keras drops the model's name
+    # Keras drops the model's name from the paths of what it loads; from 3.16 on it stays.
+    assert [p.removeprefix("net/") for p in _pruned(keras.saving.load_model(out))] == ["fc1/kernel"]
     command = ["prune", model, "--sparsity", "0.5", "--apply-to", "fc2/kernel", "--out", out]
     assert main([*command, "--force"]) == 0
-    assert _pruned(keras.saving.load_model(out)) == ["fc2/kernel"]
+    assert [p.removeprefix("net/") for p in _pruned(keras.saving.load_model(out))] == ["fc2/kernel"]
     assert main(["prune", model, "--sparsity", "c1/kernel=0.5", "--out", out, "--force"]) == 2
-    assert "There are: fc1/kernel, fc2/kernel" in capsys.readouterr().err
+    assert "There are: fc1/kernel, fc2/kernel" in capsys.readouterr().err.replace("net/", "")
