@@ -34,17 +34,26 @@ def saveables(model: keras.Layer) -> dict[str, Any]:
 
 
 def _walk(thing: Any, path: str, found: dict[str, Any], seen: dict[int, Any]) -> None:
-    from keras.src.saving.saving_lib import _walk_saveable
-
     if id(thing) in seen:
         return
     seen[id(thing)] = found[path] = thing
-    for name, child in _walk_saveable(thing):
+    for name, child in _attributes(thing):
         below = f"{path}/{name}" if path else name
         if _is_saveable(child):
             _walk(child, below, found, seen)
         elif isinstance(child, _CONTAINERS):
             _walk_container(child, below, found, seen, set())
+
+
+def _attributes(thing: Any) -> list[tuple[str, Any]]:
+    from keras.src.saving.saving_lib import _walk_saveable
+
+    try:
+        return list(_walk_saveable(thing))
+    except ValueError:
+        if isinstance(thing, keras.Layer) or not isinstance(thing, keras.Operation):
+            raise
+        return []  # Keras 3.11 does not know where to look in an operation, and saves nothing of it
 
 
 def _walk_container(container: Any, path: str, found: dict, seen: dict, around: set[int]) -> None:
