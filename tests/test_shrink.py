@@ -329,6 +329,25 @@ def test_statistics_of_few_digits_change_no_prediction():
     np.testing.assert_array_equal(to_digits(variance, 2), variance)
 
 
+def test_statistics_that_nothing_can_be_divided_by_stay():
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.BatchNormalization(epsilon=0.0)(x))
+    norm = model.layers[1]
+    norm.moving_variance.assign([0.0, 1.3, 2.7, 0.1])
+    before = numbers_of(model)
+    fold_statistics(model)
+    for was, now in zip(before, numbers_of(model), strict=True):
+        np.testing.assert_array_equal(now, was)
+
+
+def test_of_very_many_outputs_each_counts_for_itself():
+    """Else a layer of 50,000 outputs would take 20 GB."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2049)])
+    items = items_of(model, smh.doors.candidates.candidates(model, None, None))
+    gather(model, items, [np.ones((2, 3), "float32")] * 5)
+    assert items[0].outputs is None and items[0].weights.shape == (1, 2049)
+
+
 OUTPUTS = {
     "convolution": lambda: layers.Conv2D(6, 3),
     "channels first": lambda: layers.Conv2D(6, (3, 1), data_format="channels_first"),

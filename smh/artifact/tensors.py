@@ -102,10 +102,7 @@ class Table:
             tensors.append(encode(str(len(tensors)), options))
         for variables in self._flat.values():
             array = np.concatenate([_value(variable).ravel() for variable in variables])
-            dtype = options.rest if array.dtype == np.float32 else None
-            how: list[Any] = _in_full(dtype, options)
-            if dtype == "float32" and coding.Blocks.takes(array):
-                how.append(coding.Blocks(options.coder))
+            how = flat_ways(array, options)
             tensors.append(_tensor(str(len(tensors)), array, how, variables[0].path))
         for value, what in self._extra.values():
             tensors.append(_tensor(str(len(tensors)), value, _in_full(None, options), what))
@@ -141,6 +138,15 @@ def _tensor(name: str, value: np.ndarray, hows: Sequence[Any], path: str) -> Ten
     except ArgumentError as error:
         raise ArgumentError(f"'{path}' cannot be stored: {error}") from error
     return Tensor(name, best.spec, best.payload)
+
+
+def flat_ways(array: np.ndarray, options: Options) -> list[Any]:
+    """The ways in which the variables that have no tensor of their own may be stored."""
+    dtype = options.rest if array.dtype == np.float32 else None
+    ways: list[Any] = _in_full(dtype, options)
+    if dtype == "float32" and options.coder != "packed" and coding.Blocks.takes(array):
+        ways.append(coding.Blocks(options.coder))
+    return ways
 
 
 def _in_full(dtype: str | None, options: Options) -> list[coding.Raw | coding.Planes]:

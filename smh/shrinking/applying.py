@@ -13,6 +13,7 @@ import numpy as np
 
 from smh import coding
 from smh.artifact.files import save
+from smh.artifact.tensors import Options, flat_ways
 from smh.blueprint.describe import describe
 from smh.blueprint.restore import restore
 from smh.doors.candidates import Candidate, candidates, changed, reparametrize
@@ -24,7 +25,7 @@ from smh.shrinking.items import Item
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 
-_FULL = [coding.Raw("float32"), coding.Planes("float32")]
+_AS_SAVED = Options(None, "float32", "range")  # as `smh.save` does by default
 _HEADER, _ENTRY = 300, 45  # bytes of a file without an architecture, and of one of its weights
 
 
@@ -89,8 +90,8 @@ class FileSize:
         known = {id(item.stored) for item in self._items}
         others = [values(v.value).ravel() for v in self._model.variables if id(v) not in known]
         full = np.concatenate([*others, np.zeros(0)]).astype("float32")
-        ways = [*_FULL, coding.Blocks()] if coding.Blocks.takes(full) else _FULL
-        return sum(payload(rounded)) + len(coding.smallest(full, ways).payload)
+        best = coding.smallest(full, flat_ways(full, _AS_SAVED))
+        return sum(payload(rounded)) + len(best.payload)
 
 
 def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:

@@ -58,11 +58,11 @@ def fold_statistics(model: keras.Layer) -> None:
 
 
 def _is_whole(norm: keras.layers.BatchNormalization) -> bool:
-    """It has a scale and an offset of its own, and all its numbers are finite."""
+    """It has a scale and an offset of its own, and numbers that can be divided by."""
     if not (norm.scale and norm.center):
         return False
     own = (norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance)
-    return all(
+    return (values(norm.moving_variance.value) + norm.epsilon > 0).all() and all(
         type(v) is keras.Variable and v.dtype == "float32" and np.isfinite(values(v.value)).all()
         for v in own
     )

@@ -22,6 +22,7 @@ _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more ch
 _LEAST_ROWS = 4096
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
+_MOST_OUTPUTS = 2048  # of a product with more, each counts for itself: `m * m` numbers are too many
 _ALIKE = 0.1  # of the outputs' spread: how far they may be from the product that they are
 
 
@@ -46,7 +47,7 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
             continue
         squares = item.product.to_matrices(one.squares / one.examples)
         item.weights = _weights(squares, moments, len(batches))
-        if one.gradients is not None and one.pairs and len(batches) >= _FEW:
+        if one.gradients is not None and one.pairs and item.weights.size > 1:
             item.outputs = Outputs.of(one.gradients / one.pairs, item.weights)
 
 
@@ -79,7 +80,7 @@ class _Seen:
         self.item = item
         self.moments = np.zeros((groups, n, n))
         self.squares = np.zeros(tuple(item.stored.shape))
-        tells = m > 1 and item.product.whole
+        tells = 1 < m <= _MOST_OUTPUTS and item.product.whole
         self.gradients: np.ndarray | None = np.zeros((groups, m, m)) if tells else None
         self.rows = self.examples = self.pairs = self.count = 0
         self.places = np.zeros(0, np.int64)
