@@ -14,6 +14,9 @@ import numpy as np
 
 from smh.errors import SmhWarning
 from smh.exporting.failure import CannotExport, others_errors
+from smh.exporting.low_bit.integers import seen_as_constants, written_with
+from smh.exporting.low_bit.litert_writing import with_integers
+from smh.exporting.low_bit.matching import Whole
 from smh.exporting.samples import Sample
 from smh.exporting.saved_model import write_function
 from smh.exporting.serving import factors_of, refuse_state, serving_function
@@ -35,7 +38,34 @@ _PLACE = re.compile(r'error: loc\((?:callsite\()*fused\["(\w+):", "([^"@]+)@')
 
 def write(model: keras.Layer, signature: Signature, path: str, options: dict) -> None:
     """Writes the file `path`; `options` are attributes of `tf.lite.TFLiteConverter`."""
-    factors = factors_of(model)
+    # Who asks for roundings of the converter's own gets those.
+    with seen_as_constants(model if is_exact(options) else None) as whole:
+        file = written_with(
+            whole, lambda more: _Converted(_written(model, signature, options, more)), _replace
+        )
+    with open(path, "wb") as opened:
+        opened.write(file.content)
+
+
+class _Converted:
+    """A file that is still to be changed."""
+
+    def __init__(self, content: bytes):
+        self.content = content
+
+
+def _replace(file: _Converted, weights: list[Whole]) -> set[str]:
+    if not weights:
+        return set()  # a file without whole numbers is the converter's own
+    file.content, found = with_integers(file.content, weights)
+    return found
+
+
+def _written(
+    model: keras.Layer, signature: Signature, options: dict, more: list[keras.Variable]
+) -> bytes:
+    """The converter's file; `more` is what must not be folded either."""
+    factors = [*factors_of(model), *more]
     zero: list[Tensor] = []  # of the trace in progress
 
     def substitutes(inputs, more):
@@ -49,9 +79,7 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
         with changed_by(model, lambda weight: _transposed_twice(weight, zero[0])):
             write_function(serve, signature, saved, model)
         refuse_state(model, signature, assigned, "litert")
-        content = _converted(saved, options)
-    with open(path, "wb") as file:
-        file.write(content)
+        return _converted(saved, options)
 
 
 def run(path: str, signature: Signature, sample: Sample, options: dict) -> list[np.ndarray] | None:

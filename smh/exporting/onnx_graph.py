@@ -12,6 +12,8 @@ import keras
 import numpy as np
 
 from smh.exporting.failure import CannotExport, others_errors
+from smh.exporting.low_bit.integers import seen_as_constants, written_with
+from smh.exporting.low_bit.onnx_writing import with_integers
 from smh.exporting.samples import Sample
 from smh.exporting.serving import factors_of, refuse_state, serving_function
 from smh.exporting.signatures import Signature, tensor_specs
@@ -27,7 +29,22 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
     """
     import onnx
 
-    factors = {f"smh_factor_{i}": factor for i, factor in enumerate(factors_of(model))}
+    with seen_as_constants(model) as whole:
+        proto = written_with(
+            whole, lambda more: _written(model, signature, options, more), with_integers
+        )
+    with others_errors():
+        onnx.checker.check_model(proto)
+    onnx.save(proto, path)
+
+
+def _written(
+    model: keras.Layer, signature: Signature, options: dict, more: list[keras.Variable]
+) -> Any:
+    """The converter's file; `more` is what must not be folded either."""
+    import onnx
+
+    factors = {f"smh_factor_{i}": f for i, f in enumerate([*factors_of(model), *more])}
     with others_errors():
         concrete = _traced(model, signature, factors)
         _refuse_bfloat16(concrete)
@@ -35,15 +52,14 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
     _refuse_unknown_operations(proto)
     graph = proto.graph
     inputs = [value for value in graph.input if value.name not in factors]
-    used = {value.name for value in graph.input} & factors.keys()
+    # What is rounded is read as whole numbers, and the floats behind it not at all.
+    used = {name for node in _nodes(graph) for name in node.input} & factors.keys()
     del graph.input[:]
     graph.input.extend(inputs)
     for name in sorted(used):
         array = keras.ops.convert_to_numpy(factors[name].value)
         graph.initializer.append(onnx.numpy_helper.from_array(array, name))
-    with others_errors():
-        onnx.checker.check_model(proto)
-    onnx.save(proto, path)
+    return proto
 
 
 def run(path: str, signature: Signature, sample: Sample, options: dict) -> list[np.ndarray]:

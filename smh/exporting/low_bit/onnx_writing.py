@@ -1,0 +1,149 @@
+"""Puts whole numbers in the place of an ONNX file's floats.
+
+As int8 or int16, or several to a byte where they have at most four bits. They are cast and
+multiplied by their steps, shared values are gathered: `onnxruntime` computes that once, when it
+loads the file. Not by `DequantizeLinear`: onnxruntime (1.32) computes that in every call, and
+where a product follows, it rounds the *activations* to eight bits, unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from smh.exporting.low_bit.matching import Match, Whole, match
+
+_BYTE = 8
+
+
+def with_integers(proto: Any, weights: Sequence[Whole]) -> set[str]:
+    """Changes `proto`; returns the paths of the weights that were found.
+
+    Args:
+        proto: an ONNX model.
+        weights: what may be in it.
+    """
+    from onnx import numpy_helper
+
+    found: set[str] = set()
+    for graph_number, graph in enumerate(_graphs(proto.graph)):
+        kept = []
+        writer = _Writer(f"smh{graph_number}")
+        for stored in graph.initializer:
+            matched = match(numpy_helper.to_array(stored), weights)
+            if matched is None:
+                kept.append(stored)
+            else:
+                writer.write(matched, stored.name)
+                found.add(matched.path)
+        kept += writer.initializers
+        nodes = [*writer.nodes, *graph.node]
+        del graph.initializer[:], graph.node[:]
+        graph.initializer.extend(kept)
+        graph.node.extend(nodes)
+    return found
+
+
+class _Writer:
+    """The nodes of a graph that compute tensors which were constants.
+
+    Their names are short: those of TensorFlow take more bytes here than small weights.
+    """
+
+    def __init__(self, prefix: str):
+        self._prefix = prefix
+        self._count = 0
+        self._shared: dict[bytes, str] = {}
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+
+    def write(self, found: Match, name: str) -> None:
+        """Writes all that computes the tensor `name`."""
+        from onnx import TensorProto
+
+        if found.table is None:
+            floats = self._floats(found.numbers, found.bits)
+        else:
+            unpacked = self._floats(found.numbers, found.bits, signed=False)
+            indices = self._node("Cast", [unpacked], to=TensorProto.INT64)
+            floats = self._node("Gather", [self._constant(found.table), indices], axis=0)
+        # Also where all is 1: it is the last node, which bears the name.
+        self._node("Mul", [floats, self._constant(found.scale)], name)
+
+    def _floats(self, numbers: np.ndarray, bits: int, signed: bool = True) -> str:
+        """The numbers as floats."""
+        from onnx import TensorProto
+
+        width = next((w for w in (1, 2, 4) if bits <= w), None)
+        if width is not None:
+            return self._unpacked(numbers, width, signed)
+        kind = f"{'' if signed else 'u'}int{8 if bits <= 8 else 16 if bits <= 16 else 32}"
+        return self._node("Cast", [self._constant(numbers.astype(kind))], to=TensorProto.FLOAT)
+
+    def _unpacked(self, numbers: np.ndarray, width: int, signed: bool) -> str:
+        """`8 / width` numbers are in a byte, the first in the lowest bits.
+
+        By arithmetic in floats, which is exact here and which every version of every runtime has.
+        """
+        from onnx import TensorProto
+
+        base, lowest = 2**width, 2 ** (width - 1) if signed else 0
+        stored = packed(numbers + lowest, width)
+        floats = self._node("Cast", [self._constant(stored)], to=TensorProto.FLOAT)  # [bytes, 1]
+        shifted = self._floor(floats, 2.0 ** -np.arange(0, _BYTE, width))  # [bytes, 8 / width]
+        higher = self._node("Mul", [self._floor(shifted, 1 / base), self._float(base)])
+        digits = self._node("Sub", [shifted, higher])
+        if stored.size * _BYTE // width > numbers.size:  # the last byte is not full
+            flat = self._node("Reshape", [digits, self._constant(np.array([-1]))])
+            ends = [self._constant(np.array([end])) for end in (0, numbers.size)]
+            digits = self._node("Slice", [flat, *ends])
+        whole = self._node("Reshape", [digits, self._constant(np.array(numbers.shape))])
+        return self._node("Sub", [whole, self._float(lowest)]) if lowest else whole
+
+    def _floor(self, floats: str, factor: Any) -> str:
+        return self._node("Floor", [self._node("Mul", [floats, self._float(factor)])])
+
+    def _float(self, numbers: Any) -> str:
+        return self._constant(np.asarray(numbers, np.float32))
+
+    def _constant(self, array: np.ndarray) -> str:
+        from onnx import numpy_helper
+
+        stored = numpy_helper.from_array(array)
+        key = stored.SerializeToString()
+        if key not in self._shared:
+            self._shared[key] = stored.name = self._new_name()
+            self.initializers.append(stored)
+        return self._shared[key]
+
+    def _node(self, kind: str, inputs: list[str], name: str | None = None, **fields: Any) -> str:
+        from onnx import helper
+
+        output = name or self._new_name()
+        self.nodes.append(helper.make_node(kind, inputs, [output], **fields))
+        return output
+
+    def _new_name(self) -> str:
+        self._count += 1
+        return f"{self._prefix}_{self._count}"
+
+
+def packed(numbers: np.ndarray, width: int) -> np.ndarray:
+    """Numbers of `width` bits, `8 / width` of them in a byte, uint8 `[bytes, 1]`."""
+    each = _BYTE // width
+    flat = np.zeros(-(-numbers.size // each) * each, np.uint8)
+    flat[: numbers.size] = numbers.ravel()
+    shifted = flat.reshape(-1, each) << np.arange(0, _BYTE, width, dtype=np.uint8)
+    return np.bitwise_or.reduce(shifted, axis=1, keepdims=True).astype(np.uint8)
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph, and those of its loops and branches."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            inner = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+            for below in inner:
+                yield from _graphs(below)

@@ -1,0 +1,170 @@
+"""Whole numbers stay whole numbers in LiteRT and ONNX files: small, and the same predictions."""
+
+import itertools
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from models import numpy_of
+from parametrizations import by_channels, compressed, pruned, rounded, shared_values, shrunk, then
+from run_exported import RUN
+
+import smh
+from smh.errors import SmhWarning
+from smh.exporting.low_bit.matching import Whole, match
+from smh.exporting.low_bit.onnx_writing import packed
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the converters need TensorFlow"
+)
+SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
+ALLOWANCE = 64 * 1024
+
+
+def network():
+    """A normalisation that converters merge, a depthwise kernel, and most weights in one matrix."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(16, 3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3, use_bias=False),
+            layers.BatchNormalization(),
+            layers.Conv2D(20, 1, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(300, activation="relu"),
+            layers.Dense(7),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            for variable in layer.variables:
+                variable.assign(rng.uniform(0.5, 2, variable.shape))
+    return model
+
+
+def inputs():
+    return np.random.default_rng(0).normal(size=(3, 12, 12, 3)).astype("float32")
+
+
+def bits(number, granularity="auto"):
+    return lambda model, seed: smh.quantize_weights(model, number, granularity=granularity)
+
+
+# What makes whole numbers of weights, and the bits of one in LiteRT, which has 4, 8 and 16.
+KINDS = {
+    "8 bits": (bits(8), 8),
+    "4 bits, by rows": (bits(4, "row"), 4),
+    "shared values": (shared_values, 4),
+    "shrunk by channels": (by_channels, 8),
+    "2 bits": (bits(2, "tensor"), 4),
+    "8 bits, by columns": (bits(8, "column"), 8),
+    "shrunk": (shrunk(quality=40), 8),
+    "shrunk finely": (shrunk(quality=90), 16),
+    "pruned, shared values": (then(pruned, shared_values), 4),
+    "8-bit shared values": (lambda model, seed: smh.cluster(model, 8), 8),
+    "4-bit factors": (then(compressed, rounded(4, lambda model, seed: model)), None),
+    "shrunk factors": (then(compressed, shrunk(quality=40)), None),
+    "shared values of factors": (then(compressed, shared_values), None),
+}
+QUICK = ("8 bits", "4 bits, by rows", "shared values")
+
+
+@pytest.mark.parametrize("format", SUFFIX)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k in QUICK else pytest.mark.slow) for k in KINDS]
+)
+def test_a_file_takes_the_bytes_of_the_whole_numbers(kind, format, tmp_path):
+    change, width = KINDS[kind]
+    model = change(network(), 3)
+    expected = numpy_of(model(inputs()))
+    path = tmp_path / f"m{SUFFIX[format]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SmhWarning)  # nothing is left as floats
+        smh.export(model, path, format)
+    (got,) = RUN[path.suffix](str(path), inputs())
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+    kernels = [v for v in network().trainable_variables if len(v.shape) > 1]
+    numbers = sum(int(np.prod(v.shape)) for v in kernels)
+    # A pool of 0.4 of the weights, its factors in a byte each at most.
+    limit = numbers * width / 8 if width else 0.4 * numbers
+    assert path.stat().st_size < 1.05 * limit + ALLOWANCE < 0.6 * 4 * numbers
+    np.testing.assert_array_equal(numpy_of(model(inputs())), expected)  # it is as it was
+
+
+@pytest.mark.parametrize("format", SUFFIX)
+def test_weights_of_which_a_converter_makes_something_else_are_computed_in_the_file(
+    format, tmp_path
+):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4, 40), batch_size=1), layers.LSTM(50), layers.Dense(3)])
+    smh.quantize_weights(model, 8)
+    path = tmp_path / f"m{SUFFIX[format]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SmhWarning)
+        smh.export(model, path, format)
+    x = np.ones((1, 4, 40), "float32")
+    (got,) = RUN[path.suffix](str(path), x)
+    np.testing.assert_allclose(got, numpy_of(model(x)), atol=1e-5)
+    assert path.stat().st_size < 90 * 200 + 16_000  # a byte for each number
+
+
+def whole(shape, axis=None, table=None):
+    rng = np.random.default_rng(len(shape))
+    numbers = rng.integers(0 if table is not None else -7, 8, shape).astype("int32")
+    steps = np.ones([1] * len(shape), "float32")
+    if axis is not None:
+        sizes = [n if a == axis else 1 for a, n in enumerate(shape)]
+        steps = rng.uniform(0.1, 2, sizes).astype("float32")
+    value = (numbers if table is None else table[numbers]) * steps
+    return Whole("w", numbers, steps, table, value.astype("float32"))
+
+
+SHAPES = [(6, 5), (3, 3, 4, 5), (3, 3, 6, 1), (3, 3, 4, 2), (2, 2, 4, 4), (5, 2, 3), (9,)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_constant_is_found_in_any_order_and_times_a_scale_for_each_index_of_an_axis(shape):
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=8).astype("float32")
+    weights = [whole(shape, axis) for axis in (None, 0, len(shape) - 1)] + [
+        whole(shape, None, table)
+    ]
+    merged = [(*shape[:-2], shape[-2] * shape[-1]), shape] if len(shape) > 1 else [shape]
+    for weight, form in itertools.product(weights, merged):
+        for order in itertools.permutations(range(len(form))):
+            constant = weight.value.reshape(form).transpose(order)
+            for axis in range(constant.ndim):
+                scale = rng.uniform(0.5, 2, constant.shape[axis]).astype("float32")
+                given = np.moveaxis(np.moveaxis(constant, axis, -1) * scale, -1, axis)
+                found = match(np.ascontiguousarray(given), [weight])
+                table = found.table
+                floats = found.numbers if table is None else table[found.numbers]
+                np.testing.assert_allclose(floats * found.scale, given, rtol=3e-6)
+                assert found.scale.size <= max(shape) * max(constant.shape)
+
+
+def test_other_numbers_are_not_taken_for_a_weight():
+    weight = whole((6, 5), 0)
+    changed = weight.value.copy()
+    place = tuple(np.argwhere(changed)[-1])
+    changed[place] *= 1 + 1e-4
+    assert match(weight.value, [weight]) and match(changed, [weight]) is None
+    assert match(weight.value.astype("float64"), [weight]) is None
+    assert match(np.resize(weight.value, (7, 5)), [weight]) is None
+    assert match(np.zeros((0,), "float32"), [weight]) is None
+
+
+@pytest.mark.parametrize("count", (1, 7, 8, 33))
+@pytest.mark.parametrize("width", (1, 2, 4))
+def test_numbers_are_packed_with_the_first_in_the_lowest_bits(width, count):
+    numbers = np.random.default_rng(0).integers(0, 2**width, count)
+    stored = packed(numbers, width)
+    assert stored.shape == (-(-count * width // 8), 1)
+    digits = np.unpackbits(stored.ravel(), bitorder="little").reshape(-1, width)
+    np.testing.assert_array_equal((digits << np.arange(width)).sum(axis=1)[:count], numbers)
