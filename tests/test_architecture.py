@@ -155,7 +155,8 @@ INSIDE_EXPORTING = [
     {"failure", "naming", "signatures", "low_bit.matching"},
     {"samples", "serving", "low_bit.integers", "low_bit.onnx_writing", "low_bit.litert_writing"},
     {"trial", "recording", "saved_model", "keras_file"},
-    {"litert", "onnx_graph", "explaining"},
+    {"litert", "onnx_graph", "explaining", "activations"},
+    {"checking"},
 ]
 INSIDE_RUNTIME = [
     {"weights", "litert_file"},

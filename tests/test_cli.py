@@ -172,6 +172,10 @@ MISTAKES = {
     "export model.keras --to onnx --out m.tflite": "--out must end in .onnx",
     "export model.keras --to onnx --shape 1 --shape 2 --out m.onnx": "once for each of 1 inputs",
     "export model.keras --to onnx --shape 1,x --out m.onnx": "--shape must be a whole number",
+    "export model.keras --to keras --bits 4 --out m.keras": "--bits is for --to litert",
+    "export model.keras --to onnx --data digits --out m.onnx": "--data goes with --activations",
+    "export model.keras --to keras --activations int8 --data digits --out m.keras": "is for --to",
+    "export model.keras --to litert --activations int8 --out m.tflite": "--data NAME is needed",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number from 1 to 12, got",
     "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
     "report odd.keras ": "smh --import MODULE COMMAND",
@@ -314,6 +318,16 @@ def test_shrink_writes_a_file_of_the_size_and_its_table(model_file, capsys):
     assert Path("rows.csv").exists() and Path("tries.png").exists()
     assert run("shrink model.keras --quality 20 --out q.keras") == 0
     keras.saving.load_model("q.keras")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the converters need it")
+def test_export_rounds_weights_and_activations(model_file, capsys):
+    assert run("export model.keras --to onnx --bits 4 --out four.onnx") == 0
+    data = "--data digits --image-size 8 --examples 20"
+    assert run(f"export model.keras --to litert --activations int8 {data} --out all.tflite") == 0
+    four, every = os.path.getsize("four.onnx"), os.path.getsize("all.tflite")
+    assert f"four.onnx: {four:,} bytes" in capsys.readouterr().out
+    assert four < 50_610 / 2 + 8_000 and every < 50_610 + 8_000  # 50,610 numbers
 
 
 def test_json_is_what_programs_read(model_file, capsys):

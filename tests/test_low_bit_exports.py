@@ -12,9 +12,11 @@ from parametrizations import by_channels, compressed, pruned, rounded, shared_va
 from run_exported import RUN
 
 import smh
-from smh.errors import SmhWarning
+from smh.errors import ArgumentError, SmhWarning
 from smh.exporting.low_bit.matching import Whole, match
 from smh.exporting.low_bit.onnx_writing import packed
+from smh.exporting.samples import Sample
+from smh.exporting.trial import warn_if_far
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the converters need TensorFlow"
@@ -168,3 +170,61 @@ def test_numbers_are_packed_with_the_first_in_the_lowest_bits(width, count):
     assert stored.shape == (-(-count * width // 8), 1)
     digits = np.unpackbits(stored.ravel(), bitorder="little").reshape(-1, width)
     np.testing.assert_array_equal((digits << np.arange(width)).sum(axis=1)[:count], numbers)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return np.random.default_rng(1).normal(size=(40, 12, 12, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("format", SUFFIX)
+def test_activations_are_rounded_by_the_ranges_of_examples(format, examples, tmp_path):
+    model = network()
+    path = tmp_path / f"m{SUFFIX[format]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        smh.export(model, path, format, activations="int8", calibration=[examples])
+    expected = numpy_of(model(examples))
+    got = np.concatenate([RUN[path.suffix](str(path), x[None])[0] for x in examples])
+    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.99
+    assert not np.allclose(got, expected, atol=1e-4 * np.ptp(expected))  # it is rounded
+    assert path.stat().st_size < 500_000  # of 387,000 weights
+
+
+WRONG = {
+    "calibration=": ({"activations": "int8"}, "go together"),
+    "activations=": ({"calibration": [1]}, "go together"),
+    "int8 only": ({"activations": "int4", "calibration": [1]}, "'int8' or None, got 'int4'"),
+    "mode": ({"activations": "int8", "calibration": [1], "mode": "stream"}, "(?i)leave mode out"),
+    "one's own": (
+        {"activations": "int8", "calibration": [1], "optimizations": []},
+        "sets optimizations itself",
+    ),
+    "shape": (
+        {"activations": "int8", "calibration": [np.ones((2, 3))]},
+        "calibration has an array",
+    ),
+    "none": (
+        {"activations": "int8", "calibration": [np.ones((0, 12, 12, 3))]},
+        "at least 1, got .0.",
+    ),
+    "no list": ({"activations": "int8", "calibration": np.ones(3)}, "calibration must be a list"),
+}
+
+
+def test_what_cannot_be_rounded_is_refused(tmp_path):
+    model = network()
+    for options, message in WRONG.values():
+        with pytest.raises(ArgumentError, match=message):
+            smh.export(model, tmp_path / "m.tflite", "litert", **options)
+    with pytest.raises(ArgumentError, match="needs format='litert' or 'onnx'"):
+        smh.export(model, tmp_path / "m", activations="int8", calibration=[1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_outputs_that_are_far_from_the_models_are_told():
+    outputs = [np.ones((2, 3), "float32"), np.array([1, 2])]
+    sample = Sample([], outputs)
+    warn_if_far(sample, [outputs[0] * 1.2, outputs[1] * 9])
+    with pytest.warns(SmhWarning, match="off by 50% of its size"):
+        warn_if_far(sample, [outputs[0] * 1.5, outputs[1]])

@@ -19,6 +19,7 @@ from smh import progress
 from smh.cli import (
     changing,
     compressing,
+    exporting,
     importing,
     planning,
     running,
@@ -98,7 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         title="commands",
         parser_class=CommandParser,
     )
-    for room in (running, planning, compressing, shrinking, changing, scanning, showing, importing):
+    small = (compressing, shrinking, changing)
+    for room in (running, planning, *small, scanning, showing, exporting, importing):
         room.add_commands(commands)
     return parser
 

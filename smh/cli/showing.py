@@ -1,26 +1,20 @@
-"""`smh report`, `smh inspect` and `smh export`."""
+"""`smh report` and `smh inspect`."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from smh.cli.arguments import add_command, add_json, add_model, add_output, numbers, show
+from smh.cli.arguments import add_command, add_json, add_model, show
 from smh.cli.files import artifact_file, check_output, model_file, open_model
-from smh.errors import ArgumentError
-from smh.errors.limits import COUNT
-from smh.progress import task
 
 if TYPE_CHECKING:
     from smh.sizes.rows import SizeReport
 
-_SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
-
 
 def add_commands(commands: Any) -> None:
-    """Adds the three commands."""
+    """Adds both commands."""
     parser = add_command(
         commands,
         "report",
@@ -38,40 +32,6 @@ def add_commands(commands: Any) -> None:
     add_json(parser)
     parser.add_argument("--html", metavar="FILE", help="write a page for a browser, too")
     parser.add_argument("--force", action="store_true", help="replace these files if they exist")
-
-    parser = add_command(
-        commands,
-        "export",
-        _export,
-        "write a file that runs without smh",
-        "Writes a model for inference, as a file that needs no smh. All formats but\n"
-        "keras keep a compressed model small. The file is run once, and only written if\n"
-        "its outputs are the model's.",
-        "  smh export small.keras --to litert --out small.tflite\n"
-        "  smh export speech.keras --to litert --shape 1,100,40 --out speech.tflite",
-    )
-    add_model(parser)
-    parser.add_argument(
-        "--to",
-        required=True,
-        choices=tuple(_SUFFIXES),
-        help="saved_model is a folder; litert needs .tflite, onnx .onnx, keras .keras",
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("factors", "stream", "dense"),
-        help="small; small and least memory, layer by layer; fast "
-        "(default: factors for a compressed model)",
-    )
-    parser.add_argument(
-        "--shape",
-        type=numbers("--shape", COUNT),
-        action="append",
-        metavar="SIZES",
-        help="fixed sizes of an input, batch first; once for each input, in the model's order "
-        "(default: those that the model was built with, any batch)",
-    )
-    add_output(parser, "the file or folder to write")
 
     parser = add_command(
         commands,
@@ -116,39 +76,6 @@ def _sizes(args: argparse.Namespace) -> SizeReport:
     import smh
 
     return smh.report(model)
-
-
-def _export(args: argparse.Namespace) -> None:
-    check_output(args.out, args.force, _SUFFIXES[args.to])
-    model = open_model(args)
-    import smh
-
-    signature = None if args.shape is None else _signature(model, args.shape)
-    with task(f"writing {args.out}"):
-        smh.export(model, args.out, args.to, args.mode, input_signature=signature)
-    if not args.quiet:
-        print(f"{args.out}: {_bytes(args.out):,} bytes")
-
-
-def _signature(model: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
-    """What the model is called with, in the sizes of `--shape`."""
-    import keras
-
-    from smh.exporting.signatures import signature_of, with_sizes
-
-    sizes = [tuple(shape) for shape in shapes]
-    own = signature_of(model)
-    inputs = len(keras.tree.flatten(own))
-    if len(sizes) != inputs:
-        raise ArgumentError(f"--shape is needed once for each of {inputs} inputs.")
-    return with_sizes(own, sizes)
-
-
-def _bytes(path: str) -> int:
-    if not os.path.isdir(path):
-        return os.path.getsize(path)
-    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-    return sum(map(os.path.getsize, files))
 
 
 def _inspect(args: argparse.Namespace) -> None:

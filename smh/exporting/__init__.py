@@ -2,13 +2,13 @@
 
 `signatures` says what a model is called with, and `samples` makes inputs of it; `serving` traces a
 model; `saved_model`, `litert`, `onnx_graph` and `keras_file` each write one format, and run what
-they wrote; `trial` compares that with the model, and `explaining` says which layer a format cannot
+they wrote; `low_bit` keeps whole numbers what they are, `activations` rounds what goes between
+layers; `trial` compares that with the model, and `explaining` says which layer a format cannot
 take.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 import keras
 
 from smh.container.replacing import replacing
-from smh.errors import ArgumentError, MissingPackageError, UnbuiltModelError
 from smh.exporting import keras_file, litert, onnx_graph, saved_model
+from smh.exporting.activations import litert_options, quantize_onnx
+from smh.exporting.checking import MODES, check, check_activations, checked_path
 from smh.exporting.explaining import Attempt, explained
 from smh.exporting.failure import CannotExport
-from smh.exporting.samples import Sample, sample_of
+from smh.exporting.samples import Sample, examples_of, first_of, sample_of
 from smh.exporting.signatures import Signature, signature_of
-from smh.exporting.trial import compare
-from smh.tf1.backends import require_tensorflow
+from smh.exporting.trial import compare, warn_if_far
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.deploying import deployed_mode, running_as
 
@@ -34,11 +34,6 @@ _WRITERS = {
     "keras": keras_file.write,
 }
 _RUNNERS = {"saved_model": saved_model.run, "litert": litert.run, "onnx": onnx_graph.run}
-_SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "keras": ".keras"}
-_OPTIONS = {"litert": litert.OPTIONS, "onnx": onnx_graph.OPTIONS}
-_PACKAGES = {"onnx": ("tf2onnx", "onnx")}
-# What a model does while it is traced, see `running_as`.
-_MODES = {"factors": "train", "stream": "stream", "dense": "cached"}
 
 
 def export(
@@ -49,6 +44,8 @@ def export(
     *,
     input_signature: Sequence[Any] | None = None,
     sample: Sequence[Any] | None = None,
+    activations: str | None = None,
+    calibration: Sequence[Any] | None = None,
     **options: Any,
 ) -> None:
     """Writes a model for inference, as a file that needs no smh to run.
@@ -56,8 +53,8 @@ def export(
     | format | file | runs on | what it holds |
     | --- | --- | --- | --- |
     | `"saved_model"` | a folder | TensorFlow, TF Serving | factors |
-    | `"litert"` | `.tflite` | `ai-edge-litert`, TensorFlow Lite | factors |
-    | `"onnx"` | `.onnx` | `onnxruntime` | factors; multiplied once, when it is loaded |
+    | `"litert"` | `.tflite` | `ai-edge-litert`, TensorFlow Lite | factors, whole numbers |
+    | `"onnx"` | `.onnx` | `onnxruntime` | the same; computed once, when it is loaded |
     | `"keras"` | `.keras` | Keras, any backend; can be trained | dense weights |
 
     Choose the mode by what is short:
@@ -68,6 +65,11 @@ def export(
       the weights of one layer are in memory at a time. Of use in a SavedModel or in LiteRT.
     - `"dense"`: the file holds the dense weights, and a call costs what it does in a dense model.
       LiteRT's fast convolutions need constant weights: choose it there if speed is what counts.
+
+    Weights and factors that are whole numbers (`smh.quantize_weights`, `smh.shrink`, `smh.cluster`,
+    `smh.quantize_factors`) are these in LiteRT and ONNX files too, unless `mode` is `"dense"`:
+    of 4, 8 or 16 bits, in ONNX also of 1 and 2. LiteRT is as fast with 8 bits as with floats, and
+    slow with others and with factors: `smh.runtime.expand` makes such a file fast, on the device.
 
     `onnxruntime` computes what depends on constants when it loads a file, so `"factors"` is small
     on disk, and nearly as fast and as large in memory as `"dense"`.
@@ -99,6 +101,12 @@ def export(
             each positional argument. Default: two generated examples that the model answers with
             finite numbers; sizes that are free are filled in, integers are below the rows of the
             smallest embedding, texts are made of the model's vocabularies.
+        activations: `"int8"` rounds what goes between layers as well, and the weights to eight
+            bits, by the runtimes' own quantisers, for `"litert"` and `"onnx"`: for microcontrollers
+            and other chips without floats. Of such a file only shapes are checked; if its outputs
+            are far from the model's, a `SmhWarning` says how far.
+        calibration: some hundred examples of what the model gets in use, by which the ranges are
+            chosen: an array (or a structure of them) for each positional argument.
         **options: for `"litert"` attributes of `tf.lite.TFLiteConverter` (`optimizations`,
             `target_spec`, `representative_dataset`, ...), for `"onnx"` `opset`.
 
@@ -118,88 +126,37 @@ def export(
     Example:
         >>> smh.export(smh.compress(model, fraction=0.1), "model.tflite", format="litert")
     """
-    _check(model, format, mode, options)
-    path = _checked_path(path, format)
-    mode = _chosen_mode(model, format, mode)
+    check(model, format, mode, options)
+    check_activations(format, mode, activations, calibration, options)
+    path = checked_path(path, format)
+    mode = "dense" if activations else _chosen_mode(model, format, mode)
     signature = signature_of(model, input_signature)
-    trial = sample_of(model, signature, sample)
+    examples = None if calibration is None else examples_of(signature, calibration)
+    given = sample if sample is not None or examples is None else first_of(signature, examples)
+    trial = sample_of(model, signature, given)
 
     def make(
         layer: keras.Layer, signature: Signature, trial: Sample, path: str, options: dict
     ) -> None:
+        rounded = examples if layer is model else None
+        if rounded is not None and format == "litert":
+            options = {**options, **litert_options(signature, rounded)}
         _WRITERS[format](layer, signature, path, options)
+        if rounded is not None and format == "onnx":
+            quantize_onnx(path, signature, rounded)
         run = _RUNNERS.get(format) or keras_file.runner(layer)
         found = run(path, signature, trial, options)
         if found is not None:
-            compare(layer, trial, found, exactly=litert.is_exact(options))
+            compare(layer, trial, found, exactly=rounded is None and litert.is_exact(options))
+            if rounded is not None:
+                warn_if_far(trial, found)
 
-    with replacing(path) as temporary, running_as(model, _MODES[mode]):
+    with replacing(path) as temporary, running_as(model, MODES[mode]):
         try:
             make(model, signature, trial, temporary, options)
         except CannotExport as failure:
             attempt = Attempt(model, format, signature, trial, options, make)
             raise explained(attempt, failure) from failure
-
-
-def _check(model: Any, format: str, mode: str | None, options: dict) -> None:
-    if not isinstance(model, keras.Model):
-        raise ArgumentError(f"model must be a Keras 3 model, got {type(model).__name__}.")
-    if format not in _WRITERS:
-        raise ArgumentError(f"format must be one of {_listed(_WRITERS)}, got {format!r}.")
-    if mode is not None and mode not in _MODES:
-        raise ArgumentError(f"mode must be one of {_listed(_MODES)} or None, got {mode!r}.")
-    if not model.built:
-        raise UnbuiltModelError(
-            f"'{model.name}' is not built: there are no weights to export. Call it once, or "
-            "model.build(input_shape)."
-        )
-    if format == "keras" and mode not in (None, "dense"):
-        raise ArgumentError(
-            f"format='keras' holds dense weights only, got mode={mode!r}. Leave mode out, or "
-            "choose format='saved_model'."
-        )
-    if mode in ("factors", "stream") and not virtual_variables(model):
-        raise ArgumentError(
-            f"mode={mode!r} needs compressed weights, and '{model.name}' has none. Call "
-            "smh.compress(model, fraction=...) first, or leave mode out."
-        )
-    known = _OPTIONS.get(format, ())
-    for name in options:
-        if name not in known:
-            takes = _listed(known) if known else "no options"
-            raise ArgumentError(f"format={format!r} takes {takes}, got {name!r}.")
-    if format == "keras":
-        return
-    require_tensorflow(f"smh.export(format={format!r})")
-    missing = [p for p in _PACKAGES.get(format, ()) if importlib.util.find_spec(p) is None]
-    if missing:
-        raise MissingPackageError(
-            f"format={format!r} needs {' and '.join(missing)}: "
-            f'pip install "structured-multihashing[{format}]"'
-        )
-
-
-def _checked_path(path: str | os.PathLike, format: str) -> str:
-    path = os.path.abspath(os.fsdecode(path))
-    suffix = _SUFFIXES.get(format)
-    if suffix is not None and not path.endswith(suffix):
-        raise ArgumentError(f"path must end in '{suffix}' for format={format!r}, got '{path}'.")
-    if not os.path.isdir(os.path.dirname(path)):
-        raise ArgumentError(f"The folder of '{path}' does not exist. Create it first.")
-    if suffix is not None:
-        if os.path.isdir(path):
-            raise ArgumentError(f"'{path}' is a folder; a file is to be written there.")
-    elif os.path.exists(path) and not _may_replace(path):
-        raise ArgumentError(
-            f"'{path}' exists and is no SavedModel, so it is not replaced. Choose another name."
-        )
-    return path
-
-
-def _may_replace(path: str) -> bool:
-    return os.path.isdir(path) and (
-        not os.listdir(path) or os.path.exists(os.path.join(path, "saved_model.pb"))
-    )
 
 
 def _chosen_mode(model: keras.Model, format: str, mode: str | None) -> str:
@@ -208,7 +165,3 @@ def _chosen_mode(model: keras.Model, format: str, mode: str | None) -> str:
     if format == "keras" or not virtual_variables(model):
         return "dense"
     return {"train": "factors", "stream": "stream", "cached": "dense"}[deployed_mode(model)]
-
-
-def _listed(names: Any) -> str:
-    return ", ".join(map(repr, names))

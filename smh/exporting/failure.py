@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 
 from smh.errors import SmhError
@@ -37,3 +38,15 @@ def others_errors() -> Iterator[None]:
         raise
     except Exception as error:
         raise CannotExport(f"{type(error).__name__}: {error}") from error
+
+
+@contextlib.contextmanager
+def quiet(name: str) -> Iterator[None]:
+    """Silences a logger: what fails raises."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -207,7 +207,9 @@ def _converted(saved: str, options: dict) -> bytes:
     for name, value in options.items():
         setattr(converter, name, value)
     try:
-        return converter.convert()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # its calibration uses what is deprecated
+            return converter.convert()
     except Exception as error:  # the converter's own classes are not public
         message = str(error)
         said = re.sub(r"loc\(.*\)+: ", "", message.partition("error: ")[2] or message)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from smh.exporting.failure import CannotExport, others_errors
+from smh.exporting.failure import CannotExport, others_errors, quiet
 from smh.exporting.low_bit.integers import seen_as_constants, written_with
 from smh.exporting.low_bit.onnx_writing import with_integers
 from smh.exporting.samples import Sample
@@ -139,7 +137,9 @@ def _converted(concrete: Any, names: Sequence[str], options: dict) -> Any:
     if isinstance(concrete.structured_outputs, dict):
         flat = {k: v for k, v in concrete.structured_outputs.items() if hasattr(v, "name")}
         renamed.update((tensor.name, key) for key, tensor in flat.items())
-    with _quiet("tf2onnx"), _quiet("tensorflow"):  # it calls what is deprecated
+    # It calls what is deprecated, and reports as an error that it does not recognise the loop of an
+    # LSTM whose weights are computed as ONNX's LSTM, and then converts the loop.
+    with quiet("tf2onnx"), quiet("tensorflow"):
         graph = tf2onnx.tf_loader.from_function(concrete, inputs, outputs)
         proto, _ = tf2onnx.convert.from_graph_def(
             graph,
@@ -228,19 +228,3 @@ def _nodes(graph: Any) -> Iterator[Any]:
         for attribute in node.attribute:
             for inner in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
                 yield from _nodes(inner)
-
-
-@contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Silences a logger.
-
-    tf2onnx reports as an error that it does not recognise the loop of an LSTM whose weights are
-    computed as ONNX's LSTM, and then converts the loop. What fails raises.
-    """
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

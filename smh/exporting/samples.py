@@ -121,14 +121,8 @@ def _tensor(array: np.ndarray) -> Any:
 
 
 def _given(model: keras.Layer, signature: Signature, given: Any) -> Sample:
-    if not isinstance(given, (list, tuple)):
-        raise ArgumentError(
-            "sample must be a list with an array (or a structure of them) for each positional "
-            f"argument of the model, got {type(given).__name__}."
-        )
+    _check_structure(signature, given, "sample")
     flat, specs = keras.tree.flatten(list(given)), keras.tree.flatten(signature)
-    if len(flat) != len(specs):
-        raise ArgumentError(f"sample has {len(flat)} arrays, and the model {len(specs)} inputs.")
     arrays = [_fitting(array, spec) for array, spec in zip(flat, specs, strict=True)]
     arguments = list(keras.tree.pack_sequence_as(signature, arrays))
     try:
@@ -139,14 +133,55 @@ def _given(model: keras.Layer, signature: Signature, given: Any) -> Sample:
         ) from error
 
 
-def _fitting(given: Any, spec: keras.KerasTensor) -> np.ndarray:
+def examples_of(signature: Signature, given: Any) -> list[np.ndarray]:
+    """Returns examples from a user as arrays, one for each input.
+
+    Raises:
+        ArgumentError: they are not of the shapes that the model takes, are not equally many, or
+            not one batch.
+    """
+    _check_structure(signature, given, "calibration")
+    specs = keras.tree.flatten(signature)
+    free = [keras.KerasTensor((None, *s.shape[1:]), dtype=s.dtype, name=s.name) for s in specs]
+    flat = keras.tree.flatten(list(given))
+    arrays = [_fitting(a, spec, "calibration") for a, spec in zip(flat, free, strict=True)]
+    least = max([spec.shape[0] or 1 for spec in specs if spec.shape] or [1])
+    counts = {len(array) for array in arrays}
+    if len(counts) != 1 or min(counts) < least:
+        raise ArgumentError(
+            f"calibration must have the same number of examples for each input, at least {least}, "
+            f"got {sorted(counts)}."
+        )
+    return arrays
+
+
+def first_of(signature: Signature, examples: Sequence[np.ndarray]) -> list[Any]:
+    """The first of a user's examples, a batch for each positional argument."""
+    specs = keras.tree.flatten(signature)
+    sizes = [spec.shape[0] or min(_BATCH, len(a)) for spec, a in zip(specs, examples, strict=True)]
+    first = [array[:size] for array, size in zip(examples, sizes, strict=True)]
+    return list(keras.tree.pack_sequence_as(signature, first))
+
+
+def _check_structure(signature: Signature, given: Any, name: str) -> None:
+    if not isinstance(given, (list, tuple)):
+        raise ArgumentError(
+            f"{name} must be a list with an array (or a structure of them) for each positional "
+            f"argument of the model, got {type(given).__name__}."
+        )
+    arrays, specs = len(keras.tree.flatten(list(given))), len(keras.tree.flatten(signature))
+    if arrays != specs:
+        raise ArgumentError(f"{name} has {arrays} arrays, and the model {specs} inputs.")
+
+
+def _fitting(given: Any, spec: keras.KerasTensor, name: str = "sample") -> np.ndarray:
     array = np.asarray(given)
     fits = len(array.shape) == len(spec.shape) and all(
         size in (None, got) for size, got in zip(spec.shape, array.shape, strict=True)
     )
     if not fits:
         raise ArgumentError(
-            f"sample has an array of shape {array.shape} for the input '{spec.name}', which is of "
+            f"{name} has an array of shape {array.shape} for the input '{spec.name}', which is of "
             f"shape {spec.shape}."
         )
     return array if spec.dtype == "string" else array.astype(_numpy_dtype(spec.dtype))

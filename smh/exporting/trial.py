@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from smh.errors import SmhWarning
 from smh.exporting.failure import CannotExport
 from smh.exporting.samples import Sample, answer
 from smh.virtual_variable import own_layers
@@ -18,6 +20,7 @@ TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 # Outputs that are all smaller than this are compared as if the largest were so. What they are
 # computed from is seldom as small as they are.
 _LEAST_SCALE = 1e-2
+_FAR = 0.25  # rounded activations; a trained ResNet-8 is off by some hundredths
 
 
 def compare(
@@ -43,6 +46,24 @@ def compare(
         if wrong and not (exactly and _answers_differ(model, sample)):
             which = f"output {i}" if len(found) > 1 else "its output"
             raise CannotExport(f"{which} {wrong}")
+
+
+def warn_if_far(sample: Sample, found: Sequence[np.ndarray]) -> None:
+    """Warns if roundings that were asked for moved the outputs far from the model's."""
+    for got, expected in zip(found, sample.outputs, strict=True):
+        if expected.dtype.kind != "f":
+            continue
+        wanted = _numbers(expected)
+        error = np.sqrt(np.square(_numbers(got) - wanted).mean())
+        size = max(np.sqrt(np.square(wanted).mean()), np.finfo("float32").tiny)
+        if error > _FAR * size:
+            warnings.warn(
+                f"An output of the file is off by {error / size:.0%} of its size (root mean "
+                "square) on the first examples of calibration. Give it more examples, of what the "
+                "model gets in use; or leave activations out.",
+                SmhWarning,
+                stacklevel=2,
+            )
 
 
 def tolerance(model: keras.Layer) -> float:

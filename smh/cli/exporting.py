@@ -1,0 +1,154 @@
+"""`smh export`: a file for another runtime."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from smh.cli.arguments import add_command, add_data, add_model, add_output, number, numbers
+from smh.cli.files import check_output, model_file, open_data, open_model
+from smh.errors import ArgumentError
+from smh.errors.limits import COUNT, GRID_BITS
+from smh.progress import task
+
+_SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
+_EXAMPLES = 200
+
+
+def add_commands(commands: Any) -> None:
+    """Adds the command."""
+    parser = add_command(
+        commands,
+        "export",
+        _export,
+        "write a file that runs without smh",
+        "Writes a model for inference, as a file that needs no smh. All formats but\n"
+        "keras keep a compressed model small. The file is run once, and only written if\n"
+        "its outputs are the model's.",
+        "  smh export small.keras --to litert --out small.tflite\n"
+        "  smh export speech.keras --to litert --shape 1,100,40 --out speech.tflite\n"
+        "  smh export net.keras --to onnx --bits 4 --out net.onnx\n"
+        "  smh export n.keras --to litert --activations int8 --data mnist --out n.tflite",
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=tuple(_SUFFIXES),
+        help="saved_model is a folder; litert needs .tflite, onnx .onnx, keras .keras",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("factors", "stream", "dense"),
+        help="small; small and least memory, layer by layer; fast "
+        "(default: factors for a compressed model)",
+    )
+    parser.add_argument(
+        "--shape",
+        type=numbers("--shape", COUNT),
+        action="append",
+        metavar="SIZES",
+        help="fixed sizes of an input, batch first; once for each input, in the model's order "
+        "(default: those that the model was built with, any batch)",
+    )
+    parser.add_argument(
+        "--bits",
+        type=number("--bits", GRID_BITS),
+        metavar="N",
+        help="round the weights first, of a compressed model the factors: 2 to 8",
+    )
+    parser.add_argument(
+        "--activations",
+        choices=("int8",),
+        help="round what goes between layers too, by the ranges that images of --data have; "
+        "litert and onnx",
+    )
+    parser.add_argument(
+        "--examples",
+        type=number("--examples", COUNT),
+        default=_EXAMPLES,
+        metavar="N",
+        help=f"how many training images to look at for that (default: {_EXAMPLES})",
+    )
+    add_data(parser)
+    add_output(parser, "the file or folder to write")
+
+
+def _export(args: argparse.Namespace) -> None:
+    check_output(args.out, args.force, _SUFFIXES[args.to])
+    _check_rounding(args)
+    calibration = None if args.activations is None else [_examples(args)]
+    model = open_model(args)
+    import smh
+
+    signature = None if args.shape is None else _signature(model, args.shape)
+    if args.bits is not None:
+        _round(model, args.bits)
+    with task(f"writing {args.out}"):
+        smh.export(
+            model,
+            args.out,
+            args.to,
+            args.mode,
+            input_signature=signature,
+            activations=args.activations,
+            calibration=calibration,
+        )
+    if not args.quiet:
+        print(f"{args.out}: {_bytes(args.out):,} bytes")
+
+
+def _check_rounding(args: argparse.Namespace) -> None:
+    """What needs no model to be wrong."""
+    if args.bits is not None and (args.to not in ("litert", "onnx") or args.mode == "dense"):
+        raise ArgumentError(
+            "--bits is for --to litert and --to onnx, and not for --mode dense: other files hold "
+            "floats. A .smh file keeps few bits too: smh quantize."
+        )
+    if args.activations is None and args.data is not None:
+        raise ArgumentError("--data goes with --activations int8: nothing else looks at images.")
+    if args.activations is not None and args.to not in ("litert", "onnx"):
+        raise ArgumentError("--activations int8 is for --to litert and --to onnx.")
+
+
+def _examples(args: argparse.Namespace) -> Any:
+    """Training images, for the ranges of activations."""
+    model_file(args.model)
+    data = open_data(args)
+    from smh.datasets.dataset import map_arrays
+
+    return map_arrays(lambda array: array[: args.examples], data.x_train)
+
+
+def _round(model: Any, bits: int) -> None:
+    """Rounds the factors, if there are some, else the dense weights."""
+    import smh
+    from smh.virtual_variable import virtual_variables
+
+    if any(virtual.parametrization.source for virtual in virtual_variables(model)):
+        smh.quantize_factors(model, bits)
+    else:
+        smh.quantize_weights(model, bits)
+
+
+def _signature(model: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
+    """What the model is called with, in the sizes of `--shape`."""
+    import keras
+
+    from smh.exporting.signatures import signature_of, with_sizes
+
+    sizes = [tuple(shape) for shape in shapes]
+    own = signature_of(model)
+    inputs = len(keras.tree.flatten(own))
+    if len(sizes) != inputs:
+        raise ArgumentError(f"--shape is needed once for each of {inputs} inputs.")
+    return with_sizes(own, sizes)
+
+
+def _bytes(path: str) -> int:
+    if not os.path.isdir(path):
+        return os.path.getsize(path)
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    return sum(map(os.path.getsize, files))

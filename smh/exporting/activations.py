@@ -1,0 +1,82 @@
+"""Activations in integers of eight bits, by the quantiser that each runtime's makers have.
+
+They are rounded by ranges that are seen on examples. The weights are rounded to eight bits as well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from smh.exporting.failure import others_errors, quiet
+from smh.exporting.signatures import Signature
+
+
+def litert_options(signature: Signature, examples: Sequence[np.ndarray]) -> dict[str, Any]:
+    """What TensorFlow's converter is told, so that it rounds all that it can.
+
+    Args:
+        signature: of the model.
+        examples: one array for each input, with as many examples each.
+    """
+    import tensorflow as tf
+
+    specs = keras.tree.flatten(signature)
+
+    def dataset() -> Iterator[dict[str, np.ndarray]]:
+        for batch in _batches(specs, examples):
+            yield {spec.name: array for spec, array in zip(specs, batch, strict=True)}
+
+    return {"optimizations": [tf.lite.Optimize.DEFAULT], "representative_dataset": dataset}
+
+
+def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray]) -> None:
+    """Rounds the ONNX file `path`, in place.
+
+    Kernels by channels: onnxruntime's default, one scale for a kernel, is far coarser.
+
+    Raises:
+        CannotExport: onnxruntime's quantiser failed.
+    """
+    from onnxruntime import quantization
+
+    specs = keras.tree.flatten(signature)
+
+    class Examples(quantization.CalibrationDataReader):
+        """Hands out one batch after the other."""
+
+        def __init__(self) -> None:
+            self._left = _batches(specs, examples)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self._left, None)
+            if batch is None:
+                return None
+            return {spec.name: array for spec, array in zip(specs, batch, strict=True)}
+
+    with others_errors(), quiet("root"), tempfile.TemporaryDirectory() as folder:
+        rounded = os.path.join(folder, "rounded.onnx")
+        # It advises a pre-processing that folds and infers shapes, as tf2onnx has done.
+        quantization.quantize_static(
+            path,
+            rounded,
+            Examples(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+        )
+        shutil.copyfile(rounded, path)
+
+
+def _batches(specs: Sequence[Any], examples: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Batches of the size that the signature fixes, or of one."""
+    size = next((s.shape[0] for s in specs if s.shape and s.shape[0] is not None), 1)
+    for first in range(0, len(examples[0]) - size + 1, size):
+        yield [array[first : first + size] for array in examples]

@@ -1,0 +1,122 @@
+"""What can be asked for of `smh.export`, and what cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+import keras
+
+from smh.errors import ArgumentError, MissingPackageError, UnbuiltModelError
+from smh.exporting import litert, onnx_graph
+from smh.tf1.backends import require_tensorflow
+from smh.virtual_variable import virtual_variables
+
+FORMATS = ("saved_model", "litert", "onnx", "keras")
+# What a model does while it is traced, see `running_as`.
+MODES = {"factors": "train", "stream": "stream", "dense": "cached"}
+SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "keras": ".keras"}
+OPTIONS = {"litert": litert.OPTIONS, "onnx": onnx_graph.OPTIONS}
+_PACKAGES = {"onnx": ("tf2onnx", "onnx")}
+
+
+def check(model: Any, format: str, mode: str | None, options: dict) -> None:
+    """Raises if a model, format, mode or option cannot work."""
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(f"model must be a Keras 3 model, got {type(model).__name__}.")
+    if format not in FORMATS:
+        raise ArgumentError(f"format must be one of {_listed(FORMATS)}, got {format!r}.")
+    if mode is not None and mode not in MODES:
+        raise ArgumentError(f"mode must be one of {_listed(MODES)} or None, got {mode!r}.")
+    if not model.built:
+        raise UnbuiltModelError(
+            f"'{model.name}' is not built: there are no weights to export. Call it once, or "
+            "model.build(input_shape)."
+        )
+    if format == "keras" and mode not in (None, "dense"):
+        raise ArgumentError(
+            f"format='keras' holds dense weights only, got mode={mode!r}. Leave mode out, or "
+            "choose format='saved_model'."
+        )
+    if mode in ("factors", "stream") and not virtual_variables(model):
+        raise ArgumentError(
+            f"mode={mode!r} needs compressed weights, and '{model.name}' has none. Call "
+            "smh.compress(model, fraction=...) first, or leave mode out."
+        )
+    known = OPTIONS.get(format, ())
+    for name in options:
+        if name not in known:
+            takes = _listed(known) if known else "no options"
+            raise ArgumentError(f"format={format!r} takes {takes}, got {name!r}.")
+    if format == "keras":
+        return
+    require_tensorflow(f"smh.export(format={format!r})")
+    missing = [p for p in _PACKAGES.get(format, ()) if importlib.util.find_spec(p) is None]
+    if missing:
+        raise MissingPackageError(
+            f"format={format!r} needs {' and '.join(missing)}: "
+            f'pip install "structured-multihashing[{format}]"'
+        )
+
+
+def check_activations(
+    format: str, mode: str | None, activations: Any, calibration: Any, options: dict
+) -> None:
+    """Raises if activations cannot be rounded as asked for."""
+    if activations is None and calibration is None:
+        return
+    if activations not in (None, "int8"):
+        raise ArgumentError(f"activations must be 'int8' or None, got {activations!r}.")
+    if activations is None or calibration is None:
+        raise ArgumentError(
+            "activations='int8' and calibration=[examples] go together: the examples show which "
+            "numbers there are to round."
+        )
+    if format not in ("litert", "onnx"):
+        raise ArgumentError(
+            f"activations='int8' needs format='litert' or 'onnx', got format={format!r}."
+        )
+    if mode not in (None, "dense"):
+        raise ArgumentError(
+            f"activations='int8' needs weights that are constants, got mode={mode!r}. Leave mode "
+            "out."
+        )
+    own = {"optimizations", "representative_dataset"} & options.keys()
+    if own:
+        raise ArgumentError(
+            f"activations='int8' sets {', '.join(sorted(own))} itself. Leave one or the other out."
+        )
+    if format == "onnx" and importlib.util.find_spec("onnxruntime") is None:
+        raise MissingPackageError(
+            "activations='int8' needs onnxruntime, which has the quantiser: "
+            'pip install "structured-multihashing[onnx]"'
+        )
+
+
+def checked_path(path: str | os.PathLike, format: str) -> str:
+    """The path in full; raises if nothing can be written there."""
+    path = os.path.abspath(os.fsdecode(path))
+    suffix = SUFFIXES.get(format)
+    if suffix is not None and not path.endswith(suffix):
+        raise ArgumentError(f"path must end in '{suffix}' for format={format!r}, got '{path}'.")
+    if not os.path.isdir(os.path.dirname(path)):
+        raise ArgumentError(f"The folder of '{path}' does not exist. Create it first.")
+    if suffix is not None:
+        if os.path.isdir(path):
+            raise ArgumentError(f"'{path}' is a folder; a file is to be written there.")
+    elif os.path.exists(path) and not _may_replace(path):
+        raise ArgumentError(
+            f"'{path}' exists and is no SavedModel, so it is not replaced. Choose another name."
+        )
+    return path
+
+
+def _may_replace(path: str) -> bool:
+    return os.path.isdir(path) and (
+        not os.listdir(path) or os.path.exists(os.path.join(path, "saved_model.pb"))
+    )
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(map(repr, names))
