@@ -152,7 +152,7 @@ INSIDE_SHRINKING = [
     {"shrink_model"},
 ]
 INSIDE_EXPORTING = [
-    {"failure", "naming", "signatures", "low_bit.matching"},
+    {"failure", "naming", "signatures", "low_bit.matching", "low_bit.sparse_litert"},
     {"samples", "serving", "low_bit.integers", "low_bit.onnx_writing", "low_bit.litert_writing"},
     {"trial", "recording", "saved_model", "keras_file"},
     {"litert", "onnx_graph", "explaining", "activations"},

@@ -116,6 +116,20 @@ def test_weights_of_which_a_converter_makes_something_else_are_computed_in_the_f
     assert path.stat().st_size < 90 * 200 + 16_000  # a byte for each number
 
 
+@pytest.mark.parametrize("format", SUFFIX)
+def test_a_pruned_file_has_no_zeros_in_it(format, tmp_path):
+    model = smh.prune(network(), 0.8)
+    path = tmp_path / f"m{SUFFIX[format]}"
+    smh.export(model, path, format)
+    expected = numpy_of(model(inputs()))
+    (got,) = RUN[path.suffix](str(path), inputs())
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+    numbers = sum(v.size for v in map(numpy_of, network().trainable_variables))
+    # Four bytes for what is not zero; a bit for each place, or two bytes for each kept one.
+    places = 0.2 * 2 if format == "litert" else 1 / 8
+    assert path.stat().st_size < numbers * (0.2 * 4 + places) + ALLOWANCE
+
+
 def whole(shape, axis=None, table=None):
     rng = np.random.default_rng(len(shape))
     numbers = rng.integers(0 if table is not None else -7, 8, shape).astype("int32")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -14,7 +15,7 @@ import numpy as np
 
 from smh.errors import SmhWarning
 from smh.exporting.failure import CannotExport, others_errors
-from smh.exporting.low_bit.integers import seen_as_constants, written_with
+from smh.exporting.low_bit.integers import is_pruned, seen_as_constants, written_with
 from smh.exporting.low_bit.litert_writing import with_integers
 from smh.exporting.low_bit.matching import Whole
 from smh.exporting.samples import Sample
@@ -40,8 +41,11 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
     """Writes the file `path`; `options` are attributes of `tf.lite.TFLiteConverter`."""
     # Who asks for roundings of the converter's own gets those.
     with seen_as_constants(model if is_exact(options) else None) as whole:
+        exact = is_exact(options)
         file = written_with(
-            whole, lambda more: _Converted(_written(model, signature, options, more)), _replace
+            whole,
+            lambda more: _Converted(_written(model, signature, options, more)),
+            functools.partial(_replace, pruned=exact and is_pruned(model)),
         )
     with open(path, "wb") as opened:
         opened.write(file.content)
@@ -54,10 +58,10 @@ class _Converted:
         self.content = content
 
 
-def _replace(file: _Converted, weights: list[Whole]) -> set[str]:
-    if not weights:
-        return set()  # a file without whole numbers is the converter's own
-    file.content, found = with_integers(file.content, weights)
+def _replace(file: _Converted, weights: list[Whole], pruned: bool) -> set[str]:
+    if not weights and not pruned:
+        return set()  # the file stays the converter's own
+    file.content, found = with_integers(file.content, weights, pruned)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from smh.exporting.failure import CannotExport, others_errors, quiet
-from smh.exporting.low_bit.integers import seen_as_constants, written_with
+from smh.exporting.low_bit.integers import is_pruned, seen_as_constants, written_with
 from smh.exporting.low_bit.onnx_writing import with_integers
 from smh.exporting.samples import Sample
 from smh.exporting.serving import factors_of, refuse_state, serving_function
@@ -27,10 +28,9 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
     """
     import onnx
 
+    replace = functools.partial(with_integers, pruned=is_pruned(model))
     with seen_as_constants(model) as whole:
-        proto = written_with(
-            whole, lambda more: _written(model, signature, options, more), with_integers
-        )
+        proto = written_with(whole, lambda more: _written(model, signature, options, more), replace)
     with others_errors():
         onnx.checker.check_model(proto)
     onnx.save(proto, path)

@@ -63,9 +63,9 @@ class LitertFile:
         return self._names[max(code.builtinCode, code.deprecatedBuiltinCode)]
 
     def constant(self, tensor: Any) -> np.ndarray | None:
-        """What a tensor holds, read-only, or `None` if it is computed, or of no plain numbers."""
+        """What a tensor holds, read-only, or `None` if that is computed, sparse or no numbers."""
         data = self.model.buffers[tensor.buffer].data
-        if data is None or len(data) == 0 or tensor.type not in DTYPES:
+        if data is None or len(data) == 0 or tensor.type not in DTYPES or tensor.sparsity:
             return None
         numbers = np.frombuffer(np.asarray(data, np.uint8).tobytes(), DTYPES[tensor.type])
         shape = () if tensor.shape is None else tuple(int(size) for size in tensor.shape)

@@ -15,6 +15,7 @@ from smh.errors import SmhWarning
 from smh.exporting.low_bit.matching import Whole
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import rounded_weight
+from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
 from smh.virtual_variable import Source, VirtualVariable, stored_variable, virtual_variables
@@ -117,6 +118,13 @@ def _warn_of_floats(paths: Sequence[str]) -> None:
             SmhWarning,
             stacklevel=2,
         )
+
+
+def is_pruned(model: keras.Layer) -> bool:
+    """Whether weights have zeros that a file may leave out."""
+    return any(
+        isinstance(v.parametrization, Masked) and v.is_computed for v in virtual_variables(model)
+    )
 
 
 class _Kept:

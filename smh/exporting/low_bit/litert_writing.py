@@ -14,17 +14,21 @@ from typing import Any
 import numpy as np
 
 from smh.exporting.low_bit.matching import Match, Whole, match
+from smh.exporting.low_bit.sparse_litert import is_smaller_sparse, sparsity
 from smh.runtime.litert_file import INT4, LitertFile
 
 _OF_AXES, _OF_INT4, _OF_INT16, _OF_INT8 = 5, 6, 3, 2  # versions of DEQUANTIZE
 
 
-def with_integers(content: bytes, weights: Sequence[Whole]) -> tuple[bytes, set[str]]:
+def with_integers(
+    content: bytes, weights: Sequence[Whole], pruned: bool = False
+) -> tuple[bytes, set[str]]:
     """Returns a file, changed, and the paths of the weights that were found in it.
 
     Args:
         content: a LiteRT file.
         weights: what may be in it.
+        pruned: whether floats with many zeros are to be without them.
     """
     # TensorFlow has the schema as well, if not that of today.
     own = importlib.util.find_spec("ai_edge_litert") is not None
@@ -39,6 +43,8 @@ def with_integers(content: bytes, weights: Sequence[Whole]) -> tuple[bytes, set[
             if matched is not None:
                 writer.write(number, matched)
                 found.add(matched.path)
+            elif pruned and constant is not None and is_smaller_sparse(constant):
+                writer.write_sparse(number, constant)
         graph.operators[:0] = writer.operations
     return file.packed(), found
 
@@ -67,6 +73,18 @@ class _Writer:
         else:
             axis = axes[0] if axes else 0
             self._dequantized(name, numbers, found.bits, scale.ravel(), axis, output=number)
+
+    def write_sparse(self, number: int, constant: np.ndarray) -> None:
+        """Lets `DENSIFY` compute the tensor `number`, which XNNPACK takes as a constant too."""
+        file, graph = self._file, self._graph
+        tensor = graph.tensors[number]
+        stored = file.add_tensor(graph, f"{tensor.name.decode()}/sparse", constant.shape, "float32")
+        sparse = graph.tensors[stored]
+        file.fill(sparse, constant[constant != 0])
+        sparse.shape = np.array(constant.shape, np.int32)
+        sparse.sparsity = sparsity(file.schema, constant)
+        file.empty(tensor)
+        self._add("DENSIFY", [stored], [number], "DensifyOptions")
 
     def _shared(self, number: int, name: str, found: Match, values: np.ndarray) -> None:
         """`GATHER(table, CAST(DEQUANTIZE(numbers)))`, times a scale where there is one."""

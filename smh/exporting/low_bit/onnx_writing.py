@@ -16,14 +16,17 @@ import numpy as np
 from smh.exporting.low_bit.matching import Match, Whole, match
 
 _BYTE = 8
+_FEWEST = 1024  # numbers that are worth the operations that compute them
+_WORTH = 0.9  # of the dense bytes
 
 
-def with_integers(proto: Any, weights: Sequence[Whole]) -> set[str]:
+def with_integers(proto: Any, weights: Sequence[Whole], pruned: bool = False) -> set[str]:
     """Changes `proto`; returns the paths of the weights that were found.
 
     Args:
         proto: an ONNX model.
         weights: what may be in it.
+        pruned: whether floats with many zeros are to be without them.
     """
     from onnx import numpy_helper
 
@@ -32,12 +35,15 @@ def with_integers(proto: Any, weights: Sequence[Whole]) -> set[str]:
         kept = []
         writer = _Writer(f"smh{graph_number}")
         for stored in graph.initializer:
-            matched = match(numpy_helper.to_array(stored), weights)
-            if matched is None:
-                kept.append(stored)
-            else:
+            constant = numpy_helper.to_array(stored)
+            matched = match(constant, weights)
+            if matched is not None:
                 writer.write(matched, stored.name)
                 found.add(matched.path)
+            elif pruned and _is_smaller_sparse(constant):
+                writer.write_sparse(constant, stored.name)
+            else:
+                kept.append(stored)
         kept += writer.initializers
         nodes = [*writer.nodes, *graph.node]
         del graph.initializer[:], graph.node[:]
@@ -71,6 +77,24 @@ class _Writer:
             floats = self._node("Gather", [self._constant(found.table), indices], axis=0)
         # Also where all is 1: it is the last node, which bears the name.
         self._node("Mul", [floats, self._constant(found.scale)], name)
+
+    def write_sparse(self, constant: np.ndarray, name: str) -> None:
+        """Writes what computes the tensor `name` from all numbers but zero and a bit for each place.
+
+        The place of a number among those stored is how many bits before it are set.
+        """
+        from onnx import TensorProto
+
+        flat = constant.ravel()
+        bits = self._unpacked((flat != 0).astype(np.int32), 1, signed=False)  # floats, [numbers]
+        set_bits = self._node("Cast", [bits], to=TensorProto.INT32)
+        before = self._node(
+            "CumSum", [set_bits, self._constant(np.array(0, np.int32))], exclusive=1
+        )
+        stored = np.append(flat[flat != 0], np.float32(0))  # behind the last: zeros at the end
+        values = self._node("Gather", [self._constant(stored), before], axis=0)
+        numbers = self._node("Mul", [values, bits])
+        self._node("Reshape", [numbers, self._constant(np.array(constant.shape))], name)
 
     def _floats(self, numbers: np.ndarray, bits: int, signed: bool = True) -> str:
         """The numbers as floats."""
@@ -137,6 +161,12 @@ def packed(numbers: np.ndarray, width: int) -> np.ndarray:
     flat[: numbers.size] = numbers.ravel()
     shifted = flat.reshape(-1, each) << np.arange(0, _BYTE, width, dtype=np.uint8)
     return np.bitwise_or.reduce(shifted, axis=1, keepdims=True).astype(np.uint8)
+
+
+def _is_smaller_sparse(array: np.ndarray) -> bool:
+    if array.dtype != np.float32 or array.size < _FEWEST:
+        return False
+    return 4 * int(np.count_nonzero(array)) + array.size / _BYTE < _WORTH * array.nbytes
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
