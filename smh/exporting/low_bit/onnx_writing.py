@@ -72,70 +72,70 @@ class _Writer:
         if found.table is None:
             floats = self._floats(found.numbers, found.bits)
         else:
-            unpacked = self._floats(found.numbers, found.bits, signed=False)
-            indices = self._node("Cast", [unpacked], to=TensorProto.INT64)
+            stored = self._stored(found.numbers, found.bits, signed=False)
+            indices = self._node("Cast", [stored], to=TensorProto.INT32)
             floats = self._node("Gather", [self._constant(found.table), indices], axis=0)
         # Also where all is 1: it is the last node, which bears the name.
         self._node("Mul", [floats, self._constant(found.scale)], name)
 
     def write_sparse(self, constant: np.ndarray, name: str) -> None:
-        """Writes what computes the tensor `name` from all numbers but zero and a bit for each place.
+        """Writes what computes the tensor `name` from all numbers but zero and a bit for each.
 
         The place of a number among those stored is how many bits before it are set.
         """
         from onnx import TensorProto
 
         flat = constant.ravel()
-        bits = self._unpacked((flat != 0).astype(np.int32), 1, signed=False)  # floats, [numbers]
-        set_bits = self._node("Cast", [bits], to=TensorProto.INT32)
-        before = self._node(
-            "CumSum", [set_bits, self._constant(np.array(0, np.int32))], exclusive=1
-        )
-        stored = np.append(flat[flat != 0], np.float32(0))  # behind the last: zeros at the end
-        values = self._node("Gather", [self._constant(stored), before], axis=0)
-        numbers = self._node("Mul", [values, bits])
+        bits = self._stored((flat != 0).astype(np.int32), 1, signed=False)  # [numbers]
+        ones = self._node("Cast", [bits], to=TensorProto.INT32)
+        first = self._constant(np.array(0, np.int32))
+        before = self._node("CumSum", [ones, first], exclusive=1)
+        kept = np.append(flat[flat != 0], np.float32(0))  # one more, for zeros at the end
+        values = self._node("Gather", [self._constant(kept), before], axis=0)
+        numbers = self._node("Mul", [values, self._node("Cast", [bits], to=TensorProto.FLOAT)])
         self._node("Reshape", [numbers, self._constant(np.array(constant.shape))], name)
 
-    def _floats(self, numbers: np.ndarray, bits: int, signed: bool = True) -> str:
-        """The numbers as floats."""
+    def _floats(self, numbers: np.ndarray, bits: int) -> str:
+        """Signed numbers as floats."""
         from onnx import TensorProto
 
-        width = next((w for w in (1, 2, 4) if bits <= w), None)
+        width = _width(bits)
+        lowest = 0 if width is None else 2 ** (width - 1)
+        stored = self._stored(numbers + lowest, bits, signed=width is None)
+        floats = self._node("Cast", [stored], to=TensorProto.FLOAT)
+        if not lowest:
+            return floats
+        return self._node("Sub", [floats, self._constant(np.float32(lowest))])
+
+    def _stored(self, numbers: np.ndarray, bits: int, signed: bool) -> str:
+        """The numbers as small integers, of as few bytes as they take."""
+        width = _width(bits)
         if width is not None:
-            return self._unpacked(numbers, width, signed)
+            return self._unpacked(numbers, width)
         kind = f"{'' if signed else 'u'}int{8 if bits <= 8 else 16 if bits <= 16 else 32}"
-        return self._node("Cast", [self._constant(numbers.astype(kind))], to=TensorProto.FLOAT)
+        return self._constant(numbers.astype(kind))
 
-    def _unpacked(self, numbers: np.ndarray, width: int, signed: bool) -> str:
-        """`8 / width` numbers are in a byte, the first in the lowest bits.
+    def _unpacked(self, numbers: np.ndarray, width: int) -> str:
+        """`8 / width` numbers, not negative, are in a byte, the first in the lowest bits.
 
-        By arithmetic in floats, which is exact here and which every version of every runtime has.
+        Those above it are shifted out of the byte, and then those below: operations that every
+        version of every runtime has, other than ONNX's own type of four bits.
         """
-        from onnx import TensorProto
-
-        base, lowest = 2**width, 2 ** (width - 1) if signed else 0
-        stored = packed(numbers + lowest, width)
-        floats = self._node("Cast", [self._constant(stored)], to=TensorProto.FLOAT)  # [bytes, 1]
-        shifted = self._floor(floats, 2.0 ** -np.arange(0, _BYTE, width))  # [bytes, 8 / width]
-        higher = self._node("Mul", [self._floor(shifted, 1 / base), self._float(base)])
-        digits = self._node("Sub", [shifted, higher])
+        stored = packed(numbers, width)
+        above = np.arange(_BYTE - width, -1, -width, dtype=np.uint8)
+        up = self._node("BitShift", [self._constant(a) for a in (stored, above)], direction="LEFT")
+        rest = self._constant(np.array(_BYTE - width, np.uint8))
+        digits = self._node("BitShift", [up, rest], direction="RIGHT")  # [bytes, 8 / width]
         if stored.size * _BYTE // width > numbers.size:  # the last byte is not full
             flat = self._node("Reshape", [digits, self._constant(np.array([-1]))])
             ends = [self._constant(np.array([end])) for end in (0, numbers.size)]
             digits = self._node("Slice", [flat, *ends])
-        whole = self._node("Reshape", [digits, self._constant(np.array(numbers.shape))])
-        return self._node("Sub", [whole, self._float(lowest)]) if lowest else whole
+        return self._node("Reshape", [digits, self._constant(np.array(numbers.shape))])
 
-    def _floor(self, floats: str, factor: Any) -> str:
-        return self._node("Floor", [self._node("Mul", [floats, self._float(factor)])])
-
-    def _float(self, numbers: Any) -> str:
-        return self._constant(np.asarray(numbers, np.float32))
-
-    def _constant(self, array: np.ndarray) -> str:
+    def _constant(self, array: Any) -> str:
         from onnx import numpy_helper
 
-        stored = numpy_helper.from_array(array)
+        stored = numpy_helper.from_array(np.asarray(array))
         key = stored.SerializeToString()
         if key not in self._shared:
             self._shared[key] = stored.name = self._new_name()
@@ -152,6 +152,11 @@ class _Writer:
     def _new_name(self) -> str:
         self._count += 1
         return f"{self._prefix}_{self._count}"
+
+
+def _width(bits: int) -> int | None:
+    """Of the fields in which numbers share a byte, or `None`: they take one each, or more."""
+    return next((width for width in (1, 2, 4) if bits <= width), None)
 
 
 def packed(numbers: np.ndarray, width: int) -> np.ndarray:
