@@ -66,6 +66,18 @@ def test_export_sizes(run):
 
 
 @pytest.mark.slow
+def test_what_runs_where(run):
+    ways = ["--ways", "dense", "4 bits", "pool 0.1, 4 bits"]
+    result = run("what_runs_where", ["--size", "32", "--rounds", "1", *ways])
+    files = result["files"]
+    assert len(files) == 2 + 2 + 3 + 3  # dense, in eight bits, and two that are expanded too
+    for name, file in files.items():
+        assert file["time"] > 0 and file.get("relative_error", 0) < 1e-4
+        small = "4 bits" in name and "expanded" not in name
+        assert file["bytes"] < (3e6 if small else 1.5e7)
+
+
+@pytest.mark.slow
 def test_low_bits(run, tmp_path):
     rng = np.random.default_rng(0)
     for prefix, count in (("train", 600), ("t10k", 100)):

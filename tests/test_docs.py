@@ -30,6 +30,7 @@ SLOW = {
     "how_to/command_line.md",
     "how_to/export.md",
     "how_to/share_weights.md",
+    "how_to/what_runs_where.md",  # its calls in tests/test_low_bit_exports.py
     "how_to/shrink.md",  # its call in README.md
     "migrating/deep_compression.md",
     "migrating/feathermap.md",

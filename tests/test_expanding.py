@@ -24,13 +24,14 @@ KERNELS = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1}
 
 
 def mixed():
-    """A pool with 4-bit factors, shared values, 4-bit weights, and what stays dense."""
+    """A pool with 4-bit factors, shared values, 4-bit and pruned weights, and what is dense."""
     model = network()
     wide = model.layers[-2].kernel.path
     smh.compress(model, 0.05, apply_to=wide, seed=0)
     smh.quantize_factors(model, 4)
     smh.cluster(model, 3, apply_to=model.layers[0].kernel.path)
     smh.quantize_weights(model, 4, apply_to=model.layers[3].kernel.path)
+    smh.prune(model, 0.7, apply_to=model.layers[-1].kernel.path)
     return model
 
 
@@ -70,10 +71,11 @@ def test_a_device_makes_the_small_file_the_dense_one_without_keras(files):
     assert done.stdout == "[]\n", done.stderr
     expected = output(small, inputs())
     np.testing.assert_allclose(output(fast, inputs()), expected, atol=1e-5 * np.ptp(expected))
+    assert kinds(small)["DENSIFY"] == 1
     # The same operations, and one more for what stays in eight bits.
     assert kinds(fast) - Counter(DEQUANTIZE=1) == kinds(dense)
     assert small.stat().st_size < 0.2 * dense.stat().st_size
-    assert fast.stat().st_size < dense.stat().st_size + 2000
+    assert fast.stat().st_size < dense.stat().st_size + 4000
     file, graph = opened(fast)
     made = {int(o.outputs[0]) for o in graph.operators if file.kind(o) == "DEQUANTIZE"}
     for operation in graph.operators:

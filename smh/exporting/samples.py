@@ -17,6 +17,7 @@ from smh.virtual_variable import own_layers
 from smh.virtual_variable.inside_keras.random_state import generator_states
 
 _BATCH = 2  # where the signature leaves it free; more than one, so that mixing examples shows
+_EXAMPLES = 16  # of a user's, which a file is compared on
 # For the other free sizes: of the first and second one of an input. Unequal ones show a file that
 # takes one for the other; but many models want equal ones, of some least size, or powers of two.
 _SIZES = ((16, 24), (7, 7), (16, 16), (32, 32), (64, 64), (128, 128), (224, 224), (256, 256))
@@ -158,7 +159,9 @@ def examples_of(signature: Signature, given: Any) -> list[np.ndarray]:
 def first_of(signature: Signature, examples: Sequence[np.ndarray]) -> list[Any]:
     """The first of a user's examples, a batch for each positional argument."""
     specs = keras.tree.flatten(signature)
-    sizes = [spec.shape[0] or min(_BATCH, len(a)) for spec, a in zip(specs, examples, strict=True)]
+    sizes = [
+        spec.shape[0] or min(_EXAMPLES, len(a)) for spec, a in zip(specs, examples, strict=True)
+    ]
     first = [array[:size] for array, size in zip(examples, sizes, strict=True)]
     return list(keras.tree.pack_sequence_as(signature, first))
 

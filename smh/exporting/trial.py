@@ -20,7 +20,7 @@ TOLERANCES = {"float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
 # Outputs that are all smaller than this are compared as if the largest were so. What they are
 # computed from is seldom as small as they are.
 _LEAST_SCALE = 1e-2
-_FAR = 0.25  # rounded activations; a trained ResNet-8 is off by some hundredths
+_FAR = 0.5  # of int8; a good ResNet-8 was off by 0.03 in LiteRT, by 0.14 in ONNX
 
 
 def compare(
@@ -56,7 +56,7 @@ def warn_if_far(sample: Sample, found: Sequence[np.ndarray]) -> None:
         wanted = _numbers(expected)
         error = np.sqrt(np.square(_numbers(got) - wanted).mean())
         size = max(np.sqrt(np.square(wanted).mean()), np.finfo("float32").tiny)
-        if error > _FAR * size:
+        if error >= _FAR * size:
             warnings.warn(
                 f"An output of the file is off by {error / size:.0%} of its size (root mean "
                 "square) on the first examples of calibration. Give it more examples, of what the "

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from smh.runtime.litert_file import DTYPES, INT4, LitertFile
-from smh.runtime.operations import COMPUTE, dequantized
+from smh.runtime.operations import COMPUTE, densified, dequantized
 
 _SIZES = {"SHAPE", "STRIDED_SLICE", "GATHER", "RESHAPE", "CAST"}  # of sizes these make sizes
+
+_STORED = {"DEQUANTIZE": dequantized, "DENSIFY": densified}  # these look at how it is stored
 
 
 class Folding:
@@ -61,8 +63,8 @@ class Folding:
         outputs = [self._graph.tensors[int(number)] for number in operation.outputs]
         if self._is_zero(operation, kind):
             return [np.zeros(_shape(outputs[0]), DTYPES[outputs[0].type])]
-        if kind == "DEQUANTIZE":
-            value = dequantized(file, self._graph.tensors[int(operation.inputs[0])])
+        if kind in _STORED:
+            value = _STORED[kind](file, self._graph.tensors[int(operation.inputs[0])])
             return None if value is None else [value]
         inputs = [self._value(int(number)) for number in operation.inputs]
         missing = [i for i, n in zip(inputs, operation.inputs, strict=True) if i is None and n >= 0]

@@ -32,6 +32,24 @@ def dequantized(file: LitertFile, tensor: Any) -> np.ndarray | None:
     return (numbers.astype(np.int32) - zero).astype(np.float32) * scale
 
 
+def densified(file: LitertFile, tensor: Any) -> np.ndarray | None:
+    """A sparse constant with its zeros, or `None` if it is laid out as smh does not."""
+    layout, data = tensor.sparsity, file.model.buffers[tensor.buffer].data
+    if layout is None or data is None or tensor.type != 0 or layout.blockMap is not None:
+        return None
+    *dense, last = layout.dimMetadata
+    shape = [int(size) for size in tensor.shape]
+    in_order = list(layout.traversalOrder) == list(range(len(shape)))
+    if not in_order or any(one.format for one in dense) or not last.format:
+        return None
+    ends = np.asarray(last.arraySegments.values, np.int64)
+    rows = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
+    array = np.zeros((len(ends) - 1, shape[-1]), np.float32)
+    numbers = np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)
+    array[rows, np.asarray(last.arrayIndices.values, np.int64)] = numbers
+    return array.reshape(shape)
+
+
 def _arithmetic(function: Callable) -> Callable:
     def compute(options: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
         limits = _LIMITS.get(getattr(options, "fusedActivationFunction", 0))

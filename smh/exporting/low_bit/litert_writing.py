@@ -75,7 +75,10 @@ class _Writer:
             self._dequantized(name, numbers, found.bits, scale.ravel(), axis, output=number)
 
     def write_sparse(self, number: int, constant: np.ndarray) -> None:
-        """Lets `DENSIFY` compute the tensor `number`, which XNNPACK takes as a constant too."""
+        """Lets `DENSIFY` compute the tensor `number`.
+
+        XNNPACK takes that as a constant for a convolution, not for a matrix.
+        """
         file, graph = self._file, self._graph
         tensor = graph.tensors[number]
         stored = file.add_tensor(graph, f"{tensor.name.decode()}/sparse", constant.shape, "float32")
