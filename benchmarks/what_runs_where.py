@@ -127,7 +127,7 @@ def measure(args, folder):
             files.add(way, model, runtime, np.array(model(images[:1])))
         if way == "dense":
             for runtime in ("litert", "onnx"):
-                rounding = {"activations": "int8", "calibration": [images]}
+                rounding = {"activations": "int8", "calibration": [images[:16]]}
                 files.add(INT8, model, runtime, **rounding)
     times = measuring.median_seconds(files.runs, args.rounds)
     for (way, runtime), row in files.rows.items():

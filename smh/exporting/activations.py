@@ -5,6 +5,7 @@ They are rounded by ranges that are seen on examples. The weights are rounded to
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -39,7 +40,7 @@ def litert_options(signature: Signature, examples: Sequence[np.ndarray]) -> dict
 def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray]) -> None:
     """Rounds the ONNX file `path`, in place.
 
-    Kernels by channels: onnxruntime's default, one scale for a kernel, is far coarser.
+    Kernels by channels, as TensorFlow's converter does; onnxruntime's default is one scale for each.
 
     Raises:
         CannotExport: onnxruntime's quantiser failed.
@@ -47,6 +48,7 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
     from onnxruntime import quantization
 
     specs = keras.tree.flatten(signature)
+    size = _batch_size(specs)
 
     class Examples(quantization.CalibrationDataReader):
         """Hands out one batch after the other."""
@@ -71,12 +73,26 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            extra_options={"CalibMaxIntermediateOutputs": _at_once(len(examples[0]) // size)},
         )
         shutil.copyfile(rounded, path)
 
 
+def _at_once(batches: int) -> int:
+    """For how many batches all that goes between layers is kept; onnxruntime keeps all by default.
+
+    Not a divisor of their number: onnxruntime (1.32) finds nothing left at the end then, and fails.
+    """
+    return next(count for count in itertools.count(8) if batches % count)
+
+
+def _batch_size(specs: Sequence[Any]) -> int:
+    """What the signature fixes, or one."""
+    return next((s.shape[0] for s in specs if s.shape and s.shape[0] is not None), 1)
+
+
 def _batches(specs: Sequence[Any], examples: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Batches of the size that the signature fixes, or of one."""
-    size = next((s.shape[0] for s in specs if s.shape and s.shape[0] is not None), 1)
+    """The examples, a batch after the other; what fills none is left out."""
+    size = _batch_size(specs)
     for first in range(0, len(examples[0]) - size + 1, size):
         yield [array[first : first + size] for array in examples]
