@@ -40,7 +40,7 @@ def litert_options(signature: Signature, examples: Sequence[np.ndarray]) -> dict
 def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray]) -> None:
     """Rounds the ONNX file `path`, in place.
 
-    Kernels by channels, as TensorFlow's converter does; onnxruntime's default is one scale for each.
+    Kernels by channels, as TensorFlow's converter does: by itself it takes one scale for each.
 
     Raises:
         CannotExport: onnxruntime's quantiser failed.

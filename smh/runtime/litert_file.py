@@ -176,7 +176,7 @@ class LitertFile:
         for number, tensor in enumerate(graph.tensors):
             if number not in read and not tensor.isVariable:
                 self.empty(tensor)
-                tensor.name = tensor.quantization = tensor.shapeSignature = None
+                tensor.name = tensor.quantization = tensor.sparsity = tensor.shapeSignature = None
 
     def _drop_buffers(self) -> None:
         model = self.model
