@@ -74,7 +74,7 @@ KINDS = {
     "shrunk factors": (then(compressed, shrunk(quality=40)), None),
     "shared values of factors": (then(compressed, shared_values), None),
 }
-QUICK = ("8 bits", "4 bits, by rows", "shared values")
+QUICK = ("8 bits", "shared values")
 
 
 @pytest.mark.parametrize("format", SUFFIX)
@@ -99,6 +99,7 @@ def test_a_file_takes_the_bytes_of_the_whole_numbers(kind, format, tmp_path):
     np.testing.assert_array_equal(numpy_of(model(inputs())), expected)  # it is as it was
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", SUFFIX)
 def test_weights_of_which_a_converter_makes_something_else_are_computed_in_the_file(
     format, tmp_path
@@ -116,6 +117,7 @@ def test_weights_of_which_a_converter_makes_something_else_are_computed_in_the_f
     assert path.stat().st_size < 90 * 200 + 16_000  # a byte for each number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", SUFFIX)
 def test_a_pruned_file_has_no_zeros_in_it(format, tmp_path):
     model = smh.prune(network(), 0.8)
