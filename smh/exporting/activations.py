@@ -5,7 +5,6 @@ They are rounded by ranges that are seen on examples. The weights are rounded to
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -48,7 +47,6 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
     from onnxruntime import quantization
 
     specs = keras.tree.flatten(signature)
-    size = _batch_size(specs)
 
     class Examples(quantization.CalibrationDataReader):
         """Hands out one batch after the other."""
@@ -64,7 +62,8 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
 
     with others_errors(), quiet("root"), tempfile.TemporaryDirectory() as folder:
         rounded = os.path.join(folder, "rounded.onnx")
-        # It advises a pre-processing that folds and infers shapes, as tf2onnx has done.
+        # It advises a pre-processing that folds and infers shapes, as tf2onnx has done. Not its
+        # CalibMaxIntermediateOutputs: all examples but the last few are forgotten then (1.32).
         quantization.quantize_static(
             path,
             rounded,
@@ -73,17 +72,8 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
-            extra_options={"CalibMaxIntermediateOutputs": _at_once(len(examples[0]) // size)},
         )
         shutil.copyfile(rounded, path)
-
-
-def _at_once(batches: int) -> int:
-    """For how many batches all that goes between layers is kept; onnxruntime keeps all by default.
-
-    Not a divisor of their number: onnxruntime (1.32) finds nothing left at the end then, and fails.
-    """
-    return next(count for count in itertools.count(8) if batches % count)
 
 
 def _batch_size(specs: Sequence[Any]) -> int:
