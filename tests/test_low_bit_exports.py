@@ -190,7 +190,9 @@ def test_numbers_are_packed_with_the_first_in_the_lowest_bits(width, count):
 
 @pytest.fixture(scope="module")
 def examples():
-    return np.random.default_rng(1).normal(size=(40, 12, 12, 3)).astype("float32")
+    made = np.random.default_rng(1).normal(size=(40, 12, 12, 3)).astype("float32")
+    made[0] *= 4  # the ranges have to be those of all examples
+    return made
 
 
 @pytest.mark.parametrize("format", SUFFIX)
@@ -202,7 +204,9 @@ def test_activations_are_rounded_by_the_ranges_of_examples(format, examples, tmp
         smh.export(model, path, format, activations="int8", calibration=[examples])
     expected = numpy_of(model(examples))
     got = np.concatenate([RUN[path.suffix](str(path), x[None])[0] for x in examples])
-    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.99
+    for part in (0, slice(None)):
+        assert np.corrcoef(got[part].ravel(), expected[part].ravel())[0, 1] > 0.98
+        assert np.ptp(got[part]) > 0.9 * np.ptp(expected[part])
     assert not np.allclose(got, expected, atol=1e-4 * np.ptp(expected))  # it is rounded
     assert path.stat().st_size < 500_000  # of 387,000 weights
 
