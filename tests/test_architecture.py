@@ -129,6 +129,7 @@ INSIDE_DOORS = [
     {"pruning_course"},
     {"pruning_schedule"},
 ]
+INSIDE_PROGRESS = [{"listener", "words"}, {"terminal", "notebook"}]
 INSIDE_TABLES = [{"text", "markup"}, {"printed"}]
 INSIDE_SIZES = [
     {"layer_rules", "frozen_copies", "rows"},
@@ -144,12 +145,13 @@ INSIDE_SENSITIVITY = [
 INSIDE_SHRINKING = [
     {"patches", "watching", "rounding", "request", "searching.tries"},
     {"products", "dead_biases", "searching.copies"},
-    {"items", "searching.by_size", "searching.by_drop"},
+    {"items", "searching.by_drop"},
     {"statistics", "shares", "rest"},
     {"flow"},
     {"applying", "report"},
     {"search"},
     {"shrink_model"},
+    {"searching.by_size"},
 ]
 INSIDE_EXPORTING = [
     {"failure", "naming", "signatures"},
@@ -238,6 +240,7 @@ def test_contributing_shows_the_house():
         ("parametrizations", INSIDE_PARAMETRIZATIONS),
         ("pools", INSIDE_POOLS),
         ("sensitivity", INSIDE_SENSITIVITY),
+        ("progress", INSIDE_PROGRESS),
         ("shrinking", INSIDE_SHRINKING),
         ("sizes", INSIDE_SIZES),
         ("tables", INSIDE_TABLES),

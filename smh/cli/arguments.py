@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from smh.errors import ArgumentError
-from smh.errors.limits import COUNT, Limit
+from smh.errors.limits import COUNT, DROP, Limit
 
 MODEL = "a .keras file, a .smh file, or a run directory of smh train"
 DATA = "digits, mnist, fashion_mnist, cifar10, cifar100, imagenette or image_folder"
@@ -69,6 +69,28 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--exclude", action="append", metavar="PATTERN", help="weights to leave alone, the same way"
+    )
+
+
+def add_budget(group: Any, size: str = "", drop: str = "or: ") -> None:
+    """Adds how small a file has to be, or how little may be lost: of `compress` and of `shrink`.
+
+    Args:
+        group: where the two exclude each other.
+        size: what the help of the first begins with.
+        drop: what that of the second begins with.
+    """
+    group.add_argument(
+        "--target-size",
+        type=bytes_of("--target-size"),
+        metavar="SIZE",
+        help=f"{size}size of the file, 200KB or 1.5MB",
+    )
+    group.add_argument(
+        "--max-drop",
+        type=number("--max-drop", DROP),
+        metavar="N",
+        help=f"{drop}points of accuracy it may cost, 0.5",
     )
 
 

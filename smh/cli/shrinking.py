@@ -6,16 +6,16 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
+    add_budget,
     add_command,
     add_data,
     add_model,
     add_output,
     add_selection,
-    bytes_of,
     number,
 )
 from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
-from smh.errors.limits import COUNT, DROP, QUALITY
+from smh.errors.limits import COUNT, QUALITY
 
 if TYPE_CHECKING:
     from smh.datasets import Dataset
@@ -29,13 +29,13 @@ _EXAMPLE = """\
   smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
   smh shrink model.keras --max-drop 0.5 --data cifar10 --out small.smh
   smh shrink model.keras --quality 60 --out small.smh"""
-_EXAMPLES = 512
+EXAMPLES = 512
 
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(
-        commands, "shrink", _shrink, "the smallest file, without training", _TEXT, _EXAMPLE
+        commands, "shrink", shrink, "the smallest file, without training", _TEXT, _EXAMPLE
     )
     parser.usage = (
         "smh shrink MODEL (--target-size SIZE | --max-drop N | --quality N)\n"
@@ -43,18 +43,7 @@ def add_commands(commands: Any) -> None:
     )
     add_model(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument(
-        "--target-size",
-        type=bytes_of("--target-size"),
-        metavar="SIZE",
-        help="size of the file, 200KB or 1.5MB",
-    )
-    budget.add_argument(
-        "--max-drop",
-        type=number("--max-drop", DROP),
-        metavar="N",
-        help="or: points of accuracy it may cost, 0.5",
-    )
+    add_budget(budget)
     budget.add_argument(
         "--quality",
         type=number("--quality", QUALITY),
@@ -64,9 +53,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--examples",
         type=number("--examples", COUNT),
-        default=_EXAMPLES,
+        default=EXAMPLES,
         metavar="N",
-        help=f"how many training images to look at (default: {_EXAMPLES})",
+        help=f"how many training images to look at (default: {EXAMPLES})",
     )
     add_selection(parser)
     add_data(parser)
@@ -75,7 +64,8 @@ def add_commands(commands: Any) -> None:
     add_output(parser, "what to write: .smh (small) or .keras (to train on)")
 
 
-def _shrink(args: argparse.Namespace) -> None:
+def shrink(args: argparse.Namespace) -> None:
+    """Runs the command."""
     check_output(args.out, args.force)
     for flag, path in (("--csv", args.csv), ("--png", args.png)):
         if path is not None:
@@ -111,7 +101,7 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
         from smh.training.data import check_has_accuracy, measure
 
         check_has_accuracy(data)
-        return model, _few(data, args), lambda model: measure(model, x, y)["accuracy"]
+        return model, few(data, args.examples), lambda model: measure(model, x, y)["accuracy"]
     if args.data is None:
         return open_model(args), None, None
     data = open_data(args)
@@ -119,10 +109,11 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    return model, _few(data, args), None
+    return model, few(data, args.examples), None
 
 
-def _few(data: Dataset, args: argparse.Namespace) -> Any:
+def few(data: Dataset, count: int) -> Any:
+    """The first training examples, without labels."""
     from smh.datasets.dataset import map_arrays
 
-    return map_arrays(lambda array: array[: args.examples], data.x_train)
+    return map_arrays(lambda array: array[:count], data.x_train)
