@@ -140,12 +140,12 @@ def _plain(value: Any) -> Any:
 
 def number(flag: str, limit: Limit) -> Callable[[str], Any]:
     """What reads the number of a flag, for `add_argument(type=...)`."""
-    return _reader(lambda text: limit.read(text, flag))
+    return reader(lambda text: limit.read(text, flag))
 
 
 def numbers(flag: str, limit: Limit) -> Callable[[str], list[Any]]:
     """What reads numbers between commas."""
-    return _reader(lambda text: [limit.read(part, flag) for part in text.split(",")])
+    return reader(lambda text: [limit.read(part, flag) for part in text.split(",")])
 
 
 def level(flag: str, limit: Limit) -> Callable[[str], Any]:
@@ -157,7 +157,7 @@ def level(flag: str, limit: Limit) -> Callable[[str], Any]:
             raise ArgumentError(f"{flag} takes a number or PATTERN=NUMBER, got {text!r:.100}.")
         return (pattern, limit.read(value, flag)) if equals else limit.read(value, flag)
 
-    return _reader(read)
+    return reader(read)
 
 
 def bytes_of(flag: str) -> Callable[[str], int]:
@@ -169,7 +169,7 @@ def bytes_of(flag: str) -> Callable[[str], int]:
             raise ArgumentError(f"{flag} must be a size like 200KB or 1.5MB, got {text!r:.100}.")
         return int(float(found[1]) * _UNITS[found[2] or ""])
 
-    return _reader(read)
+    return reader(read)
 
 
 def one_or_pairs(given: Sequence[Any], flag: str) -> Any:
@@ -189,7 +189,9 @@ def one_or_pairs(given: Sequence[Any], flag: str) -> Any:
     return list(given)
 
 
-def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What argparse calls to read a text by `read`, whose `ArgumentError` is the message."""
+
     def reading(text: str) -> Any:
         try:
             return read(text)

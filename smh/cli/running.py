@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number
+from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number, reader
 from smh.cli.files import import_own, model_file, open_data, open_model, start_keras
 from smh.errors import ArgumentError
 from smh.errors.limits import Limit
 from smh.training import RunDirectory, TrainingConfig
 from smh.training.config import read_settings
+from smh.training.every import EACH_MINUTE, Every
 from smh.training.sources import check_data, find_model
 
 _TRAIN = """\
@@ -50,6 +51,14 @@ def add_commands(commands: Any) -> None:
         "--resume", action="store_true", help="go on with a run that was stopped, or begin it"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier run in RUN")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=reader(Every.read),
+        metavar="TIME",
+        default=EACH_MINUTE,
+        help="how often to save the state within an epoch: 1m, 90s, 500steps, or epoch: only after "
+        "each (default: 1m)",
+    )
     settings = parser.add_argument_group("settings")
     for field in dataclasses.fields(TrainingConfig):
         _add_setting(settings, field)
@@ -115,7 +124,14 @@ def _train(args: argparse.Namespace) -> None:
     from smh.training.session import train
 
     try:
-        result = train(config, run, replace=args.force, resume=resume, verbose=int(not args.quiet))
+        result = train(
+            config,
+            run,
+            replace=args.force,
+            resume=resume,
+            every=args.checkpoint_every,
+            verbose=int(not args.quiet),
+        )
     except KeyboardInterrupt:
         if not run.is_run:
             raise

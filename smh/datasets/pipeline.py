@@ -30,6 +30,7 @@ def batches(
     drop_remainder: bool = False,
     seed: int = 0,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Makes a `tf.data.Dataset` of batches, which `fit` takes on TensorFlow, JAX and PyTorch.
 
@@ -52,6 +53,8 @@ def batches(
             compiled for one batch size.
         seed: decides order and augmentation.
         first_epoch: number of the first pass, to go on with a run that was stopped.
+        first_step: batches of each pass to leave out, to go on within an epoch: `fit` this for one
+            epoch, then batches that begin at the next.
 
     Returns:
         A dataset of `(images, labels)`, that knows its number of batches.
@@ -69,7 +72,7 @@ def batches(
         >>> len(train)  # then model.fit(train, epochs=5, shuffle=False)
         20
     """
-    order = _Order(len(y), batch_size, shuffle, drop_remainder, seed, first_epoch)
+    order = _Order(len(y), batch_size, shuffle, drop_remainder, seed, first_epoch, first_step)
     shapes = map_arrays(np.shape, x)
     if numbers_of(x) != {len(y)} or augmentation is not None and np.ndim(x) != 4:
         raise ArgumentError(
@@ -105,7 +108,7 @@ def batches(
         rows, seeds = tf.TensorSpec([size], tf.int64), tf.TensorSpec([2], tf.int32)
         made = tf.data.Dataset.from_generator(order, output_signature=(rows, seeds))
         made = made.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return made.apply(tf.data.experimental.assert_cardinality(order.steps)).prefetch(_AHEAD)
+        return made.apply(tf.data.experimental.assert_cardinality(order.left)).prefetch(_AHEAD)
 
 
 @dataclass
@@ -118,12 +121,13 @@ class _Order:
     drop_remainder: bool
     seed: int
     epoch: int
+    step: int
 
     def __post_init__(self):
-        for name, least in (("batch_size", 1), ("seed", 0), ("epoch", 0)):
+        for name, least in (("batch_size", 1), ("seed", 0), ("epoch", 0), ("step", 0)):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < least:
-                argument = "first_epoch" if name == "epoch" else name
+                argument = f"first_{name}" if name in ("epoch", "step") else name
                 raise ArgumentError(
                     f"{argument} must be a whole number, at least {least}, got {value!r}."
                 )
@@ -132,6 +136,16 @@ class _Order:
                 f"{self.count} images make no batch of {self.batch_size}; take smaller batches"
                 + (" or drop_remainder=False." if self.drop_remainder else " or more images.")
             )
+
+        if not self.left > 0:
+            raise ArgumentError(
+                f"first_step must be below the {self.steps} batches of an epoch, got {self.step}."
+            )
+
+    @property
+    def left(self) -> int:
+        """Batches in a pass."""
+        return self.steps - self.step
 
     @property
     def steps(self) -> int:
@@ -145,6 +159,6 @@ class _Order:
         self.epoch += 1
         rows = random.permutation(self.count) if self.shuffle else np.arange(self.count)
         seeds = random.integers(0, 2**31 - 1, (self.steps, 2), dtype=np.int32)
-        for step in range(self.steps):
+        for step in range(self.step, self.steps):
             begin = step * self.batch_size
             yield rows[begin : begin + self.batch_size], seeds[step]
