@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
@@ -24,9 +22,6 @@ from smh.errors.limits import COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
 from smh.progress import task
 
 if TYPE_CHECKING:
-    import keras
-
-    from smh.datasets import Dataset
     from smh.shrinking.searching import SearchResult, Try
 
 _COMPRESS = """\
@@ -46,7 +41,6 @@ _COMPRESS_EXAMPLE = """\
       --out small.smh
   smh compress model.keras --max-drop 1.0 --data digits --epochs 3 \\
       --out small.smh"""
-_BATCH = 128
 
 
 def add_commands(commands: Any) -> None:
@@ -157,16 +151,17 @@ def _compress_once(args: argparse.Namespace) -> None:
 
 
 def _search_size(args: argparse.Namespace) -> None:
-    import smh
-
     if args.epochs:
         model, data, _, _ = open_with_images(args, whole=False)
     else:
         model, data = open_model(args), None
+    import smh
+    from smh.training.retraining import retraining
+
     result = smh.search_size(
         model,
         args.target_size,
-        recover=None if data is None else _recovery(data, args.epochs, args.seed),
+        recover=None if data is None else retraining(data, args.epochs, args.seed),
         data=None if data is None else few(data, EXAMPLES),
         **_bits(args),
         apply_to=args.apply_to,
@@ -183,6 +178,7 @@ def _search_drop(args: argparse.Namespace) -> None:
     model, data, x, y = open_with_images(args, whole=not args.epochs)
     import smh
     from smh.training.data import check_has_accuracy, measure
+    from smh.training.retraining import retraining
 
     check_has_accuracy(data)
     baseline = measure(model, x, y)["accuracy"]
@@ -191,7 +187,7 @@ def _search_drop(args: argparse.Namespace) -> None:
         model,
         args.max_drop / 100,
         lambda model: measure(model, x, y)["accuracy"],
-        recover=_recovery(data, args.epochs, args.seed) if args.epochs else None,
+        recover=retraining(data, args.epochs, args.seed) if args.epochs else None,
         **_bits(args),
         apply_to=args.apply_to,
         exclude=args.exclude,
@@ -203,23 +199,6 @@ def _search_drop(args: argparse.Namespace) -> None:
 
 def _bits(args: argparse.Namespace) -> dict[str, Any]:
     return {} if args.bits is None else {"bits": args.bits}
-
-
-def _recovery(data: Dataset, epochs: int, seed: int) -> Callable[[keras.Model], None]:
-    """A function that trains a model on the training images."""
-
-    def recover(model: keras.Model) -> None:
-        import keras
-
-        from smh.datasets import batches
-        from smh.recipes import compile_for_training
-
-        keras.utils.set_random_seed(seed)
-        compile_for_training(model, epochs * math.ceil(len(data.y_train) / _BATCH))
-        images = batches(data.x_train, data.y_train, _BATCH, seed=seed)
-        model.fit(images, epochs=epochs, shuffle=False, verbose=0)  # the batches are shuffled
-
-    return recover
 
 
 class _Table:

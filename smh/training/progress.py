@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from smh.datasets import Dataset
+from smh.datasets.dataset import count_of
 from smh.progress.words import time_left
 from smh.sizes.size_report import report
 from smh.training.checkpoints import Place
@@ -39,14 +40,18 @@ class ShowProgress(keras.callbacks.Callback):
         self._first, self._begin = 0, 0.0  # the batch, of the whole run, and when it was done
         self._epoch_began = self._said = 0.0
 
-    def introduce(self, model: keras.Model, data: Dataset, run: RunDirectory, place: Place) -> None:
+    def introduce(
+        self, model: keras.Model, data: Dataset, run: RunDirectory, place: Place, loss: str
+    ) -> None:
         """Prints what is trained on what, where it is written, and what it goes on from."""
         sizes, held_out = report(model), data.y_validation
-        images = f"{len(data.y_train):,} training"
-        images += "" if held_out is None else f", {len(held_out):,} validation"
+        images = f"{count_of(data.y_train):,} training"
+        images += "" if held_out is None else f", {count_of(held_out):,} validation"
+        what = "images" if getattr(data.x_train, "ndim", 0) == 4 else "examples"
         self._place = place
         self._console.print(f"{model.name}: {sizes.in_words}")
-        self._console.print(f"{data.name}: {images}, {len(data.y_test):,} test images")
+        self._console.print(f"{data.name}: {images}, {count_of(data.y_test):,} test {what}")
+        self._console.print(f"loss: {loss}")
         self._console.print(f"{run}: {self._begins(place)}")
 
     def _begins(self, place: Place) -> str:

@@ -12,11 +12,11 @@ import keras
 from smh import datasets
 from smh.artifact.files import save as save_artifact
 from smh.datasets import Augmentation, Dataset
-from smh.datasets.dataset import map_arrays
+from smh.datasets.dataset import count_of, map_arrays
 from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import task
-from smh.recipes import compile_for_training, penalise_weights
+from smh.recipes import penalise_weights
 from smh.sizes.size_report import report
 from smh.training.checkpoints import (
     Place,
@@ -31,6 +31,7 @@ from smh.training.every import EACH_MINUTE, Every
 from smh.training.keeping import KeepState
 from smh.training.metrics import Row, draw_curves, read_metrics
 from smh.training.models import build_model
+from smh.training.objective import Objective
 from smh.training.progress import ShowProgress
 from smh.training.run_directory import RunDirectory
 from smh.training.sources import load_data
@@ -97,6 +98,8 @@ def train(
         found = save_checkpoint(model, run.checkpoints, Place()), Place()
     path, place = found
     model = load_checkpoint(path)
+    objective = Objective.of(model, data)
+    data = objective.labels(data)
     if config.l2:
         penalise_weights(model, config.l2)
     # A line is written before its checkpoint, so that none is missing.
@@ -105,7 +108,7 @@ def train(
     keeps = KeepState(run, rows, every, None if metrics is None else (place, metrics))
     shows = ShowProgress(config.epochs, len(_batches(config, data, Place()))) if verbose else None
     if shows is not None:
-        shows.introduce(model, data, run, place)
+        shows.introduce(model, data, run, place, objective.in_words)
     try:
         _fit(model, config, data, run, place, [keeps, *([shows] if shows else [])])
     finally:
@@ -132,7 +135,7 @@ def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
             "has none. Give a fraction as well: --fraction 0.1."
         )
     steps = len(_batches(config, data, Place())) * config.epochs
-    compile_for_training(
+    Objective.of(model, data).compile(
         model,
         steps,
         peak_rate=config.peak_rate,
@@ -201,7 +204,7 @@ def _prepare(model: keras.Model, data: Dataset) -> None:
     """Lets Keras make metrics and slots now: `fit` would take an epoch's batches to do so."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    x, y = map_arrays(lambda array: array[:1], data.x_train), data.y_train[:1]
+    x, y = (map_arrays(lambda array: array[:1], part) for part in (data.x_train, data.y_train))
     few = datasets.batches(x, y, 1, shuffle=False)
     with task("preparing"):
         model.evaluate(few, verbose=0)
@@ -225,9 +228,8 @@ def _finish(model: keras.Model, data: Dataset, run: RunDirectory, rows: list[Row
         warnings.warn(f"No curves.png: {error}", SmhWarning, stacklevel=2)
     figures = measure(model, data.x_test, data.y_test)
     result = {
-        "test_accuracy": figures["accuracy"],
-        "test_loss": figures["loss"],
-        "test_images": len(data.y_test),
+        **{f"test_{name}": value for name, value in figures.items()},
+        "test_images": count_of(data.y_test),
         "trained_params": sizes.trained_params,
         "original_params": sizes.original_params,
         "artifact_bytes": run.artifact_file.stat().st_size,
