@@ -9,6 +9,7 @@ import pytest
 from keras import layers
 from PIL import Image
 
+import smh
 from smh import cli, datasets
 from smh.errors import ArgumentError, DataFormatError
 from smh.training.kinds import Kind, figures_of, kind_of
@@ -157,6 +158,24 @@ def test_train_chooses_a_loss_for_each_output_and_says_it(line, folder, capsys):
     for name, value in measured.items():
         assert result[f"test_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-5), name
     assert Path("run/curves.png").exists()
+
+
+def test_prune_and_train_on(folder, capsys):
+    line = "prune four.keras --sparsity 0.8 --then-train 2 --data table.npz --out pruned.keras"
+    assert run(line) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:3]] == [
+        "before:",
+        "pruned:",
+        "trained for 2 epochs:",
+    ]
+    losses = [float(line.split()[-1]) for line in lines[:3]]
+    assert losses[2] < losses[1]
+    plain = smh.materialize(keras.saving.load_model("pruned.keras"))
+    kernel = keras.ops.convert_to_numpy(plain.layers[0].kernel)
+    assert (kernel == 0).mean() == pytest.approx(0.8, abs=0.01)
+    assert run("prune four.keras --sparsity 0.8 --data table.npz --out no.keras") == 2
+    assert "--data and --peak-rate go with --then-train EPOCHS only" in capsys.readouterr().err
 
 
 def test_what_is_measured_by_the_kind_of_labels():

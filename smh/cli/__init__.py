@@ -26,6 +26,7 @@ from smh.cli import (
     showing,
     shrinking,
 )
+from smh.cli.completion import SHELLS, PrintCompletion
 from smh.cli.files import find_own
 from smh.cli.parsing import CommandParser, Parser
 from smh.errors import ArgumentError, MissingDataError, SelectionError, SmhError, SmhWarning
@@ -83,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"smh {smh.__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print what completes commands and flags in bash or zsh",
+    )
     parser.add_argument(
         "--import",
         dest="imports",
