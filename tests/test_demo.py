@@ -23,12 +23,13 @@ def test_demo(tmp_path):
     env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     command = [sys.executable, str(DEMO), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and not done.stderr, done.stderr
     with (out / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     check_rows(rows)
     check_numbers(*rows)
     check_printed(done.stdout, out)
+    check_ways(done.stdout, out / "ways.csv")
     check_picture(out / "accuracy_size.png")
 
 
@@ -53,6 +54,26 @@ def check_numbers(dense, tenth, fiftieth, *rounded):
     for row in (dense, tenth, fiftieth):
         # float32, and at most 64 kB of HDF5 around it: no optimizer slots, no dense weights.
         assert 0 <= int(row["bytes"]) - 4 * int(row["variables"]) < 65_536
+
+
+def check_ways(printed, path):
+    with path.open() as file:
+        dense, small, shrunk, slim, both = list(csv.DictReader(file))
+    assert [row["name"].split(",")[0] for row in (dense, small, shrunk, slim, both)] == [
+        "dense",
+        "SMH",
+        "shrunk",
+        "slimmed",
+        "slimmed",
+    ]
+    sizes = [int(row["bytes"]) for row in (dense, slim, shrunk, both)]
+    assert sizes == sorted(sizes, reverse=True) and 20 * int(small["bytes"]) < sizes[0]
+    assert all(
+        float(row["accuracy"]) > 0.15 and float(row["image_ms"]) > 0 for row in (small, both)
+    )
+    # It comes last: what a newcomer sees when all is done.
+    last = printed[printed.index("One network, four ways") :]
+    assert all(f"{size:,}" in last for size in sizes) and "times" in last
 
 
 def check_printed(printed, out):

@@ -31,7 +31,7 @@ _PRUNE_EXAMPLE = """\
       --out pruned.keras
   smh prune model.keras --sparsity 0.9 --then-train 5 --data digits \\
       --out pruned.smh"""
-_RATE = 0.001
+_RATE = 0.01
 _SLIM = """\
 Takes out of a network what pruning made zero: whole filters, units and heads.
 The new model is plain, gives the same, and is smaller and faster everywhere.
