@@ -148,8 +148,9 @@ TRAINED = {
 )
 def test_train_chooses_a_loss_for_each_output_and_says_it(line, folder, capsys):
     assert run(f"train --model {line} --epochs 2 --batch-size 20 --fraction 0.9 --out run") == 0
-    said = capsys.readouterr().out
+    said, warned = capsys.readouterr()
     assert all(text in said for text in TRAINED[line]), said
+    assert "what '" in warned and "had learned is gone" in warned
     result = json.loads(Path("run/result.json").read_text())
     model = keras.saving.load_model("run/model.keras")  # as it was compiled
     data = Objective.of(model, data := load_data(line.split()[-1])).labels(data)

@@ -123,27 +123,29 @@ def test_how_long_it_will_take_is_told_by_what_is_done():
 
 
 def test_a_notebook_shows_html_that_goes_away(monkeypatch):
-    shown = []
+    shown, places = [], []
 
     class Handle:
         def update(self, data, raw):
             shown.append(data)
 
     def display(data, raw, display_id):
+        places.append(display_id)
         shown.append(data)
         return Handle()
 
     monkeypatch.setattr(notebook, "_PAUSE", 0)
     with progress.listening(notebook.notebook_bars(display)):
-        for _ in progress.track(range(2), "<inner> work"):
-            pass
-        with pytest.raises(ZeroDivisionError), progress.task("waiting") as advance:
-            advance(3)
-            raise ZeroDivisionError
+        for _ in progress.track(range(2), "<outer> work"):
+            with pytest.raises(ZeroDivisionError), progress.task("waiting") as advance:
+                advance(3)
+                raise ZeroDivisionError
     pages = [one["text/html"] for one in shown]
-    assert '&lt;inner&gt; work <progress value="0" max="2">' in pages[0]
-    assert "1/2" in pages[1] and "left" in pages[1] and "2/2" in pages[2] and not pages[3]
-    assert "<progress></progress> 3, 0:00" in pages[5] and not pages[6] and len(pages) == 7
+    assert len(places) == 1, "each task has a place of its own in the cell"
+    assert pages[0].startswith('<div>&lt;outer&gt; work <progress value="0" max="2">')
+    assert "</div><div>waiting <progress></progress> 3, 0:00</div>" in pages[2]
+    assert "1/2" in pages[4] and "left" in pages[4] and "2/2" in pages[8] and not pages[9]
+    assert len(pages) == 10
     assert notebook.in_notebook() is None
 
 

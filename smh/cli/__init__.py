@@ -35,6 +35,9 @@ _DESCRIPTION = """\
 Makes Keras models small: trains them compressed, prunes, rounds, and writes
 small files. `smh COMMAND --help` shows what a command takes, with an example."""
 _EPILOG = """\
+a trained model of yours, its file made small:
+  smh shrink model.keras --target-size 200KB --data data.npz --out small.smh
+
 a first run, on data that is there without a download:
   smh train --model lenet_5 --data digits --fraction 0.1 --epochs 5
   smh evaluate runs/lenet_5-digits-0.1

@@ -68,7 +68,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "evaluate",
         _evaluate,
-        "measure a model on labelled images",
+        "measure a model on labelled examples",
         _EVALUATE,
         _EVALUATE_EXAMPLE,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import add_command, add_json, add_model, add_output, numbers, show
-from smh.cli.files import artifact_file, check_output, model_file, open_model
+from smh.cli.files import artifact_file, check_output, model_file, open_model, quiet
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
 from smh.progress import task
@@ -124,7 +125,8 @@ def _export(args: argparse.Namespace) -> None:
     import smh
 
     signature = None if args.shape is None else _signature(model, args.shape)
-    with task(f"writing {args.out}"):
+    # The runtimes that run the file once say so on stderr.
+    with task(f"writing {args.out}"), contextlib.nullcontext() if args.verbose else quiet():
         smh.export(model, args.out, args.to, args.mode, input_signature=signature)
     if not args.quiet:
         print(f"{args.out}: {_bytes(args.out):,} bytes")

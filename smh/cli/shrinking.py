@@ -24,7 +24,8 @@ _TEXT = """\
 Rounds the weights of a trained model so that its file is small: each as finely
 as it matters for the model's outputs. Nothing is trained. With --data it looks
 at what some hundred images do in the network, which makes the file half as
-large at the same accuracy; no labels are used but by --max-drop."""
+large at the same accuracy; no labels are used but by --max-drop, which measures
+on the validation images (of a .npz file without parts: on all in it)."""
 _EXAMPLE = """\
   smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
   smh shrink model.keras --max-drop 0.5 --data cifar10 --out small.smh
@@ -70,7 +71,7 @@ def shrink(args: argparse.Namespace) -> None:
     for flag, path in (("--csv", args.csv), ("--png", args.png)):
         if path is not None:
             check_output(path, args.force, (f".{flag[2:]}",), flag)
-    model, images, evaluate = _opened(args)
+    model, images, evaluate, judged = _opened(args)
     import smh
 
     report = smh.shrink(
@@ -86,7 +87,10 @@ def shrink(args: argparse.Namespace) -> None:
     )
     print(report)
     if report.baseline is not None and report.chosen.score is not None:
-        print(f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}")
+        print(
+            f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}, on the {judged:,} "
+            "examples that decided; judge by others"
+        )
     if args.csv is not None:
         report.to_csv(args.csv)
     if args.png is not None:
@@ -94,22 +98,23 @@ def shrink(args: argparse.Namespace) -> None:
     write_model(model, args)
 
 
-def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """The model, images to look at, and what measures its accuracy, where that is asked for."""
+def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
+    """The model, images to look at, and what measures its accuracy on how many, if asked for."""
     if args.max_drop is not None:
         model, data, x, y = open_with_images(args)
         from smh.training.data import check_has_accuracy, measure
 
         check_has_accuracy(data)
-        return model, few(data, args.examples), lambda model: measure(model, x, y)["accuracy"]
+        evaluate = lambda model: measure(model, x, y)["accuracy"]  # noqa: E731
+        return model, few(data, args.examples), evaluate, len(y)
     if args.data is None:
-        return open_model(args), None, None
+        return open_model(args), None, None, 0
     data = open_data(args)
     model = open_model(args)
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    return model, few(data, args.examples), None
+    return model, few(data, args.examples), None, 0
 
 
 def few(data: Dataset, count: int) -> Any:
