@@ -309,6 +309,12 @@ def parse(arguments=None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--fractions", type=float, nargs="*", default=FRACTIONS)
     parser.add_argument("--bits", type=int, nargs="*", default=[BITS], help="of rounded factors")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--ways",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="hold the SMH model against the dense one shrunk and slimmed",
+    )
     options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, got {options.epochs}")
@@ -329,15 +335,16 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table, picture = options.out / "table.csv", options.out / "accuracy_size.png"
     write_csv(results, table)
-    with smh.progress.shown():
-        ways = compare_ways(models, data, options.epochs, options.seed)
-    write_csv(ways, options.out / "ways.csv")
     title = f"LeNet-5 on {data.name}, one seed"
     examples = len(data.y_test)
     plots.accuracy_against_size(results, picture, title, test_examples=examples, joined=False)
     console.print(as_table(results, data))
-    console.print(f"wrote {options.out}: table.csv, ways.csv, {picture.name}", soft_wrap=True)
-    console.print(demo_ways.as_table(ways))
+    console.print(f"wrote {table} and {picture}", soft_wrap=True)
+    if options.ways:
+        with smh.progress.shown():
+            ways = compare_ways(models, data, options.epochs, options.seed)
+        write_csv(ways, options.out / "ways.csv")
+        console.print(demo_ways.as_table(ways))
 
 
 if __name__ == "__main__":
