@@ -31,11 +31,11 @@ RUN_TESTS := -m pytest -n $(WORKERS)
 PYTEST := $(BIN)/python $(RUN_TESTS)
 
 .PHONY: help setup demo test test-all test-jax test-torch test-oldest test-newest test-zoo lint \
-	docs figures growth
+	docs docs-version figures growth
 
 help:
 	@echo "make setup     virtual environment in $(VENV) with all that development needs"
-	@echo "make demo      trains LeNet-5 dense and compressed; writes out/demo/"
+	@echo "make demo      trains LeNet-5 dense and SMH, shrinks and slims it; writes out/demo/"
 	@echo "make test      the tests, without the slow ones"
 	@echo "make test-all  all tests, test-jax and test-torch"
 	@echo "make test-jax  the backend-agnostic tests, on JAX"
@@ -117,6 +117,12 @@ lint: setup
 docs: setup
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs out/site
 	@echo "open out/site/index.html"
+
+# Beside the versions that are in out/versions already, which is what is put on the web.
+docs-version: setup
+	version=$$($(BIN)/python -c "import smh; print(smh.__version__)") && \
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs out/versions/$$version
+	$(BIN)/python docs/versions.py out/versions
 
 figures: demo
 	mkdir -p docs/images

@@ -32,6 +32,8 @@ html_theme = "furo"
 html_title = f"smh {version}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["versions.js"]
+html_search_scorer = str(DOCS / "static" / "scorer.js")
 html_show_copyright = False
 html_theme_options = {"navigation_with_keys": True}
 # The commands are copied without their prompt.

@@ -1,7 +1,8 @@
 """Trains LeNet-5 on handwritten digits: dense, from fewer and fewer numbers, and from low-bit ones.
 
-Run it with `make demo`, or `python examples/demo.py --help`. It needs no download and writes
-`table.csv` and `accuracy_size.png`.
+Then it shrinks and slims the dense one, and shows all four in one table. Run it with `make demo`,
+or `python examples/demo.py --help`. It needs no download and writes `table.csv`, `ways.csv` and
+`accuracy_size.png`.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import keras
-import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from smh.cli.files import start_keras
 
-import smh
-from smh import plots
-from smh.datasets import Dataset, digits
-from smh.errors import ArgumentError
-from smh.zoo import lenet_5
+start_keras()  # before anything imports Keras: without the lines that TensorFlow prints
+import demo_ways  # noqa: E402
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+import smh  # noqa: E402
+from smh import plots  # noqa: E402
+from smh.datasets import Dataset, digits  # noqa: E402
+from smh.errors import ArgumentError  # noqa: E402
+from smh.zoo import lenet_5  # noqa: E402
 
 FRACTIONS = (0.5, 0.25, 0.1, 0.05, 0.02)
 BITS = 4
+WAY_FRACTION = 0.1  # of the SMH model that is held against the other ways
 FLOAT_SHARE = 0.6  # of the epochs, before the factors are rounded
 BATCH = 32
 TIMED_STEPS = 30
@@ -230,18 +236,35 @@ def measure(model, variant: Variant, data: Dataset, seed: int, step_ms: float) -
     )
 
 
-def run(fractions, bits, data: Dataset, epochs: int, seed: int, console: Console) -> list[Result]:
-    """Trains and measures the dense model, and one per fraction and per bits."""
+def run(fractions, bits, data: Dataset, epochs: int, seed: int, console: Console):
+    """Trains and measures the dense model, and one per fraction and per bits.
+
+    Returns:
+        The models by `Variant`, and a `Result` for each.
+    """
     variants = [Variant(), *(Variant(f, b) for b in (None, *bits) for f in fractions)]
     # All are built first, so that a fraction that cannot work fails before minutes of training.
     models = {variant: make(variant.fraction, seed) for variant in variants}
     train_all(models, data, epochs, seed, console)
     # The rate has fallen to zero by now: the timed steps change no weight.
     times = step_times(models.values(), data)
-    return [
+    return models, [
         measure(model, variant, data, seed, step_ms)
         for (variant, model), step_ms in zip(models.items(), times, strict=True)
     ]
+
+
+def compare_ways(models, data: Dataset, epochs: int, seed: int) -> list[demo_ways.Way]:
+    """The dense network, an SMH one, and the dense one shrunk and slimmed."""
+    small = min(models, key=lambda v: (v.bits is None, abs((v.fraction or 9) - WAY_FRACTION)))
+
+    def train_on(model):
+        some = max(1, epochs // 3)
+        prepare(model, None, data, some)
+        keras.utils.set_random_seed(seed)
+        model.fit(data.x_train, data.y_train, batch_size=BATCH, epochs=some, verbose=0)
+
+    return demo_ways.compare(models[Variant()], models[small], data, train_on)
 
 
 def as_table(results: list[Result], data: Dataset) -> Table:
@@ -270,10 +293,10 @@ def as_table(results: list[Result], data: Dataset) -> Table:
     return table
 
 
-def write_csv(results: list[Result], path: Path) -> None:
-    """One line per model; the columns are the fields of `Result`."""
+def write_csv(results, path: Path) -> None:
+    """One line per model; the columns are the fields of `Result`, or of `Way`."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Result)])
+        writer = csv.DictWriter(file, [field.name for field in fields(results[0])])
         writer.writeheader()
         writer.writerows(asdict(row) for row in results)
 
@@ -286,6 +309,12 @@ def parse(arguments=None) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument("--fractions", type=float, nargs="*", default=FRACTIONS)
     parser.add_argument("--bits", type=int, nargs="*", default=[BITS], help="of rounded factors")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--ways",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="hold the SMH model against the dense one shrunk and slimmed",
+    )
     options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error(f"--epochs must be at least 1, got {options.epochs}")
@@ -298,16 +327,24 @@ def main() -> None:
     console = Console()
     data = digits(seed=options.seed)
     try:
-        results = run(options.fractions, options.bits, data, options.epochs, options.seed, console)
+        models, results = run(
+            options.fractions, options.bits, data, options.epochs, options.seed, console
+        )
     except ArgumentError as error:
         parser.error(str(error))
     options.out.mkdir(parents=True, exist_ok=True)
     table, picture = options.out / "table.csv", options.out / "accuracy_size.png"
     write_csv(results, table)
     title = f"LeNet-5 on {data.name}, one seed"
-    plots.accuracy_against_size(results, picture, title, test_examples=len(data.y_test))
+    examples = len(data.y_test)
+    plots.accuracy_against_size(results, picture, title, test_examples=examples, joined=False)
     console.print(as_table(results, data))
     console.print(f"wrote {table} and {picture}", soft_wrap=True)
+    if options.ways:
+        with smh.progress.shown():
+            ways = compare_ways(models, data, options.epochs, options.seed)
+        write_csv(ways, options.out / "ways.csv")
+        console.print(demo_ways.as_table(ways))
 
 
 if __name__ == "__main__":

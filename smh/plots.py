@@ -39,6 +39,7 @@ def accuracy_against_size(
     path: str | os.PathLike,
     title: str = "",
     test_examples: int | None = None,
+    joined: bool = True,
 ) -> None:
     """Draws test accuracy against bytes on disk, one point per model, and writes a PNG.
 
@@ -53,6 +54,7 @@ def accuracy_against_size(
         title: one line above the picture.
         test_examples: how many examples `accuracy` was measured on; draws bars of one standard
             error.
+        joined: whether lines join the models. Not where their order is noise, as of one seed.
 
     Raises:
         ArgumentError: no rows.
@@ -68,10 +70,12 @@ def accuracy_against_size(
     axes = figure.add_subplot()
     _draw_dense(axes, [row for row in rows if row.fraction is None])
     compressed = [row for row in rows if row.fraction is not None]
-    _draw_compressed(axes, [r for r in compressed if not _bits(r)], "o-", _INK, "smh, by fraction")
+    _draw_compressed(
+        axes, [r for r in compressed if not _bits(r)], "o-"[: 1 + joined], _INK, "smh, by fraction"
+    )
     for bits in sorted({_bits(row) for row in compressed} - {0}, reverse=True):
         rounded = [row for row in compressed if _bits(row) == bits]
-        _draw_compressed(axes, rounded, "s:", _ROUNDED, f"smh, {bits}-bit factors")
+        _draw_compressed(axes, rounded, "s:"[: 1 + joined], _ROUNDED, f"smh, {bits}-bit factors")
     if test_examples is not None:
         _draw_errors(axes, rows, test_examples)
     _label_axes(axes, title)

@@ -129,6 +129,7 @@ INSIDE_DOORS = [
     {"pruning_course"},
     {"pruning_schedule"},
 ]
+INSIDE_PROGRESS = [{"listener", "words"}, {"terminal", "notebook"}]
 INSIDE_TABLES = [{"text", "markup"}, {"printed"}]
 INSIDE_SIZES = [
     {"layer_rules", "frozen_copies", "rows"},
@@ -144,12 +145,13 @@ INSIDE_SENSITIVITY = [
 INSIDE_SHRINKING = [
     {"patches", "watching", "rounding", "request", "searching.tries"},
     {"products", "dead_biases", "searching.copies"},
-    {"items", "searching.by_size", "searching.by_drop"},
+    {"items", "searching.by_drop"},
     {"statistics", "shares", "rest"},
     {"flow"},
     {"applying", "report"},
     {"search"},
     {"shrink_model"},
+    {"searching.by_size"},
 ]
 INSIDE_EXPORTING = [
     {"failure", "naming", "signatures", "low_bit.matching", "low_bit.sparse_litert"},
@@ -169,7 +171,7 @@ NO_KERAS += ["doors.selection", "blueprint.keras_version", "errors.limits", "zoo
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
 NUMPY_ONLY += ["container.canonical_json", "container.deflating", "pools.hashing"]
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
-NUMPY_ONLY += ["runtime", "training.sources", "cli", "report_page"]
+NUMPY_ONLY += ["runtime", "training.sources", "training.every", "cli", "report_page"]
 NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
 USES_TENSORFLOW |= {"sensitivity"}  # the gradients of each backend, only on that one
@@ -246,6 +248,7 @@ def test_contributing_shows_the_house():
         ("pools", INSIDE_POOLS),
         ("runtime", INSIDE_RUNTIME),
         ("sensitivity", INSIDE_SENSITIVITY),
+        ("progress", INSIDE_PROGRESS),
         ("shrinking", INSIDE_SHRINKING),
         ("sizes", INSIDE_SIZES),
         ("tables", INSIDE_TABLES),

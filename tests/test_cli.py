@@ -104,7 +104,7 @@ def test_a_scan_suggests_a_command_that_runs(model_file, capsys):
 
 
 def test_a_search_writes_the_winner_and_shows_each_try(model_file, capsys):
-    assert run("compress model.keras --target-size 20KB --bits 4 --out s.smh") == 0
+    assert run("compress model.keras --target-size 20KB --bits 4 --epochs 0 --out s.smh") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["fraction", "bits", "bytes", "energy", "kept", "fits"]
     size = Path("s.smh").stat().st_size
@@ -112,6 +112,16 @@ def test_a_search_writes_the_winner_and_shows_each_try(model_file, capsys):
     assert [f"{size:,}" in line for line in lines if line.endswith("yes")].count(True) == 1
     assert "chosen: fraction " in lines[-3] and "it is not trained: smh train" in lines[-1]
     assert {path.name for path in Path().iterdir()} == {"model.keras", "s.smh"}
+
+
+def test_a_budget_without_training_is_shrink(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    keras.Sequential([keras.Input((30,)), keras.layers.Dense(40)]).save("model.keras")
+    for command in ("shrink", "compress"):
+        assert run(f"{command} model.keras --target-size 2KB --out {command}.smh") == 0
+    first, second = (Path(f"{name}.smh").read_bytes() for name in ("shrink", "compress"))
+    assert first == second and len(second) <= 2_000
+    assert "this is smh shrink; --epochs N trains a pool" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -159,12 +169,12 @@ MISTAKES = {
     "plan model.keras --fractions 0.00001": "The smallest fraction that works here is 0.0",
     "plan model.keras --csv model.keras": "--csv must end in .csv",
     "compress model.keras --target-size big --out c.smh": "must be a size like 200KB or 1.5MB",
-    "compress model.keras --target-size 9KB --out c.keras": "--out must end in .smh",
+    "compress model.keras --target-size 9KB --bits 4 --out c.smh": "--bits goes with --epochs",
     "compress none.keras --target-size 9KB --out junk.smh": "exists; --force replaces it",
-    "compress model.keras --target-size 100 --bits 4 --out c.smh": "the smallest has ",
+    "compress model.keras --target-size 100 --bits 4 --epochs 0 --out c.smh": "the smallest has ",
     "compress model.keras --target-size 9KB --init fit --out c.smh": "--init goes with --fraction",
-    "compress model.keras --fraction 0.1 --bits 4 --out c.smh": "--bits goes with --target-size",
-    "compress model.keras --fraction 0.1 --epochs 4 --out c.smh": "--epochs goes with --max-drop",
+    "compress model.keras --fraction 0.1 --bits 4 --out c.smh": "--bits goes with --epochs",
+    "compress model.keras --fraction 0.1 --epochs 4 --out c.smh": "--epochs goes with --target",
     "compress model.keras --max-drop 1 --out c.smh": "--data NAME is needed",
     "compress model.keras --max-drop -1 --data digits --image-size 8 --out c.smh": "at least 0",
     "prune model.keras --sparsity much --out p.keras": "--sparsity must be a number from 0 ",

@@ -15,15 +15,25 @@ DEMO = ROOT / "examples" / "demo.py"
 COLUMNS = ["model", "fraction", "bits", "variables", "share", "bytes", "accuracy", "step_ms"]
 
 
-def test_demo(tmp_path):
-    """One test, so that it is run once however the tests are shared out."""
-    out = tmp_path / "new" / "folder"
-    options = ["--epochs", "1", "--fractions", "0.1", "0.02", "--out", str(out)]
-    # A process of its own, as a user runs it; it finds smh where this process does.
+def demo(*options):
+    """Runs it in a process of its own, as a user does; it finds smh where this process does."""
     env = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "80"}
     command = [sys.executable, str(DEMO), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return done
+
+
+@pytest.mark.slow
+def test_it_ends_with_the_ways_in_one_table(tmp_path):
+    done = demo("--epochs", "1", "--fractions", "0.1", "--out", str(tmp_path))
+    check_ways(done.stdout, tmp_path / "ways.csv")
+
+
+def test_demo(tmp_path):
+    """One test, so that it is run once however the tests are shared out."""
+    out = tmp_path / "new" / "folder"
+    done = demo("--epochs", "1", "--fractions", "0.1", "0.02", "--no-ways", "--out", str(out))
     with (out / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     check_rows(rows)
@@ -55,6 +65,26 @@ def check_numbers(dense, tenth, fiftieth, *rounded):
         assert 0 <= int(row["bytes"]) - 4 * int(row["variables"]) < 65_536
 
 
+def check_ways(printed, path):
+    with path.open() as file:
+        dense, small, shrunk, slim, both = list(csv.DictReader(file))
+    assert [row["name"].split(",")[0] for row in (dense, small, shrunk, slim, both)] == [
+        "dense",
+        "SMH",
+        "shrunk",
+        "slimmed",
+        "slimmed",
+    ]
+    sizes = [int(row["bytes"]) for row in (dense, slim, shrunk, both)]
+    assert sizes == sorted(sizes, reverse=True) and 20 * int(small["bytes"]) < sizes[0]
+    assert all(
+        float(row["accuracy"]) > 0.15 and float(row["image_ms"]) > 0 for row in (small, both)
+    )
+    # It comes last: what a newcomer sees when all is done.
+    last = printed[printed.index("One network, four ways") :]
+    assert all(f"{size:,}" in last for size in sizes) and "times" in last
+
+
 def check_printed(printed, out):
     table = [line for line in printed.splitlines() if str(out) not in line]
     assert max(map(len, table)) <= 80
@@ -68,6 +98,7 @@ def check_picture(path):
 
 
 def test_impossible_fraction_is_a_usage_error(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(DEMO.parent))  # as Python does for a script
     monkeypatch.setattr(sys, "argv", ["demo.py", "--fractions", "0.001"])
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(DEMO), run_name="__main__")

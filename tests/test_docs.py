@@ -3,7 +3,9 @@
 import argparse
 import ast
 import inspect
+import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -132,6 +134,18 @@ def test_the_guide_to_ways_says_only_what_was_measured_where_it_links_to():
         source = target.parent / included[1] if included else target
         missing = set(_NUMBER.findall(said)) - set(_NUMBER.findall(source.read_text()))
         assert not missing, f"{source.name} has no {missing} of: {said}"
+
+
+def test_versions_are_listed_newest_first_and_the_newest_is_where_one_arrives(tmp_path):
+    for name in ("0.9.0", "0.10.0", "0.10.0rc1", "0.10.0rc2", "_sources", "1.0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").touch()
+    (tmp_path / "2.0").mkdir()  # was not built
+    versions = runpy.run_path(str(DOCS / "versions.py"))
+    versions["main"](tmp_path)
+    listed = json.loads((tmp_path / "versions.json").read_text())
+    assert listed == ["1.0", "0.10.0", "0.10.0rc2", "0.10.0rc1", "0.9.0"]
+    assert "url=1.0/index.html" in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.slow

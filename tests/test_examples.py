@@ -187,6 +187,7 @@ def test_the_examples_folder_holds_what_is_tested_here():
         "modifiers",
         "deep_compression",
         "demo",
+        "demo_ways",  # its last table
         "distributed",
         "mnist_curve",  # tests/test_mnist_curve.py, as its parts and what draws its results
         "mnist_images",

@@ -33,8 +33,8 @@ def _shown(output):
     return output.output_type, kinds, re.sub(r"[\s━─]+", " ", re.sub(r"\d[\d.,]*", "0", text))
 
 
-def test_there_are_three_and_each_is_on_the_site():
-    assert len(NAMES) == 3
+def test_there_are_four_and_each_is_on_the_site():
+    assert len(NAMES) == 4
     listed = (NOTEBOOKS / "index.md").read_text()
     assert all(f"({name}.ipynb)" in listed and f"\n{name}\n" in listed for name in NAMES)
 

@@ -1,5 +1,6 @@
 """Examples of a user's own on the command line, for models of any kind."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -8,8 +9,12 @@ import pytest
 from keras import layers
 from PIL import Image
 
+import smh
 from smh import cli, datasets
 from smh.errors import ArgumentError, DataFormatError
+from smh.training.kinds import Kind, figures_of, kind_of
+from smh.training.objective import Objective
+from smh.training.sources import load_data
 
 MODULE = """
 import numpy as np
@@ -24,6 +29,18 @@ def two_inputs():
     random = np.random.default_rng(0)
     image, facts = (random.random(shape, "float32") for shape in ((90, 8, 8, 1), (90, 4)))
     return {"image": image, "facts": facts}, np.arange(90) % 3
+
+def two_outputs():
+    x, y = table()
+    return x, {"sum": y, "sign": (y > 0).astype("int64")}
+
+def labels():
+    x, y = table()
+    return x, np.stack([y > 0, x[:, 0] > 0, x[:, 1] > 9], 1).astype("float32")
+
+def steps():
+    x, y = table()
+    return x[:, :, None], (x > 0).astype("int64")
 
 def parts():
     data = digits(image_size=8)
@@ -53,6 +70,13 @@ def folder(tmp_path, monkeypatch):
     inputs = [keras.Input((8, 8, 1), name="image"), keras.Input((4,), name="facts")]
     joined = layers.Concatenate()([layers.Flatten()(inputs[0]), inputs[1]])
     keras.Model(inputs, layers.Dense(3)(layers.Dense(30)(joined))).save("two.keras")
+    x = keras.Input((6,))
+    heads = {"sum": layers.Dense(1, name="sum")(x)}
+    heads["sign"] = layers.Dense(1, activation="sigmoid", name="sign")(x)
+    keras.Model(x, heads).save("named.keras")
+    keras.Model(x, [heads["sign"], heads["sum"]]).save("listed.keras")
+    classifier(6, 3).save("three.keras")
+    keras.Sequential([keras.Input((6, 1)), layers.Dense(8), layers.Dense(2)]).save("steps.keras")
     return tmp_path
 
 
@@ -76,6 +100,11 @@ EVALUATED = {
     "one.keras --data pairs.npz": ("120 test examples", "accuracy"),
     "one.keras --data my_own_data:table": ("200 test examples", "mae"),
     "two.keras --data my_own_data:two_inputs": ("90 test examples", "accuracy"),
+    "one.keras --data table.npz": ("120 test examples", "mae"),
+    "three.keras --data my_own_data:labels": ("200 test examples", "accuracy"),
+    "steps.keras --data my_own_data:steps": ("200 test examples", "accuracy"),
+    "named.keras --data my_own_data:two_outputs": ("sign_accuracy", "sum_mae"),
+    "listed.keras --data my_own_data:two_outputs": ("sign_accuracy", "sum_mae"),
 }
 
 
@@ -99,6 +128,74 @@ def test_the_figures_are_those_of_keras(folder, capsys):
         assert run(f"evaluate {file} --data {name}") == 0
         printed = dict(line.split() for line in capsys.readouterr().out.splitlines()[1:])
         assert float(printed["loss"]) == pytest.approx(expected, abs=1e-4)
+
+
+TRAINED = {
+    "one.keras --data my_own_data:table": ("loss: mean square error", "test loss "),
+    "named.keras --data my_own_data:two_outputs": (
+        "loss: sign: cross-entropy of two classes, probabilities; sum: mean square error",
+        "test sign_accuracy ",
+    ),
+    "listed.keras --data my_own_data:two_outputs": ("two classes, prob", "test sign_accuracy "),
+    "three.keras --data my_own_data:labels": ("cross-entropy of each label, log", "test accuracy "),
+    "steps.keras --data my_own_data:steps": ("cross-entropy of classes, logits", "test accuracy "),
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(line, marks=[pytest.mark.slow] * (i != 1)) for i, line in enumerate(TRAINED)],
+)
+def test_train_chooses_a_loss_for_each_output_and_says_it(line, folder, capsys):
+    assert run(f"train --model {line} --epochs 2 --batch-size 20 --fraction 0.9 --out run") == 0
+    said, warned = capsys.readouterr()
+    assert all(text in said for text in TRAINED[line]), said
+    assert "what '" in warned and "had learned is gone" in warned
+    result = json.loads(Path("run/result.json").read_text())
+    model = keras.saving.load_model("run/model.keras")  # as it was compiled
+    data = Objective.of(model, data := load_data(line.split()[-1])).labels(data)
+    options = {"batch_size": 1000, "verbose": 0, "return_dict": True}
+    measured = model.evaluate(data.x_test, data.y_test, **options)
+    for name, value in measured.items():
+        assert result[f"test_{name}"] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+    assert Path("run/curves.png").exists()
+
+
+def test_prune_and_train_on(folder, capsys):
+    line = "prune four.keras --sparsity 0.8 --then-train 2 --data table.npz --out pruned.keras"
+    assert run(line) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[:3]] == [
+        "before:",
+        "pruned:",
+        "trained for 2 epochs:",
+    ]
+    losses = [float(line.split()[-1]) for line in lines[:3]]
+    assert losses[2] < losses[1]
+    plain = smh.materialize(keras.saving.load_model("pruned.keras"))
+    kernel = keras.ops.convert_to_numpy(plain.layers[0].kernel)
+    assert (kernel == 0).mean() == pytest.approx(0.8, abs=0.01)
+    assert run("prune four.keras --sparsity 0.8 --data table.npz --out no.keras") == 2
+    assert "--data and --peak-rate go with --then-train EPOCHS only" in capsys.readouterr().err
+
+
+def test_what_is_measured_by_the_kind_of_labels():
+    """Against sums written out, for probabilities and for logits."""
+    classes = np.array([[[0.2, 0.8], [0.5, 0.5]]]), np.array([[1, 0]])
+    assert kind_of("o", *classes) == Kind("classes", logits=False)
+    found = figures_of(Kind("classes", logits=False), *classes)
+    assert found["loss"] == pytest.approx(-np.log([0.8, 0.5]).mean()) and found["accuracy"] == 1
+    logits = np.array([[-1.0, 2.0], [3.0, -4.0]]), np.array([[0.0, 0.0], [1.0, 1.0]])
+    assert kind_of("o", *logits) == Kind("labels", logits=True)
+    share = 1 / (1 + np.exp(-np.abs(logits[0])))
+    loss = -np.log([share[0, 0], 1 - share[0, 1], share[1, 0], 1 - share[1, 1]]).mean()
+    found = figures_of(Kind("labels"), *logits)
+    assert found == {"accuracy": 0.5, "loss": pytest.approx(loss)}
+    assert kind_of("o", np.array([[2.0], [3.0]]), np.array([7, 9])) == Kind("numbers")
+    with pytest.raises(
+        ArgumentError, match=r"output o has shape \(None, 2\), and its labels \(Non"
+    ):
+        kind_of("o", np.zeros((1, 2)), np.array([3]))
 
 
 def test_every_command_that_takes_data(folder, capsys):
@@ -139,6 +236,7 @@ WRONG = {
     "four.keras --data table.npz --image-size 9": (2, "table.npz has no option image_size"),
     "two.keras --data table.npz": (2, "takes 2 inputs, of shapes image (8, 8, 1), facts (4,)"),
     "four.keras --data my_own_data:parts": (2, "takes images of shape (6,)"),
+    "named.keras --data table.npz": (2, "has 2 outputs (sign, sum), and the labels are one array"),
     "four.keras --data nothing": (2, "No data set is called 'nothing'. There are: digits"),
 }
 

@@ -61,6 +61,8 @@ def test_the_seed_and_the_epoch_decide_whatever_the_global_seed():
         np.testing.assert_array_equal(y1, y2)
     (resumed,) = epochs(1, 3, seed=5, first_epoch=2)
     np.testing.assert_array_equal(resumed[0], first[2][0])
+    (rest,) = epochs(1, 3, seed=5, first_epoch=2, first_step=2)
+    np.testing.assert_array_equal(rest[0], first[2][0][12:])
     (other,) = epochs(1, 1, seed=6)
     assert not np.array_equal(other[1], first[0][1])
 
@@ -147,6 +149,7 @@ WRONG = [
     ({"batch_size": 2.5}, "batch_size must be"),
     ({"seed": -1}, "seed must be"),
     ({"first_epoch": -1}, "first_epoch must be"),
+    ({"first_step": 7, "batch_size": 8}, "first_step must be below the 7 batches"),
     ({"batch_size": 51, "drop_remainder": True}, "50 images make no batch of 51"),
     ({"y": np.zeros(49)}, r"n labels in y, got shapes \(50, 6, 6, 1\) and \(49,\)"),
     ({"x": np.zeros((50, 3)), "augmentation": Augmentation(shift=1)}, r"images \[n, h, w, c\]"),

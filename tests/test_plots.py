@@ -48,6 +48,13 @@ def test_labels_and_axes(tmp_path, figures):
     assert "bytes" in axes.get_xlabel() and "%" in axes.get_ylabel()
 
 
+def test_points_of_one_seed_are_not_joined(tmp_path, figures):
+    for joined in (True, False):
+        plots.accuracy_against_size(SMH, tmp_path / "a.png", joined=joined)
+    styles = [figure.axes[0].lines[0].get_linestyle() for figure in figures]
+    assert styles == ["-", "None"]
+
+
 def test_rounded_factors_are_a_curve_of_their_own(tmp_path, figures):
     rounded = [Point(0.1, 20_000, 0.97, 4), Point(0.02, 7_000, 0.95, 4), Point(0.1, 9_000, 0.9, 2)]
     plots.accuracy_against_size([DENSE, *SMH, *rounded], tmp_path / "a.png")

@@ -9,6 +9,8 @@ import pytest
 
 import smh
 from smh import progress
+from smh.progress import notebook
+from smh.progress.words import clock, count, time_left
 from smh.training.data import measure
 
 
@@ -106,6 +108,45 @@ def test_bars_are_shown_on_a_terminal_and_taken_away(monkeypatch):
     # Older versions of rich leave an empty line.
     assert re.search(r"\x1b\[2K\n?\x1b\[\?25h\s*$", text), "a bar, or no cursor, is left"
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h") == 2
+
+
+def test_how_long_it_will_take_is_told_by_what_is_done():
+    assert [clock(s) for s in (0, 65.4, 3723)] == ["0:00", "1:05", "1:02:03"]
+    assert time_left(30, 1, 4) == "1:30 left"
+    assert {
+        time_left(30, 0, 4),
+        time_left(30, 4, 4),
+        time_left(30, 5, 4),
+        time_left(3, 1, None),
+    } == {""}
+    assert [count(3, 10), count(3, None), count(11, 10)] == ["3/10", "3", "11"]
+
+
+def test_a_notebook_shows_html_that_goes_away(monkeypatch):
+    shown, places = [], []
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data)
+
+    def display(data, raw, display_id):
+        places.append(display_id)
+        shown.append(data)
+        return Handle()
+
+    monkeypatch.setattr(notebook, "_PAUSE", 0)
+    with progress.listening(notebook.notebook_bars(display)):
+        for _ in progress.track(range(2), "<outer> work"):
+            with pytest.raises(ZeroDivisionError), progress.task("waiting") as advance:
+                advance(3)
+                raise ZeroDivisionError
+    pages = [one["text/html"] for one in shown]
+    assert len(places) == 1, "each task has a place of its own in the cell"
+    assert pages[0].startswith('<div>&lt;outer&gt; work <progress value="0" max="2">')
+    assert "</div><div>waiting <progress></progress> 3, 0:00</div>" in pages[2]
+    assert "1/2" in pages[4] and "left" in pages[4] and "2/2" in pages[8] and not pages[9]
+    assert len(pages) == 10
+    assert notebook.in_notebook() is None
 
 
 def test_elsewhere_nothing_is_shown():

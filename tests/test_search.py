@@ -11,6 +11,7 @@ from models import TwoLayers, mlp, numpy_of, pools_of
 import smh
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
 from smh.shrinking.searching.by_drop import _steps
+from smh.shrinking.searching.copies import file_size
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -100,6 +101,23 @@ def test_a_budget_that_is_too_small_says_what_is_the_least():
     assert smh.search_size(dense, least, bits=4).best.bytes == least
 
 
+def test_what_is_trained_is_rounded_anew_until_it_fits():
+    def spread(model):  # as training may: the numbers of the factors are more even than before
+        (pool,) = pools_of(model)
+        random = np.random.default_rng(0)
+        for factor in pool.core_variables:
+            factor.assign(random.uniform(-1, 1, factor.shape))
+
+    x = np.random.default_rng(0).normal(size=(20, 60)).astype("float32")
+    dense = model()
+    alone = smh.search_size(dense, 5_000, bits=6)
+    spread(alone.model)
+    assert file_size(alone.model, "float32") > 5_000
+    result = smh.search_size(dense, 5_000, bits=6, recover=spread, data=x)
+    assert result.best is result.tries[-1] and result.tries[:-1] == alone.tries
+    assert 4_900 < result.best.bytes == file_size(result.model, "float32") <= 5_000
+
+
 def closeness(dense):
     """A score that falls with what a model's weights have lost."""
     wanted = kernels(dense)
@@ -144,6 +162,7 @@ def test_steps_grow_by_a_quarter_and_end_at_the_most():
 
 WRONG = {
     "bytes": (lambda m: smh.search_size(m, 0), ArgumentError, "target_bytes must be"),
+    "recover": (lambda m: smh.search_size(m, 9, recover=3), ArgumentError, "recover must be a f"),
     "bits": (lambda m: smh.search_size(m, 9000, bits=9), ArgumentError, "from 2 to 8, or 32"),
     "no bits": (lambda m: smh.search_drop(m, 0.1, len, bits=[]), ArgumentError, "from 2 to 8"),
     "drop": (lambda m: smh.search_drop(m, -1, len), ArgumentError, "max_drop must be a number"),

@@ -1,7 +1,9 @@
 """`smh train`: settings, the run directory, and a run that is killed and goes on."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +13,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
 from smh import cli
 from smh.errors import ArgumentError
-from smh.training import RunDirectory, TrainingConfig
+from smh.training import RunDirectory, TrainingConfig, progress
+from smh.training.checkpoints import Place, last_checkpoint
+from smh.training.every import Every
+from smh.training.keeping import KeepState
 from smh.training.metrics import read_metrics, write_metrics
+from smh.training.session import train
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--model", "lenet5", "--data", "digits", "--fraction", "0.1", "--batch-size", "256"]
@@ -98,6 +105,95 @@ def process(*arguments):
     )
 
 
+@pytest.mark.parametrize(
+    "text, every",
+    [
+        ("1m", Every(seconds=60)),
+        ("0.5h", Every(seconds=1800)),
+        ("90s", Every(seconds=90)),
+        ("500steps", Every(steps=500)),
+        ("epoch", Every()),
+    ]
+    + [(text, None) for text in ("5", "0s", "0steps", "1.5steps", "-1m", "often", "")],
+)
+def test_how_often_the_state_is_kept(text, every):
+    if every is None:
+        with pytest.raises(ArgumentError, match="takes a time .1m, 90s, 2h., a number of batches"):
+            Every.read(text)
+    else:
+        assert Every.read(text) == every
+
+
+class Stop(Exception):
+    pass
+
+
+def test_the_newest_place_is_where_a_run_goes_on(tmp_path):
+    for name in ("epoch_0002", "epoch_0002_step_000010", "epoch_0002_step_000009", "partial", "x"):
+        (tmp_path / name).mkdir()
+    path, place = last_checkpoint(tmp_path)
+    assert place == Place(2, 10) and path.name == place.name == "epoch_0002_step_000010"
+    assert Place(2) < Place(2, 1) < Place(3) and Place(3).name == "epoch_0003"
+
+
+@pytest.mark.slow
+def test_a_run_stopped_within_an_epoch_goes_on_exactly_there(tmp_path, monkeypatch, capsys):
+    """Three times: with float factors, with the last of them, and with rounded ones."""
+    options = {"fraction": 0.1, "bits": 4, "epochs": 3, "batch_size": 16, "image_size": 8}
+    config = TrainingConfig("lenet_300_100", "digits", limit=64, l2=1e-5, **options)
+    whole, cut = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "cut")
+    train(config, whole, verbose=0)
+    keep = KeepState.on_train_batch_end
+    places = []
+
+    def stopped(self, batch, logs=None):
+        keep(self, batch, logs)
+        places.append((len(self._rows), self._skipped + batch + 1))
+        if places[-1] in ((0, 3), (1, 2), (2, 1)) and places.count(places[-1]) == 1:
+            raise Stop
+
+    monkeypatch.setattr(KeepState, "on_train_batch_end", stopped)
+    for resume in (False, True, True):
+        with pytest.raises(Stop):
+            train(config, cut, resume=resume, every=Every(steps=2), verbose=0)
+    train(config, cut, resume=True, every=Every(steps=2))
+    assert "goes on after epoch 2 of 3" in capsys.readouterr().out
+    # What came after the last checkpoint is done again, and nothing else is.
+    every = [(epoch, step) for epoch in range(3) for step in range(1, 5)]
+    assert sorted(places) == sorted([*every, (0, 3), (2, 1)])
+    assert cut.metrics_file.read_text() == whole.metrics_file.read_text()
+    assert [path.name for path in cut.checkpoints.iterdir()] == ["epoch_0003"]
+    same_weights(whole, cut)
+
+
+def same_weights(*runs):
+    first, second = (keras.saving.load_model(run.model_file) for run in runs)
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_progress_says_accuracy_and_time_left_with_and_without_a_terminal(monkeypatch):
+    monkeypatch.setattr(progress, "_PAUSE", 0.0)
+    logs = {"loss": 0.5, "accuracy": 0.75}
+    for is_terminal in (False, True):
+        file = io.StringIO()
+        console = Console(file=file, force_terminal=is_terminal, width=100, highlight=False)
+        shows = progress.ShowProgress(2, 3, console)
+        for epoch in range(2):
+            shows.on_epoch_begin(epoch)
+            for batch in range(3):
+                time.sleep(0.01)
+                shows.on_train_batch_end(batch, logs)
+                if shows._bar is not None:
+                    shows._bar.refresh()
+            shows.on_epoch_end(epoch, {**logs, "val_accuracy": 0.7})
+        said = file.getvalue()
+        assert "loss 0.5000  accuracy 0.7500" in said and "0:00 left" in said
+        assert re.search(r"epoch 1/2  loss .*val accuracy 0.7000  0\.\d s  0:00 left\n", said)
+        assert re.search(r"epoch 2/2  loss .*val accuracy 0.7000  0\.\d s\n", said)
+        assert is_terminal or "epoch 2/2  2/3  loss 0.5000  accuracy 0.7500  0:00 left\n" in said
+
+
 @pytest.mark.slow
 def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
     settings = [*TINY, "--bits", "4", "--l2", "1e-5", "--epochs", "3"]
@@ -114,6 +210,4 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
         assert done.wait() == 0, done.stderr.read()
     assert cut.metrics_file.read_text() == whole.metrics_file.read_text()
     assert cut.artifact_file.read_bytes() == whole.artifact_file.read_bytes()
-    first, second = (keras.saving.load_model(run.model_file) for run in (whole, cut))
-    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    same_weights(whole, cut)

@@ -27,6 +27,7 @@ from smh.cli import (
     showing,
     shrinking,
 )
+from smh.cli.completion import SHELLS, PrintCompletion
 from smh.cli.files import find_own
 from smh.cli.parsing import CommandParser, Parser
 from smh.errors import ArgumentError, MissingDataError, SelectionError, SmhError, SmhWarning
@@ -35,6 +36,9 @@ _DESCRIPTION = """\
 Makes Keras models small: trains them compressed, prunes, rounds, and writes
 small files. `smh COMMAND --help` shows what a command takes, with an example."""
 _EPILOG = """\
+a trained model of yours, its file made small:
+  smh shrink model.keras --target-size 200KB --data data.npz --out small.smh
+
 a first run, on data that is there without a download:
   smh train --model lenet_5 --data digits --fraction 0.1 --epochs 5
   smh evaluate runs/lenet_5-digits-0.1
@@ -84,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"smh {smh.__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=SHELLS,
+        metavar="SHELL",
+        help="print what completes commands and flags in bash or zsh",
+    )
     parser.add_argument(
         "--import",
         dest="imports",

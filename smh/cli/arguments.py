@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from smh.errors import ArgumentError
-from smh.errors.limits import COUNT, Limit
+from smh.errors.limits import COUNT, DROP, Limit
 
 MODEL = "a .keras file, a .smh file, or a run directory of smh train"
 DATA = "digits, mnist, fashion_mnist, cifar10, cifar100, imagenette or image_folder"
@@ -72,6 +72,28 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_budget(group: Any, size: str = "", drop: str = "or: ") -> None:
+    """Adds how small a file has to be, or how little may be lost: of `compress` and of `shrink`.
+
+    Args:
+        group: where the two exclude each other.
+        size: what the help of the first begins with.
+        drop: what that of the second begins with.
+    """
+    group.add_argument(
+        "--target-size",
+        type=bytes_of("--target-size"),
+        metavar="SIZE",
+        help=f"{size}size of the file, 200KB or 1.5MB",
+    )
+    group.add_argument(
+        "--max-drop",
+        type=number("--max-drop", DROP),
+        metavar="N",
+        help=f"{drop}points of accuracy it may cost, 0.5",
+    )
+
+
 def add_data(parser: argparse.ArgumentParser) -> None:
     """Adds the images that a model is measured on."""
     text = f"{DATA}; {OWN} (default: that of the run)"
@@ -118,12 +140,12 @@ def _plain(value: Any) -> Any:
 
 def number(flag: str, limit: Limit) -> Callable[[str], Any]:
     """What reads the number of a flag, for `add_argument(type=...)`."""
-    return _reader(lambda text: limit.read(text, flag))
+    return reader(lambda text: limit.read(text, flag))
 
 
 def numbers(flag: str, limit: Limit) -> Callable[[str], list[Any]]:
     """What reads numbers between commas."""
-    return _reader(lambda text: [limit.read(part, flag) for part in text.split(",")])
+    return reader(lambda text: [limit.read(part, flag) for part in text.split(",")])
 
 
 def level(flag: str, limit: Limit) -> Callable[[str], Any]:
@@ -135,7 +157,7 @@ def level(flag: str, limit: Limit) -> Callable[[str], Any]:
             raise ArgumentError(f"{flag} takes a number or PATTERN=NUMBER, got {text!r:.100}.")
         return (pattern, limit.read(value, flag)) if equals else limit.read(value, flag)
 
-    return _reader(read)
+    return reader(read)
 
 
 def bytes_of(flag: str) -> Callable[[str], int]:
@@ -147,7 +169,7 @@ def bytes_of(flag: str) -> Callable[[str], int]:
             raise ArgumentError(f"{flag} must be a size like 200KB or 1.5MB, got {text!r:.100}.")
         return int(float(found[1]) * _UNITS[found[2] or ""])
 
-    return _reader(read)
+    return reader(read)
 
 
 def one_or_pairs(given: Sequence[Any], flag: str) -> Any:
@@ -167,7 +189,9 @@ def one_or_pairs(given: Sequence[Any], flag: str) -> Any:
     return list(given)
 
 
-def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+def reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """What argparse calls to read a text by `read`, whose `ArgumentError` is the message."""
+
     def reading(text: str) -> Any:
         try:
             return read(text)

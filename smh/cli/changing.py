@@ -5,20 +5,33 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from smh.cli.arguments import add_command, add_model, add_output, add_selection, level, one_or_pairs
-from smh.cli.files import check_output, open_model, write_model
+from smh.cli.arguments import (
+    add_command,
+    add_data,
+    add_model,
+    add_output,
+    add_selection,
+    level,
+    number,
+    one_or_pairs,
+)
+from smh.cli.files import check_output, open_model, open_with_images, write_model
 from smh.errors import ArgumentError
-from smh.errors.limits import CODEBOOK_BITS, GRID_BITS, SPARSITY
+from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, COUNT, GRID_BITS, SPARSITY
 
 _OUT = "what to write: .keras (to train on) or .smh (small)"
 _PRUNE = """\
 Sets the smallest weights of a model to zero; of a compressed model, of its
-factors. Training goes on from there and keeps them zero
-(`smh train --model FILE --data NAME`). Use `smh sensitivity` to choose."""
+factors. Training makes good what that cost and keeps them zero: --then-train N
+does so here for N epochs, `smh train --model FILE --data NAME` with a run
+directory. Use `smh sensitivity` to choose."""
 _PRUNE_EXAMPLE = """\
   smh prune model.keras --sparsity 0.9 --out pruned.keras
   smh prune model.keras --sparsity '.*conv=0.5' --sparsity kernel=0.9 \\
-      --out pruned.keras"""
+      --out pruned.keras
+  smh prune model.keras --sparsity 0.9 --then-train 5 --data digits \\
+      --out pruned.smh"""
+_RATE = 0.01
 _SLIM = """\
 Takes out of a network what pruning made zero: whole filters, units and heads.
 The new model is plain, gives the same, and is smaller and faster everywhere.
@@ -73,6 +86,19 @@ def add_commands(commands: Any) -> None:
         help="what --sparsity is a share of, with --structure channels (default: channels)",
     )
     add_selection(parser)
+    parser.add_argument(
+        "--then-train",
+        type=number("--then-train", COUNT),
+        metavar="EPOCHS",
+        help="train it on the data afterwards, and say what pruning cost and what came back",
+    )
+    parser.add_argument(
+        "--peak-rate",
+        type=number("--peak-rate", ABOVE_ZERO),
+        metavar="N",
+        help=f"with --then-train: highest learning rate of Adam's one cycle (default: {_RATE})",
+    )
+    add_data(parser)
     add_output(parser, _OUT)
 
     parser = add_command(
@@ -105,7 +131,13 @@ def add_commands(commands: Any) -> None:
 def _prune(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
     sparsity = one_or_pairs(args.sparsity, "--sparsity")
-    model = open_model(args)
+    if args.then_train is None:
+        if args.data is not None or args.peak_rate is not None:
+            raise ArgumentError("--data and --peak-rate go with --then-train EPOCHS only.")
+        model, told = open_model(args), None
+    else:
+        model, data, x, y = open_with_images(args, whole=False)
+        told = _Told(model, x, y)
     import smh
     from smh.doors.pruning import sparsity_of
 
@@ -118,9 +150,29 @@ def _prune(args: argparse.Namespace) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
     )
+    if told is not None:
+        from smh.training.retraining import retraining
+
+        told("pruned")
+        retraining(data, args.then_train, 0, args.peak_rate or _RATE)(model)
+        told(f"trained for {args.then_train} epochs")
     write_model(model, args)
     if not args.quiet:
         print(f"{sparsity_of(model)['sparsity']:.2%} of the pruned weights are zero")
+
+
+class _Told:
+    """Says how good a model is on the validation examples, now and whenever it is called."""
+
+    def __init__(self, model: Any, x: Any, y: Any):
+        self._given = model, x, y
+        self("before")
+
+    def __call__(self, when: str) -> None:
+        from smh.training.data import measure
+
+        figures = measure(*self._given)
+        print("  ".join([f"{when}:", *(f"{name} {value:.4f}" for name, value in figures.items())]))
 
 
 def _slim(args: argparse.Namespace) -> None:

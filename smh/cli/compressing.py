@@ -1,32 +1,27 @@
-"""`smh compress`: to a fraction, into a budget of bytes, or within a loss of accuracy."""
+"""`smh compress`: to a fraction; into a budget by `smh shrink`, or by a pool that is trained."""
 
 from __future__ import annotations
 
 import argparse
-import math
-import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
+    add_budget,
     add_command,
     add_data,
     add_model,
     add_output,
     add_selection,
-    bytes_of,
     number,
     numbers,
 )
 from smh.cli.files import check_output, open_model, open_with_images, write_model
+from smh.cli.shrinking import EXAMPLES, few, shrink
 from smh.errors import ArgumentError
-from smh.errors.limits import COUNT, DROP, FRACTION, SEARCHED_BITS, SEED, WHOLE
+from smh.errors.limits import COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
 from smh.progress import task
 
 if TYPE_CHECKING:
-    import keras
-
-    from smh.datasets import Dataset
     from smh.shrinking.searching import SearchResult, Try
 
 _COMPRESS = """\
@@ -35,17 +30,17 @@ By --fraction or --target-params their numbers start at random: what MODEL had
 learned is gone, unless --init fit keeps what fits. Train the result
 (`smh train --model FILE --data NAME`).
 
---target-size and --max-drop search, and show each try: the model that keeps
-most of the weights in a file of that size (not trained), or the smallest one
-whose accuracy on the validation images falls by so many points at most. Both
-start at a fit and round the factors; --epochs trains each try of --max-drop."""
+--target-size and --max-drop are `smh shrink`: the smallest file, or the least
+loss, without training. With --epochs they search for a pool and train it: the
+best one for a file of that size, or the smallest whose accuracy on the
+validation images falls by so many points at most (each try is trained)."""
 _COMPRESS_EXAMPLE = """\
   smh compress model.keras --fraction 0.1 --out small.keras
   smh train --model small.keras --data digits
-  smh compress model.keras --target-size 40KB --out small.smh
+  smh compress model.keras --target-size 12KB --data digits --epochs 5 \\
+      --out small.smh
   smh compress model.keras --max-drop 1.0 --data digits --epochs 3 \\
       --out small.smh"""
-_BATCH = 128
 
 
 def add_commands(commands: Any) -> None:
@@ -76,18 +71,7 @@ def add_commands(commands: Any) -> None:
         metavar="N",
         help="or: trained numbers of the whole model",
     )
-    size.add_argument(
-        "--target-size",
-        type=bytes_of("--target-size"),
-        metavar="SIZE",
-        help="or: size of the file, 200KB or 1.5MB",
-    )
-    size.add_argument(
-        "--max-drop",
-        type=number("--max-drop", DROP),
-        metavar="N",
-        help="or: points of accuracy it may cost, 1.0",
-    )
+    add_budget(size, "or: ")
     parser.add_argument(
         "--init",
         choices=("random", "fit"),
@@ -97,7 +81,7 @@ def add_commands(commands: Any) -> None:
         "--bits",
         type=numbers("--bits", SEARCHED_BITS),
         metavar="N,N,...",
-        help="bits of the factors to compare in a search (default: 8,6,4; with --max-drop 8,4)",
+        help="with --epochs: bits of the factors to compare (default: 8,6,4; with --max-drop 8,4)",
     )
     parser.add_argument(
         "--seed", type=number("--seed", SEED), default=0, metavar="N", help="default: 0"
@@ -108,33 +92,36 @@ def add_commands(commands: Any) -> None:
         "--epochs",
         type=number("--epochs", WHOLE),
         metavar="N",
-        help="with --max-drop: how long each try is trained (default: 0)",
+        help="with --target-size and --max-drop: search for a pool, and train it so long",
     )
-    add_output(parser, "what to write: .keras (to train on) or .smh (small, and for searches)")
+    add_output(parser, "what to write: .keras (to train on) or .smh (small)")
+    # What `smh shrink` has beside, for the calls that are its own.
+    parser.set_defaults(quality=None, examples=EXAMPLES, csv=None, png=None)
 
 
 def _compress(args: argparse.Namespace) -> None:
-    searching = args.target_size is not None or args.max_drop is not None
-    _check_flags(args, searching)
-    if searching:
-        check_output(args.out, args.force, (".smh",))
-    else:
-        check_output(args.out, args.force)
-    if args.max_drop is not None:
-        _search_drop(args)
-    elif args.target_size is not None:
-        _search_size(args)
-    else:
+    in_budget = args.target_size is not None or args.max_drop is not None
+    _check_flags(args, in_budget)
+    check_output(args.out, args.force)
+    if not in_budget:
         _compress_once(args)
+    elif args.epochs is None:
+        if not args.quiet:
+            print("nothing is trained: this is smh shrink; --epochs N trains a pool of that size")
+        shrink(args)
+    elif args.max_drop is not None:
+        _search_drop(args)
+    else:
+        _search_size(args)
 
 
-def _check_flags(args: argparse.Namespace, searching: bool) -> None:
-    drop = "--max-drop"
+def _check_flags(args: argparse.Namespace, in_budget: bool) -> None:
+    budgets = "--target-size and --max-drop"
     wrong = {
-        "--init": (args.init is not None and searching, "--fraction and --target-params"),
-        "--bits": (args.bits is not None and not searching, f"--target-size and {drop}"),
-        "--data": (args.data is not None and args.max_drop is None, drop),
-        "--epochs": (args.epochs is not None and args.max_drop is None, drop),
+        "--init": (args.init is not None and in_budget, "--fraction and --target-params"),
+        "--data": (args.data is not None and not in_budget, budgets),
+        "--epochs": (args.epochs is not None and not in_budget, budgets),
+        "--bits": (args.bits is not None and args.epochs is None, "--epochs"),
     }
     for flag, (is_wrong, home) in wrong.items():
         if is_wrong:
@@ -164,13 +151,18 @@ def _compress_once(args: argparse.Namespace) -> None:
 
 
 def _search_size(args: argparse.Namespace) -> None:
-    target = args.target_size
-    model = open_model(args)
+    if args.epochs:
+        model, data, _, _ = open_with_images(args, whole=False)
+    else:
+        model, data = open_model(args), None
     import smh
+    from smh.training.retraining import retraining
 
     result = smh.search_size(
         model,
-        target,
+        args.target_size,
+        recover=None if data is None else retraining(data, args.epochs, args.seed),
+        data=None if data is None else few(data, EXAMPLES),
         **_bits(args),
         apply_to=args.apply_to,
         exclude=args.exclude,
@@ -178,9 +170,7 @@ def _search_size(args: argparse.Namespace) -> None:
         show=None if args.quiet else _Table(None),
     )
     _write(result, args)
-    if os.path.getsize(args.out) > target:  # it was measured on an equal file
-        raise ArgumentError(f"'{args.out}' became larger than {target:,} bytes.")
-    if not args.quiet:
+    if data is None and not args.quiet:
         print(f"it is not trained: smh train --model {args.out} --data NAME")
 
 
@@ -188,16 +178,16 @@ def _search_drop(args: argparse.Namespace) -> None:
     model, data, x, y = open_with_images(args, whole=not args.epochs)
     import smh
     from smh.training.data import check_has_accuracy, measure
+    from smh.training.retraining import retraining
 
     check_has_accuracy(data)
-
     baseline = measure(model, x, y)["accuracy"]
     print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} images")
     result = smh.search_drop(
         model,
         args.max_drop / 100,
         lambda model: measure(model, x, y)["accuracy"],
-        recover=_recovery(data, args.epochs or 0, args.seed),
+        recover=retraining(data, args.epochs, args.seed) if args.epochs else None,
         **_bits(args),
         apply_to=args.apply_to,
         exclude=args.exclude,
@@ -209,25 +199,6 @@ def _search_drop(args: argparse.Namespace) -> None:
 
 def _bits(args: argparse.Namespace) -> dict[str, Any]:
     return {} if args.bits is None else {"bits": args.bits}
-
-
-def _recovery(data: Dataset, epochs: int, seed: int) -> Callable[[keras.Model], None] | None:
-    """A function that trains a model on the training images."""
-    if not epochs:
-        return None
-
-    def recover(model: keras.Model) -> None:
-        import keras
-
-        from smh.datasets import batches
-        from smh.recipes import compile_for_training
-
-        keras.utils.set_random_seed(seed)
-        compile_for_training(model, epochs * math.ceil(len(data.y_train) / _BATCH))
-        images = batches(data.x_train, data.y_train, _BATCH, seed=seed)
-        model.fit(images, epochs=epochs, shuffle=False, verbose=0)  # the batches are shuffled
-
-    return recover
 
 
 class _Table:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from smh.cli.arguments import add_command, add_data, add_model, add_output, number, numbers
-from smh.cli.files import check_output, model_file, open_data, open_model
+from smh.cli.files import check_output, model_file, open_data, open_model, quiet
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT, GRID_BITS
 from smh.progress import task
@@ -86,7 +87,8 @@ def _export(args: argparse.Namespace) -> None:
     signature = None if args.shape is None else _signature(model, args.shape)
     if args.bits is not None:
         _round(model, args.bits)
-    with task(f"writing {args.out}"):
+    # The runtimes that run the file once say so on stderr.
+    with task(f"writing {args.out}"), contextlib.nullcontext() if args.verbose else quiet():
         smh.export(
             model,
             args.out,

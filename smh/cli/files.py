@@ -44,7 +44,7 @@ def start_keras(repeatable: bool = False) -> None:
         ArgumentError: there is no such backend.
     """
     shown = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0"
-    with task("starting Keras"), contextlib.nullcontext() if shown else _quiet():
+    with task("starting Keras"), contextlib.nullcontext() if shown else quiet():
         keras = _import_keras()
         if not shown:
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -74,7 +74,7 @@ def _import_keras() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Sends what native code writes to stderr nowhere."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

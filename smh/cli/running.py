@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number
+from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number, reader
 from smh.cli.files import import_own, model_file, open_data, open_model, start_keras
 from smh.errors import ArgumentError
 from smh.errors.limits import Limit
 from smh.training import RunDirectory, TrainingConfig
 from smh.training.config import read_settings
+from smh.training.every import EACH_MINUTE, Every
 from smh.training.sources import check_data, find_model
 
 _TRAIN = """\
@@ -28,8 +30,9 @@ _TRAIN_EXAMPLE = """\
   smh train --config runs/resnet32-fashion_mnist-0.1/config.json \\
       --seed 1 --out runs/again"""
 _EVALUATE = """\
-Measures accuracy and cross-entropy of a classifier on labelled images. Of a run
-directory the data set is known; a file needs --data."""
+Measures a model on labelled examples: accuracy and cross-entropy of classes,
+mean square and absolute error of numbers, all of them for several outputs. Of a
+run directory the data set is known; a file needs --data."""
 _EVALUATE_EXAMPLE = """\
   smh evaluate runs/lenet_5-digits-0.1
   smh evaluate model.keras --data fashion_mnist --part validation"""
@@ -50,6 +53,14 @@ def add_commands(commands: Any) -> None:
         "--resume", action="store_true", help="go on with a run that was stopped, or begin it"
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier run in RUN")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=reader(Every.read),
+        metavar="TIME",
+        default=EACH_MINUTE,
+        help="how often to save the state within an epoch: 1m, 90s, 500steps, or epoch: only after "
+        "each (default: 1m)",
+    )
     settings = parser.add_argument_group("settings")
     for field in dataclasses.fields(TrainingConfig):
         _add_setting(settings, field)
@@ -57,7 +68,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "evaluate",
         _evaluate,
-        "measure a model on labelled images",
+        "measure a model on labelled examples",
         _EVALUATE,
         _EVALUATE_EXAMPLE,
     )
@@ -115,7 +126,14 @@ def _train(args: argparse.Namespace) -> None:
     from smh.training.session import train
 
     try:
-        result = train(config, run, replace=args.force, resume=resume, verbose=int(not args.quiet))
+        result = train(
+            config,
+            run,
+            replace=args.force,
+            resume=resume,
+            every=args.checkpoint_every,
+            verbose=int(not args.quiet),
+        )
     except KeyboardInterrupt:
         if not run.is_run:
             raise
@@ -123,9 +141,17 @@ def _train(args: argparse.Namespace) -> None:
     if complete:
         print(f"{run}: was complete already")
     print(
-        f"test accuracy {result['test_accuracy']:.4f} on {result['test_images']:,} images; "
+        f"test {_figures(result)} on {result['test_images']:,} examples; "
         f"{run.artifact_file}: {result['artifact_bytes']:,} bytes"
     )
+
+
+def _figures(result: Mapping[str, Any]) -> str:
+    """Accuracies if there are any, else all that was measured."""
+    found = {name[5:]: value for name, value in result.items() if name.startswith("test_")}
+    del found["images"]
+    best = {name: value for name, value in found.items() if "accuracy" in name} or found
+    return ", ".join(f"{name} {value:.4f}" for name, value in best.items())
 
 
 _EXAMPLES = {"model": "lenet_5", "data": "digits"}
@@ -150,7 +176,10 @@ def _evaluate(args: argparse.Namespace) -> None:
     if x is None:
         raise ArgumentError(f"{data.name} has no {args.part} part here.")
     figures = measure(model, x, y)
+    from smh.datasets.dataset import count_of
+
     what = "images" if getattr(x, "ndim", 0) == 4 else "examples"
-    print(f"{args.model} on {data.name}, {len(y):,} {args.part} {what}")
+    print(f"{args.model} on {data.name}, {count_of(y):,} {args.part} {what}")
+    width = max(8, *map(len, figures))
     for name, value in figures.items():
-        print(f"{name:<8}  {value:.4f}")
+        print(f"{name:<{width}}  {value:.4f}")

@@ -6,16 +6,16 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
+    add_budget,
     add_command,
     add_data,
     add_model,
     add_output,
     add_selection,
-    bytes_of,
     number,
 )
 from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
-from smh.errors.limits import COUNT, DROP, QUALITY
+from smh.errors.limits import COUNT, QUALITY
 
 if TYPE_CHECKING:
     from smh.datasets import Dataset
@@ -24,18 +24,19 @@ _TEXT = """\
 Rounds the weights of a trained model so that its file is small: each as finely
 as it matters for the model's outputs. Nothing is trained. With --data it looks
 at what some hundred images do in the network, which makes the file half as
-large at the same accuracy; no labels are used but by --max-drop."""
+large at the same accuracy; no labels are used but by --max-drop, which measures
+on the validation images (of a .npz file without parts: on all in it)."""
 _EXAMPLE = """\
   smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
   smh shrink model.keras --max-drop 0.5 --data cifar10 --out small.smh
   smh shrink model.keras --quality 60 --out small.smh"""
-_EXAMPLES = 512
+EXAMPLES = 512
 
 
 def add_commands(commands: Any) -> None:
     """Adds the command."""
     parser = add_command(
-        commands, "shrink", _shrink, "the smallest file, without training", _TEXT, _EXAMPLE
+        commands, "shrink", shrink, "the smallest file, without training", _TEXT, _EXAMPLE
     )
     parser.usage = (
         "smh shrink MODEL (--target-size SIZE | --max-drop N | --quality N)\n"
@@ -43,18 +44,7 @@ def add_commands(commands: Any) -> None:
     )
     add_model(parser)
     budget = parser.add_mutually_exclusive_group(required=True)
-    budget.add_argument(
-        "--target-size",
-        type=bytes_of("--target-size"),
-        metavar="SIZE",
-        help="size of the file, 200KB or 1.5MB",
-    )
-    budget.add_argument(
-        "--max-drop",
-        type=number("--max-drop", DROP),
-        metavar="N",
-        help="or: points of accuracy it may cost, 0.5",
-    )
+    add_budget(budget)
     budget.add_argument(
         "--quality",
         type=number("--quality", QUALITY),
@@ -64,9 +54,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--examples",
         type=number("--examples", COUNT),
-        default=_EXAMPLES,
+        default=EXAMPLES,
         metavar="N",
-        help=f"how many training images to look at (default: {_EXAMPLES})",
+        help=f"how many training images to look at (default: {EXAMPLES})",
     )
     add_selection(parser)
     add_data(parser)
@@ -75,12 +65,13 @@ def add_commands(commands: Any) -> None:
     add_output(parser, "what to write: .smh (small) or .keras (to train on)")
 
 
-def _shrink(args: argparse.Namespace) -> None:
+def shrink(args: argparse.Namespace) -> None:
+    """Runs the command."""
     check_output(args.out, args.force)
     for flag, path in (("--csv", args.csv), ("--png", args.png)):
         if path is not None:
             check_output(path, args.force, (f".{flag[2:]}",), flag)
-    model, images, evaluate = _opened(args)
+    model, images, evaluate, judged = _opened(args)
     import smh
 
     report = smh.shrink(
@@ -96,7 +87,10 @@ def _shrink(args: argparse.Namespace) -> None:
     )
     print(report)
     if report.baseline is not None and report.chosen.score is not None:
-        print(f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}")
+        print(
+            f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}, on the {judged:,} "
+            "examples that decided; judge by others"
+        )
     if args.csv is not None:
         report.to_csv(args.csv)
     if args.png is not None:
@@ -104,25 +98,27 @@ def _shrink(args: argparse.Namespace) -> None:
     write_model(model, args)
 
 
-def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """The model, images to look at, and what measures its accuracy, where that is asked for."""
+def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
+    """The model, images to look at, and what measures its accuracy on how many, if asked for."""
     if args.max_drop is not None:
         model, data, x, y = open_with_images(args)
         from smh.training.data import check_has_accuracy, measure
 
         check_has_accuracy(data)
-        return model, _few(data, args), lambda model: measure(model, x, y)["accuracy"]
+        evaluate = lambda model: measure(model, x, y)["accuracy"]  # noqa: E731
+        return model, few(data, args.examples), evaluate, len(y)
     if args.data is None:
-        return open_model(args), None, None
+        return open_model(args), None, None, 0
     data = open_data(args)
     model = open_model(args)
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    return model, _few(data, args), None
+    return model, few(data, args.examples), None, 0
 
 
-def _few(data: Dataset, args: argparse.Namespace) -> Any:
+def few(data: Dataset, count: int) -> Any:
+    """The first training examples, without labels."""
     from smh.datasets.dataset import map_arrays
 
-    return map_arrays(lambda array: array[: args.examples], data.x_train)
+    return map_arrays(lambda array: array[:count], data.x_train)

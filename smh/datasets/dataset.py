@@ -25,7 +25,8 @@ class Dataset:
     Attributes:
         x_train: images `[n, h, w, c]`, float32 in [0, 1], or uint8 in 0..255 where asked for; what
             a user gave is any array `[n, ...]`, or several of them.
-        y_train: labels `[n]`, int64; what a user gave may be numbers `[n, ...]` to predict.
+        y_train: labels `[n]`, int64; what a user gave may be numbers `[n, ...]` to predict, or
+            those of several outputs by their names.
         x_test: as `x_train`.
         y_test: as `y_train`.
         name: what it is called in tables.
@@ -48,15 +49,11 @@ class Dataset:
     def __repr__(self) -> str:
         """How many images there are, of which form; not the images."""
         parts = {"training": self.x_train, "validation": self.x_validation, "test": self.x_test}
-        counts = ", ".join(f"{_count(x):,} {part}" for part, x in parts.items() if x is not None)
+        counts = ", ".join(f"{count_of(x):,} {part}" for part, x in parts.items() if x is not None)
         if not isinstance(self.x_train, np.ndarray):
             return f"Dataset({self.name}: {counts} examples of several arrays)"
         form = "x".join(map(str, self.x_train.shape[1:]))
         return f"Dataset({self.name}: {counts} images {form}, {self.x_train.dtype})"
-
-
-def _count(x: Any) -> int:
-    return max(numbers_of(x))
 
 
 @dataclass(frozen=True)
@@ -140,6 +137,14 @@ def map_arrays(function: Callable[[Any], Any], x: Any) -> Any:
     return function(x)
 
 
+def as_arrays(y: Any) -> Any:
+    """Labels as an array; those of several outputs, a mapping or a list of arrays, as they are."""
+    several = isinstance(y, list | tuple) and all(
+        np.ndim(one) and hasattr(one, "shape") for one in y
+    )
+    return y if isinstance(y, Mapping) or several else np.asarray(y)
+
+
 def numbers_of(x: Any) -> set[int]:
     """How many examples each array has."""
     found: set[int] = set()
@@ -147,15 +152,20 @@ def numbers_of(x: Any) -> set[int]:
     return found
 
 
+def count_of(x: Any) -> int:
+    """How many examples there are, of one array or of several."""
+    return max(numbers_of(x))
+
+
 def limited(data: Dataset, count: int) -> Dataset:
     """Draws at most `count` examples of each part, the same ones every time."""
     new: dict[str, Any] = {}
     for part in ("train", "test", "validation"):
         x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
-        if x is not None and len(y) > count:
-            taken = np.sort(np.random.RandomState(0).permutation(len(y))[:count])
+        if x is not None and count_of(y) > count:
+            taken = np.sort(np.random.RandomState(0).permutation(count_of(y))[:count])
             few = map_arrays(itemgetter(taken), x)
-            new |= {f"x_{part}": few, f"y_{part}": y[taken]}
+            new |= {f"x_{part}": few, f"y_{part}": map_arrays(itemgetter(taken), y)}
     return replace(data, **new)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from smh.datasets.dataset import Dataset, map_arrays, numbers_of, split_indices
+from smh.datasets.dataset import Dataset, as_arrays, count_of, map_arrays, numbers_of, split_indices
 from smh.datasets.picture_sets import image_folder
 from smh.errors import ArgumentError, DataFormatError
 
@@ -105,7 +105,8 @@ def of_arrays(
 
     Args:
         x: an array `[n, ...]`, or a list, tuple or mapping of arrays for several inputs.
-        y: `[n]` for classes, `[n, classes]` of zeros and ones likewise, or `[n, ...]` of numbers.
+        y: `[n]` for classes, `[n, classes]` of zeros and ones likewise, or `[n, ...]` of numbers;
+            for several outputs a mapping by their names.
         name: what it is called.
         source: where it is from.
         validation: see `image_folder`.
@@ -118,7 +119,9 @@ def of_arrays(
     if whole:
         return Dataset(x, y, x, y, name, x, y, source=source)
     train, test = split_indices(_strata(y), _TEST, 0)
-    parts = {"train": (_at(x, train), y[train]), "test": (_at(x, test), y[test])}
+    parts = {
+        part: (_at(x, rows), _at(y, rows)) for part, rows in (("train", train), ("test", test))
+    }
     return _of_parts(parts, name, source, validation)
 
 
@@ -129,8 +132,8 @@ def _of_parts(
     held_out = parts.get("validation", (None, None))
     if held_out[0] is None and validation:
         stay, out = split_indices(_strata(y), validation, 0)
-        held_out = _at(x, out), y[out]
-        x, y = _at(x, stay), y[stay]
+        held_out = _at(x, out), _at(y, out)
+        x, y = _at(x, stay), _at(y, stay)
     elif held_out[0] is not None:
         held_out = _checked(held_out, source)
     if parts["test"][0] is None:
@@ -139,23 +142,32 @@ def _of_parts(
     return Dataset(x, y, test[0], test[1], name, held_out[0], held_out[1], source=source)
 
 
-def _checked(part: tuple[Any, Any], source: str) -> tuple[Any, np.ndarray]:
-    x, y = map_arrays(np.asarray, part[0]), np.asarray(part[1])
-    counts = numbers_of(x)
-    if counts != {len(y) if y.ndim else -1} or 0 in counts:
+def _checked(part: tuple[Any, Any], source: str) -> tuple[Any, Any]:
+    x, y = map_arrays(np.asarray, part[0]), map_arrays(np.asarray, as_arrays(part[1]))
+    counts, labels = numbers_of(x), numbers_of(y)
+    if counts != labels or len(counts) != 1 or counts & {0, -1}:
+        shape = map_arrays(np.shape, y)
         raise ArgumentError(
             f"{source}: x and y need as many examples each, at least one; x has "
-            f"{', '.join(map(str, sorted(counts)))}, y has shape {y.shape}."
+            f"{', '.join(map(str, sorted(counts)))}, y has shape {shape}."
         )
+    return x, map_arrays(_plain, y)
+
+
+def _plain(y: np.ndarray) -> np.ndarray:
+    """Labels of one column and one-hot ones as `[n]`; whole numbers as int64."""
     if y.ndim == 2 and y.shape[1] > 1 and ((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all():
         y = y.argmax(axis=1)
     elif y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    return x, y.astype("int64") if y.dtype.kind in "iub" else y
+    return y.astype("int64") if y.dtype.kind in "iub" else y
 
 
-def _strata(y: np.ndarray) -> np.ndarray:
-    return y if y.ndim == 1 and y.dtype.kind in "iu" else np.zeros(len(y), "int64")
+def _strata(y: Any) -> np.ndarray:
+    """What is shared out evenly: classes, where there is one label each."""
+    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu":
+        return y
+    return np.zeros(count_of(y), "int64")
 
 
 def _at(x: Any, rows: np.ndarray) -> Any:

@@ -6,12 +6,12 @@ import math
 import numbers
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from smh.datasets.augmentation import Augmentation
-from smh.datasets.dataset import map_arrays, numbers_of
+from smh.datasets.dataset import as_arrays, map_arrays, numbers_of
 from smh.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def batches(
     drop_remainder: bool = False,
     seed: int = 0,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Makes a `tf.data.Dataset` of batches, which `fit` takes on TensorFlow, JAX and PyTorch.
 
@@ -44,7 +45,7 @@ def batches(
     Args:
         x: images `[n, h, w, c]`, float in [0, 1] or uint8, which become float32 in [0, 1] here.
             Without an augmentation also other arrays `[n, ...]`, or a list or mapping of them.
-        y: labels `[n, ...]`.
+        y: labels `[n, ...]`, or a list or mapping of them for several outputs.
         batch_size: images in a batch.
         augmentation: what is changed at random; None for validation and test.
         shuffle: whether each epoch has another order; False for validation and test.
@@ -52,6 +53,8 @@ def batches(
             compiled for one batch size.
         seed: decides order and augmentation.
         first_epoch: number of the first pass, to go on with a run that was stopped.
+        first_step: batches of each pass to leave out, to go on within an epoch: `fit` this for one
+            epoch, then batches that begin at the next.
 
     Returns:
         A dataset of `(images, labels)`, that knows its number of batches.
@@ -69,12 +72,19 @@ def batches(
         >>> len(train)  # then model.fit(train, epochs=5, shuffle=False)
         20
     """
-    order = _Order(len(y), batch_size, shuffle, drop_remainder, seed, first_epoch)
+    y = as_arrays(y)
+    count = max(numbers_of(y), default=0)
+    order = _Order(count, batch_size, shuffle, drop_remainder, seed, first_epoch, first_step)
     shapes = map_arrays(np.shape, x)
-    if numbers_of(x) != {len(y)} or augmentation is not None and np.ndim(x) != 4:
+    if (
+        numbers_of(x) != {count}
+        or numbers_of(y) != {count}
+        or augmentation is not None
+        and np.ndim(x) != 4
+    ):
         raise ArgumentError(
             f"x must be images [n, h, w, c] with n labels in y, got shapes {shapes} and "
-            f"{np.shape(y)}."
+            f"{map_arrays(np.shape, y)}."
         )
     if augmentation is not None and not isinstance(augmentation, Augmentation):
         raise ArgumentError(
@@ -89,7 +99,7 @@ def batches(
         ) from error
     change = augmentation or Augmentation()
     with tf.device("CPU"):
-        images, labels = tf.nest.map_structure(tf.constant, x), tf.constant(y)
+        images, labels = _tensors(x), _tensors(y)
 
         def scaled(array, rows):
             taken = tf.gather(array, rows)
@@ -99,13 +109,22 @@ def batches(
 
         def batch(rows, seeds):
             taken = tf.nest.map_structure(lambda array: scaled(array, rows), images)
-            return taken if augmentation is None else change(taken, seeds), tf.gather(labels, rows)
+            told = tf.nest.map_structure(lambda array: tf.gather(array, rows), labels)
+            return taken if augmentation is None else change(taken, seeds), told
 
         size = batch_size if drop_remainder else None
         rows, seeds = tf.TensorSpec([size], tf.int64), tf.TensorSpec([2], tf.int32)
         made = tf.data.Dataset.from_generator(order, output_signature=(rows, seeds))
         made = made.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return made.apply(tf.data.experimental.assert_cardinality(order.steps)).prefetch(_AHEAD)
+        return made.apply(tf.data.experimental.assert_cardinality(order.left)).prefetch(_AHEAD)
+
+
+def _tensors(given: Any) -> Any:
+    """As tensors; a list as a tuple, which is what `tf.data` nests by."""
+    import tensorflow as tf
+
+    given = as_arrays(given)
+    return tf.nest.map_structure(tf.constant, tuple(given) if isinstance(given, list) else given)
 
 
 @dataclass
@@ -118,12 +137,13 @@ class _Order:
     drop_remainder: bool
     seed: int
     epoch: int
+    step: int
 
     def __post_init__(self):
-        for name, least in (("batch_size", 1), ("seed", 0), ("epoch", 0)):
+        for name, least in (("batch_size", 1), ("seed", 0), ("epoch", 0), ("step", 0)):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < least:
-                argument = "first_epoch" if name == "epoch" else name
+                argument = f"first_{name}" if name in ("epoch", "step") else name
                 raise ArgumentError(
                     f"{argument} must be a whole number, at least {least}, got {value!r}."
                 )
@@ -132,6 +152,16 @@ class _Order:
                 f"{self.count} images make no batch of {self.batch_size}; take smaller batches"
                 + (" or drop_remainder=False." if self.drop_remainder else " or more images.")
             )
+
+        if not self.left > 0:
+            raise ArgumentError(
+                f"first_step must be below the {self.steps} batches of an epoch, got {self.step}."
+            )
+
+    @property
+    def left(self) -> int:
+        """Batches in a pass."""
+        return self.steps - self.step
 
     @property
     def steps(self) -> int:
@@ -145,6 +175,6 @@ class _Order:
         self.epoch += 1
         rows = random.permutation(self.count) if self.shuffle else np.arange(self.count)
         seeds = random.integers(0, 2**31 - 1, (self.steps, 2), dtype=np.int32)
-        for step in range(self.steps):
+        for step in range(self.step, self.steps):
             begin = step * self.batch_size
             yield rows[begin : begin + self.batch_size], seeds[step]

@@ -45,9 +45,12 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
-        """Returns the loss of each example, `[b]`, from labels `[b]` or `[b, 1]` and logits."""
-        logs = ops.log_softmax(y_pred)  # [b, classes]
-        labels = ops.reshape(ops.cast(y_true, "int32"), (-1, 1))
+        """Returns the loss of each example, `[b]`, from labels `[b]` or `[b, 1]` and logits.
+
+        Of labels `[b, t]` and logits `[b, t, classes]` it is that of each step, `[b, t]`.
+        """
+        logs = ops.log_softmax(y_pred)  # [b, ..., classes]
+        labels = ops.reshape(ops.cast(y_true, "int32"), (*ops.shape(logs)[:-1], 1))
         own = ops.squeeze(ops.take_along_axis(logs, labels, axis=-1), -1)
         smoothing = self.label_smoothing
         return -(1 - smoothing) * own - smoothing * ops.mean(logs, axis=-1)

@@ -69,6 +69,7 @@ def compile_for_training(
     scale_rate: float = 1.0,
     l2: float = 0.0,
     label_smoothing: float = 0.0,
+    loss: Any = None,
     metrics: Any = ("accuracy",),
     **options: Any,
 ) -> keras.Model:
@@ -87,6 +88,7 @@ def compile_for_training(
             than the seeds did.
         l2: see `penalise_weights`; 0 for none.
         label_smoothing: see `SmoothedCrossentropy`; 0 for none.
+        loss: as in `compile`, for other models. Default: cross-entropy of integer labels.
         metrics: as in `compile`.
         **options: further arguments of `compile`, such as `jit_compile`.
 
@@ -103,7 +105,7 @@ def compile_for_training(
         >>> model = smh.recipes.compile_for_training(model, steps=20 * 430, l2=1e-5)
     """
     optimizer = keras.optimizers.Adam(one_cycle(peak_rate, steps, warmup))
-    loss = SmoothedCrossentropy(label_smoothing)
+    loss = SmoothedCrossentropy(label_smoothing) if loss is None else loss
     if scale_rate != 1.0:
         if not _has_scales(model):
             raise ArgumentError(
@@ -114,7 +116,9 @@ def compile_for_training(
         optimizer = with_rates(optimizer, {_SCALES: scale_rate})
     if l2:
         penalise_weights(model, l2)
-    model.compile(optimizer, loss, metrics=list(metrics), **options)
+    model.compile(
+        optimizer, loss, metrics=metrics if isinstance(metrics, dict) else list(metrics), **options
+    )
     return model
 
 

@@ -13,8 +13,10 @@ Try = Callable[[float], Attempt]
 
 _FINEST, _COARSEST = 1e-30, 1e30
 _MOST = 14  # roundings to hit a size; each halves what is left of the interval at least
+_USUAL = 5  # of them
 _TOLERANCE = 0.992  # of the size asked for that the file has to have at least
 _HALVINGS = 5  # of a factor of four in the price, which is a bit of each number
+_BRACKET = 3  # tries, as a rule, until one keeps the score and one does not
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 
 
@@ -32,7 +34,7 @@ def to_size(attempt: Try, target: int, start: float, name: str) -> Attempt:
     fine: Attempt | None = None  # too large
     coarse: Attempt | None = None  # fits
     price = start
-    with task(f"rounding to {target:,} bytes") as advance:
+    with task(f"rounding to {target:,} bytes", _USUAL) as advance:
         for _ in range(_MOST):
             found = attempt(price)
             advance(1)
@@ -74,7 +76,9 @@ def to_drop(attempt: Try, least: float, start: float, name: str) -> Attempt:
     good: Attempt | None = None
     bad: Attempt | None = None
     price = start
-    with task("rounding as far as the score allows") as advance:
+    with task(
+        "rounding as far as the score allows", _BRACKET + _HALVINGS + len(_BEYOND)
+    ) as advance:
         while good is None or bad is None:
             found = attempt(price)
             advance(1)

@@ -1,4 +1,4 @@
-"""The state of a run after an epoch, on disk as a whole or not at all."""
+"""The state of a run after an epoch or within one, on disk as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -13,12 +14,30 @@ import keras
 from smh.errors import ArtifactError
 from smh.virtual_variable.inside_keras.random_state import random_state, set_random_state
 
-_NAME = re.compile(r"epoch_(\d+)")
-_MODEL, _RANDOM = "model.keras", "random_state.json"
+_NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?")
+_MODEL, _RANDOM, _METRICS = "model.keras", "random_state.json", "metrics.json"
 
 
-def save_checkpoint(model: keras.Model, folder: Path, epoch: int) -> Path:
-    """Saves the model, its optimizer and its random generators after `epoch` epochs.
+@dataclass(frozen=True, order=True)
+class Place:
+    """How far a run is.
+
+    Attributes:
+        epoch: number of epochs that are done.
+        step: batches of the next one that are done.
+    """
+
+    epoch: int = 0
+    step: int = 0
+
+    @property
+    def name(self) -> str:
+        """What a folder is called."""
+        return f"epoch_{self.epoch:04d}" + (f"_step_{self.step:06d}" if self.step else "")
+
+
+def save_checkpoint(model: keras.Model, folder: Path, place: Place) -> Path:
+    """Saves the model, its optimizer, its random generators, and the metrics of a begun epoch.
 
     It is written under another name, which it then changes: whenever the process is killed, the
     last whole checkpoint is there. The one before it is removed afterwards.
@@ -26,12 +45,12 @@ def save_checkpoint(model: keras.Model, folder: Path, epoch: int) -> Path:
     Args:
         model: a compiled model.
         folder: where the checkpoints lie.
-        epoch: number of epochs that are done.
+        place: how far the run is.
 
     Returns:
         Where it is.
     """
-    partial, final = folder / f"partial_{epoch:04d}", folder / f"epoch_{epoch:04d}"
+    partial, final = folder / "partial", folder / place.name
     for left in (partial, final):
         shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -42,6 +61,8 @@ def save_checkpoint(model: keras.Model, folder: Path, epoch: int) -> Path:
         raise
     # Keras does not save the generators of a model that is not compressed.
     (partial / _RANDOM).write_text(json.dumps(random_state(model)))
+    if place.step:
+        (partial / _METRICS).write_text(json.dumps(_metrics(model)))
     for file in partial.iterdir():
         with file.open("rb+") as opened:
             os.fsync(opened.fileno())
@@ -52,10 +73,10 @@ def save_checkpoint(model: keras.Model, folder: Path, epoch: int) -> Path:
     return final
 
 
-def last_checkpoint(folder: Path) -> tuple[Path, int] | None:
-    """Returns the newest checkpoint and how many epochs it has behind it; `None`: there is none."""
+def last_checkpoint(folder: Path) -> tuple[Path, Place] | None:
+    """Returns the newest checkpoint and what it has behind it; `None`: there is none."""
     found = [
-        (int(match[1]), path)
+        (Place(int(match[1]), int(match[2] or 0)), path)
         for path in (folder.iterdir() if folder.is_dir() else ())
         if (match := _NAME.fullmatch(path.name))
     ]
@@ -74,3 +95,19 @@ def load_checkpoint(path: Path) -> keras.Model:
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ArtifactError(f"The checkpoint {path} cannot be read: {error}") from error
     return model
+
+
+def load_metrics(path: Path) -> list | None:
+    """What an epoch had summed up when the checkpoint was written; `None` between two epochs."""
+    file = path / _METRICS
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def set_metrics(model: keras.Model, values: list) -> None:
+    """Lets a model's metrics go on from there."""
+    for variable, value in zip(model.metrics_variables, values, strict=True):
+        variable.assign(value)
+
+
+def _metrics(model: keras.Model) -> list:
+    return [keras.ops.convert_to_numpy(v).tolist() for v in model.metrics_variables]

@@ -1,7 +1,8 @@
-"""Whether a model fits data, and how good a classifier is on it."""
+"""Whether a model fits data, and how good it is on it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,9 +10,11 @@ import numpy as np
 
 from smh import datasets
 from smh.datasets import Dataset
-from smh.datasets.dataset import map_arrays
+from smh.datasets.dataset import as_arrays, map_arrays
 from smh.errors import ArgumentError
 from smh.progress import task
+from smh.recipes.outputs import names_of, per_output
+from smh.training.kinds import figures_of, kind_of
 
 _BATCH = 256
 
@@ -23,14 +26,14 @@ def count_classes(data: Dataset) -> int:
     if not has_classes(data.y_train):
         raise ArgumentError(
             f"The labels of {data.name} are no classes (whole numbers [n], from 0 on) but "
-            f"{data.y_train.dtype} {data.y_train.shape}; a model of the zoo tells classes apart."
+            f"{_form(data.y_train)}; a model of the zoo tells classes apart."
         )
     return int(max(data.y_train.max(), data.y_test.max())) + 1
 
 
-def has_classes(y: np.ndarray) -> bool:
-    """Whether labels are classes; else they are numbers to predict."""
-    return y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0
+def has_classes(y: Any) -> bool:
+    """Whether labels are classes; else they are numbers to predict, or those of several outputs."""
+    return hasattr(y, "ndim") and y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0
 
 
 def check_has_accuracy(data: Dataset) -> None:
@@ -38,8 +41,12 @@ def check_has_accuracy(data: Dataset) -> None:
     if not has_classes(data.y_train):
         raise ArgumentError(
             f"--max-drop is points of accuracy, and the labels of {data.name} are no classes but "
-            f"numbers of shape {data.y_train.shape}."
+            f"{_form(data.y_train)}."
         )
+
+
+def _form(y: Any) -> str:
+    return f"{y.dtype} {y.shape}" if hasattr(y, "shape") else f"those of {len(y)} outputs"
 
 
 def check_fits(model: keras.Model, data: Dataset) -> None:
@@ -58,8 +65,9 @@ def check_fits(model: keras.Model, data: Dataset) -> None:
         raise ArgumentError(_unfit(model, wanted, data, given))
     if isinstance(outputs, list | dict) or not has_classes(data.y_train):
         return
-    classes = count_classes(data)
-    if tuple(outputs)[1:] not in ((classes,), (1,) if classes <= 2 else (classes,)):
+    classes, given_back = count_classes(data), tuple(outputs)[1:]
+    named = bool(data.classes)  # else they may be whole numbers to predict
+    if given_back not in ((classes,), (1,) if classes <= 2 or not named else (classes,)):
         raise ArgumentError(
             f"'{model.name}' returns {outputs}, and {data.name} has {classes} classes: expected "
             f"(None, {classes})."
@@ -99,48 +107,50 @@ def measure(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
 
     Args:
         model: from examples to `[b, classes]`, logits or probabilities; to `[b, 1]` for two
-            classes; or to numbers of the shape of `y`.
+            classes; to `[b, labels]` for labels of zeros and ones; or to numbers of the shape of
+            `y`. Or to several of these.
         x: images `[n, h, w, c]`, float32 in [0, 1] or uint8; or what the model takes.
-        y: labels `[n]`, or numbers.
+        y: labels `[n]`, or numbers; of several outputs, a mapping by their names, or a list.
 
     Returns:
         Of classes `{"accuracy": share in [0, 1], "loss": mean cross-entropy in nats}`, of numbers
-        `{"loss": mean square error, "mae": mean absolute error}`.
+        `{"loss": mean square error, "mae": mean absolute error}`. Of several outputs the sum of
+        their losses, then these by their names.
 
     Raises:
         ArgumentError: outputs and labels do not fit.
     """
-    y = np.asarray(y)
+    y = as_arrays(y)
     images = datasets.batches(x, y, _BATCH, shuffle=False)
     with task("evaluating", len(images)) as advance:
         told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance(1))
         outputs = model.predict(images, verbose=0, callbacks=[told])
-    if isinstance(outputs, list | dict):
-        raise ArgumentError(f"'{model.name}' has {len(outputs)} outputs; one is measured.")
-    outputs = np.asarray(outputs, "float64")
-    if has_classes(y) and outputs.ndim == 2:
-        return _of_classes(outputs, y)
-    if outputs.size != y.size:
+    found = {}
+    for name, output, labels in by_output(model, outputs, y):
+        numbers = np.asarray(output, "float64")
+        found[name] = figures_of(kind_of(name, numbers, labels), numbers, labels)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    total = {"loss": sum(figures["loss"] for figures in found.values())}
+    return total | {f"{name}_{key}": v for name, one in found.items() for key, v in one.items()}
+
+
+def by_output(model: keras.Model, outputs: Any, y: Any) -> list[tuple[str, Any, np.ndarray]]:
+    """Pairs what a model returned with its labels: names of the outputs, and both.
+
+    Raises:
+        ArgumentError: labels are missing, or are for outputs that there are not.
+    """
+    flat = keras.tree.flatten(outputs)
+    names = names_of(outputs, getattr(model, "output_names", None))
+    several = isinstance(y, Mapping | list | tuple)
+    if len(flat) > 1 and not several:
         raise ArgumentError(
-            f"'{model.name}' returns {outputs.shape} for labels of shape {y.shape}; expected "
-            "classes [n] or numbers of the same shape."
+            f"'{model.name}' has {len(flat)} outputs ({', '.join(names)}), and the labels are one "
+            "array. A function of yours can return a mapping: --data MODULE:FUNCTION."
         )
-    error = outputs.reshape(y.shape) - y
-    return {"loss": float(np.mean(error**2)), "mae": float(np.abs(error).mean())}
-
-
-def _of_classes(outputs: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    if outputs.shape[1] == 1:  # of two classes, the second one's
-        own = outputs[:, 0]
-        if own.min() >= 0 and own.max() <= 1:
-            outputs = np.stack([1 - own, own], axis=1)
-        else:
-            outputs = np.stack([np.zeros_like(own), own], axis=1)
-    own = outputs[np.arange(len(y)), y]
-    if outputs.min() >= 0 and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
-        losses = -np.log(np.maximum(own, 1e-12))
-    else:
-        top = outputs.max(axis=1)
-        losses = top + np.log(np.exp(outputs - top[:, None]).sum(axis=1)) - own
-    right = outputs.argmax(axis=1) == y
-    return {"accuracy": float(right.mean()), "loss": float(losses.mean())}
+    labels = per_output(dict(y) if isinstance(y, Mapping) else y, outputs, names)
+    missing = [name for name, one in zip(names, labels, strict=True) if one is None]
+    if missing:
+        raise ArgumentError(f"'{model.name}' has no labels for its output {missing[0]}.")
+    return list(zip(names, flat, labels, strict=True))

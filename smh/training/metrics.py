@@ -41,7 +41,9 @@ def read_metrics(path: str | os.PathLike) -> list[Row]:
 
 
 def draw_curves(rows: Sequence[Mapping[str, float]], path: str | os.PathLike, title: str) -> None:
-    """Draws loss and accuracy by epoch, of training and validation, and writes a PNG.
+    """Draws loss and accuracy (or the error of numbers) by epoch, and writes a PNG.
+
+    Of training and of validation. Of several outputs it is the accuracy of the first.
 
     Raises:
         ImportError: Matplotlib is not installed.
@@ -50,20 +52,23 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: str | os.PathLike, ti
 
     figure = new_figure()
     axes = figure.subplots(1, 2)
-    for axis, name, unit in ((axes[0], "loss", 1), (axes[1], "accuracy", 100)):
-        _draw(axis, rows, name, unit)
+    names = [name for row in rows for name in row if not name.startswith("val_")]
+    accuracy = next((name for name in names if "accuracy" in name), None)
+    second = accuracy or next((name for name in names if "mae" in name), "accuracy")
+    _draw(axes[0], rows, "loss", 1, "loss")
+    _draw(axes[1], rows, second, 100 if accuracy else 1, f"{second} (%)" if accuracy else second)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.savefig(path, dpi=150)
 
 
-def _draw(axis: Any, rows: Sequence[Mapping[str, float]], name: str, unit: int) -> None:
+def _draw(axis: Any, rows: Sequence[Mapping[str, float]], name: str, unit: int, label: str) -> None:
     styles = ((name, "training", "-", "#1b4f72"), (f"val_{name}", "validation", "--", "#b9770e"))
     for column, label, style, color in styles:
         points = [(row["epoch"], unit * row[column]) for row in rows if column in row]
         if points:
             axis.plot(*zip(*points, strict=True), f"o{style}", color=color, label=label, ms=3)
     axis.set_xlabel("epoch")
-    axis.set_ylabel("accuracy (%)" if name == "accuracy" else "loss (cross-entropy, nats)")
+    axis.set_ylabel(label)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(color="#dddddd", linewidth=0.6)
     axis.spines[["top", "right"]].set_visible(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 import zipfile
 
 import keras
@@ -12,11 +13,15 @@ from smh import zoo
 from smh.artifact.files import load as load_artifact
 from smh.datasets import Dataset
 from smh.doors.compression import compress
-from smh.errors import ArgumentError, ArtifactError, SmhError
+from smh.errors import ArgumentError, ArtifactError, SmhError, SmhWarning
 from smh.training.config import TrainingConfig
 from smh.training.data import check_fits, count_classes
 from smh.training.sources import SUFFIXES, check_model_file, find_model
 
+_FORGETS = (
+    "fraction={fraction:g} starts with random factors, so what '{name}' had learned is gone. To "
+    "keep some of it: smh compress --fraction {fraction:g} --init fit; all of it: smh shrink."
+)
 _ZIPPED_BY_HAND = 1 << 20  # what a small .keras file may shrink by, if its user packs it again
 
 
@@ -38,6 +43,8 @@ def build_model(config: TrainingConfig, data: Dataset) -> keras.Model:
         model = zoo.build(name, shape, count_classes(data))
     check_fits(model, data)
     if config.fraction is not None:
+        if name.endswith(SUFFIXES):
+            warnings.warn(_FORGETS.format(name=name, fraction=config.fraction), SmhWarning, 2)
         compress(model, config.fraction, seed=config.seed)
     return model
 

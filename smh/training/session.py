@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,17 +12,26 @@ import keras
 from smh import datasets
 from smh.artifact.files import save as save_artifact
 from smh.datasets import Augmentation, Dataset
-from smh.datasets.dataset import map_arrays
+from smh.datasets.dataset import count_of, map_arrays
 from smh.doors.quantization import quantize_factors
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import task
-from smh.recipes import compile_for_training, penalise_weights
+from smh.recipes import penalise_weights
 from smh.sizes.size_report import report
-from smh.training.checkpoints import last_checkpoint, load_checkpoint, save_checkpoint
+from smh.training.checkpoints import (
+    Place,
+    last_checkpoint,
+    load_checkpoint,
+    load_metrics,
+    save_checkpoint,
+)
 from smh.training.config import TrainingConfig
 from smh.training.data import measure
-from smh.training.metrics import Row, draw_curves, read_metrics, write_metrics
+from smh.training.every import EACH_MINUTE, Every
+from smh.training.keeping import KeepState
+from smh.training.metrics import Row, draw_curves, read_metrics
 from smh.training.models import build_model
+from smh.training.objective import Objective
 from smh.training.progress import ShowProgress
 from smh.training.run_directory import RunDirectory
 from smh.training.sources import load_data
@@ -34,14 +44,15 @@ def train(
     *,
     replace: bool = False,
     resume: bool = False,
+    every: Every = EACH_MINUTE,
     verbose: int = 1,
 ) -> dict[str, Any]:
     """Trains a model, and writes what a `RunDirectory` holds.
 
-    After each epoch the state is saved. A run that was killed and is resumed ends with the numbers
-    of one that was not: order and changes of the images depend on the seed and the epoch only, and
-    model, optimizer and random generators go on. (On a GPU that also needs deterministic kernels:
-    `TF_DETERMINISTIC_OPS=1`, which the command line sets there.)
+    After each epoch the state is saved, and each minute within one. A run that was killed and is
+    resumed ends with the numbers of one that was not: order and changes of the images depend on the
+    seed and the batch only, and model, optimizer and random generators go on. (On a GPU that
+    also needs deterministic kernels: `TF_DETERMINISTIC_OPS=1`, which the command line sets there.)
 
     Args:
         config: the settings.
@@ -49,7 +60,9 @@ def train(
         replace: whether an earlier run there is removed.
         resume: whether to go on with the run there, which must have the same settings; one that
             is complete is left as it is.
-        verbose: 1 prints a line per epoch, and on a terminal a bar; 0 nothing.
+        every: how often the state is saved within an epoch.
+        verbose: 1 prints a line per epoch, and a bar on a terminal, else a line per minute; 0
+            nothing.
 
     Returns:
         The final figures, as in `result.json`: of the test images, and the sizes.
@@ -82,18 +95,22 @@ def train(
             model = _new_model(config, data)
         run.begin(config)
         # Each run begins from a file, so that one that goes on from a file has the same names.
-        found = save_checkpoint(model, run.checkpoints, 0), 0
-    path, done = found
+        found = save_checkpoint(model, run.checkpoints, Place()), Place()
+    path, place = found
     model = load_checkpoint(path)
+    objective = Objective.of(model, data)
+    data = objective.labels(data)
     if config.l2:
         penalise_weights(model, config.l2)
     # A line is written before its checkpoint, so that none is missing.
-    rows = read_metrics(run.metrics_file)[:done] if done else []
-    shows = ShowProgress(config.epochs) if verbose else None
+    rows = read_metrics(run.metrics_file)[: place.epoch] if place.epoch else []
+    metrics = load_metrics(path)
+    keeps = KeepState(run, rows, every, None if metrics is None else (place, metrics))
+    shows = ShowProgress(config.epochs, len(_batches(config, data, Place()))) if verbose else None
     if shows is not None:
-        shows.introduce(model, data, run, done)
+        shows.introduce(model, data, run, place, objective.in_words)
     try:
-        _fit(model, config, data, run, rows, shows)
+        _fit(model, config, data, run, place, [keeps, *([shows] if shows else [])])
     finally:
         if shows is not None:
             shows.close()
@@ -117,8 +134,8 @@ def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
             f"bits={config.bits} rounds the factors of a compressed model, and '{config.model}' "
             "has none. Give a fraction as well: --fraction 0.1."
         )
-    steps = len(_batches(config, data, 0)) * config.epochs
-    compile_for_training(
+    steps = len(_batches(config, data, Place())) * config.epochs
+    Objective.of(model, data).compile(
         model,
         steps,
         peak_rate=config.peak_rate,
@@ -130,7 +147,7 @@ def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
     return model
 
 
-def _batches(config: TrainingConfig, data: Dataset, first_epoch: int) -> Any:
+def _batches(config: TrainingConfig, data: Dataset, place: Place) -> Any:
     # A folder of pictures has the folder's name; what is usual goes by the kind of data set.
     name = config.data.replace("-", "_")
     usual = Augmentation.usual(name) if config.augment and name in datasets.names() else None
@@ -140,7 +157,8 @@ def _batches(config: TrainingConfig, data: Dataset, first_epoch: int) -> Any:
         config.batch_size,
         augmentation=usual,
         seed=config.seed,
-        first_epoch=first_epoch,
+        first_epoch=place.epoch,
+        first_step=place.step,
     )
 
 
@@ -149,26 +167,22 @@ def _fit(
     config: TrainingConfig,
     data: Dataset,
     run: RunDirectory,
-    rows: list[Row],
-    shows: ShowProgress | None,
+    place: Place,
+    callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    done = len(rows)
     validation = None
     if data.x_validation is not None and data.y_validation is not None:
         x, y = data.x_validation, data.y_validation
         validation = datasets.batches(x, y, config.batch_size, shuffle=False)
-    callbacks = [_KeepEpochs(run, rows), *_tensorboard(run), *([shows] if shows else [])]
-    # Float factors first, then rounded ones. At the border a checkpoint is still of the first part.
-    for begin, end in ((0, config.bits_from), (config.bits_from, config.epochs)):
-        if done >= end or begin == end:
-            continue
-        if begin and done <= begin:
+    callbacks = [*callbacks, *_tensorboard(run)]
+    for first, end in _parts(config, place):
+        # At the border a checkpoint is still of the part with float factors.
+        if first == Place(config.bits_from) != Place():
             quantize_factors(model, config.bits)
-        first = max(begin, done)
         _prepare(model, data)
         model.fit(
             _batches(config, data, first),
-            initial_epoch=first,
+            initial_epoch=first.epoch,
             epochs=end,
             validation_data=validation,
             callbacks=callbacks,
@@ -177,29 +191,23 @@ def _fit(
         )
 
 
+def _parts(config: TrainingConfig, place: Place) -> Iterator[tuple[Place, int]]:
+    """What `fit` does at once: the rest of an epoch; float factors; then rounded ones."""
+    while place.epoch < config.epochs:
+        end = place.epoch + 1 if place.step else config.bits_from
+        end = config.epochs if end <= place.epoch else end
+        yield place, end
+        place = Place(end)
+
+
 def _prepare(model: keras.Model, data: Dataset) -> None:
     """Lets Keras make metrics and slots now: `fit` would take an epoch's batches to do so."""
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    x, y = map_arrays(lambda array: array[:1], data.x_train), data.y_train[:1]
+    x, y = (map_arrays(lambda array: array[:1], part) for part in (data.x_train, data.y_train))
     few = datasets.batches(x, y, 1, shuffle=False)
     with task("preparing"):
         model.evaluate(few, verbose=0)
-
-
-class _KeepEpochs(keras.callbacks.Callback):
-    """Writes metrics and checkpoint after each epoch, in this order."""
-
-    def __init__(self, run: RunDirectory, rows: list[Row]):
-        super().__init__()
-        self._run, self._rows = run, rows
-
-    def on_epoch_end(self, epoch, logs=None):
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {name: float(value) for name, value in (logs or {}).items()}
-        self._rows.append({"epoch": epoch + 1, **row, "learning_rate": rate})
-        write_metrics(self._rows, self._run.metrics_file)
-        save_checkpoint(self.model, self._run.checkpoints, epoch + 1)
 
 
 def _tensorboard(run: RunDirectory) -> list[keras.callbacks.Callback]:
@@ -220,9 +228,8 @@ def _finish(model: keras.Model, data: Dataset, run: RunDirectory, rows: list[Row
         warnings.warn(f"No curves.png: {error}", SmhWarning, stacklevel=2)
     figures = measure(model, data.x_test, data.y_test)
     result = {
-        "test_accuracy": figures["accuracy"],
-        "test_loss": figures["loss"],
-        "test_images": len(data.y_test),
+        **{f"test_{name}": value for name, value in figures.items()},
+        "test_images": count_of(data.y_test),
         "trained_params": sizes.trained_params,
         "original_params": sizes.original_params,
         "artifact_bytes": run.artifact_file.stat().st_size,

@@ -1,7 +1,9 @@
-"""The smallest or best compressed model within a budget: of bytes, or of accuracy.
+"""The pool to train within a budget: of bytes, or of accuracy.
 
-`copies` makes what is tried and keeps the best, `tries` is what was found; the other two are the
-searches.
+How far one model can be rounded is the other search, `smh.shrinking.search`: over a price, which is
+any number. Here it is over whole replicas of a pool, and each try is another model to train; what
+then has to fit into its bytes is rounded by `smh.shrink`. `copies` makes what is tried and keeps
+the best, `tries` is what was found; the other two are the searches.
 """
 
 from smh.shrinking.searching.by_drop import search_drop

@@ -11,7 +11,14 @@ import keras
 
 from smh.errors import ArgumentError
 from smh.errors.limits import DROP
-from smh.shrinking.searching.copies import Copies, Search, checked_bits, file_size
+from smh.progress import task
+from smh.shrinking.searching.copies import (
+    Copies,
+    Search,
+    check_functions,
+    checked_bits,
+    file_size,
+)
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
@@ -31,13 +38,15 @@ def search_drop(
     seed: int | None = 0,
     show: Callable[[Try], Any] | None = None,
 ) -> SearchResult:
-    """Finds the smallest compressed model whose score is close to that of the dense one.
+    """Finds the smallest pool that, trained, has nearly the score of the dense model.
+
+    To make a trained model small without training it, call `smh.shrink(model, data, max_drop=...,
+    evaluate=...)`: a pool that is not trained keeps little of what a model has learned.
 
     Each try is a copy that starts at the best fit of the weights, its factors rounded; `recover`
     trains it, then it is evaluated. For each number of bits the number of replicas is found by
     bisection, in steps of a quarter, which takes for granted that more replicas are no worse; with
-    few images or little training that may fail by a step. Without training a fit loses much: see
-    `smh.compress`.
+    few images or little training that may fail by a step.
 
     Args:
         model: a built dense model, trained. It is not changed; copies are made from its
@@ -69,16 +78,18 @@ def search_drop(
         True
     """
     max_drop = DROP.checked(max_drop, "max_drop")
-    for name, value in (("evaluate", evaluate), ("recover", recover)):
-        if not callable(value) and (name, value) != ("recover", None):
-            raise ArgumentError(f"{name} must be a function of the model, got {value!r:.80}.")
+    if evaluate is None:
+        raise ArgumentError("evaluate must be a function of the model, got None.")
+    check_functions(evaluate=evaluate, recover=recover)
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     baseline = _score(evaluate, model)
     search = _ByDrop(copies, rest, show)
     search.evaluate, search.recover = evaluate, recover or (lambda model: None)
     search.least = baseline - max_drop
-    for width in widths:
-        search.run(width)
+    halvings = math.ceil(math.log2(len(_steps(copies.largest.replicas)) + 1))
+    with task("looking for the smallest pool", halvings * len(widths)) as search.advance:
+        for width in widths:
+            search.run(width)
     return search.result(lambda: _too_far(model, search, max_drop, baseline), baseline)
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
 
+from smh.doors.quantization import quantize_factors
 from smh.errors.limits import BYTES
-from smh.shrinking.searching.copies import Copies, Search, checked_bits, file_size
+from smh.progress import task
+from smh.shrinking.searching.copies import (
+    Copies,
+    Search,
+    check_functions,
+    checked_bits,
+    file_size,
+)
 from smh.shrinking.searching.tries import SearchResult, Try
+from smh.shrinking.shrink_model import shrink
 from smh.typing import Selector
 
 # Of one replica every number may get a scale of its own, so that two or more can take fewer bytes.
 _FIRST = (1, 2, 4, 8)
+_USUAL = 4  # tries for each number of bits
 _SECANTS = 5  # then by halves: the size grows almost evenly, so that these nearly always do
 
 
@@ -22,6 +33,8 @@ def search_size(
     model: keras.Model,
     target_bytes: int,
     *,
+    recover: Callable[[keras.Model], Any] | None = None,
+    data: Any = None,
     bits: int | Sequence[int] = (8, 6, 4),
     rest: str = "float32",
     apply_to: Selector | None = None,
@@ -29,17 +42,22 @@ def search_size(
     seed: int | None = 0,
     show: Callable[[Try], Any] | None = None,
 ) -> SearchResult:
-    """Finds the compressed model that keeps most of a model's weights in a file of limited size.
+    """Finds the pool to train for a file of limited size.
+
+    To make a trained model so small without training it, call `smh.shrink(model, data,
+    target_size=...)`: a pool that is not trained keeps little of what a model has learned.
 
     For each number of bits it finds the most replicas whose file, written by `smh.save`, fits; of
-    these models it takes the one that keeps most of the weights' energy after rounding. Nothing is
-    trained: train what it returns, with factors that go on being rounded
-    (`smh.quantize_factors(model, None)` sets them free). Their entropy changes a little then, so
-    leave some bytes.
+    these models it takes the one that keeps most of the weights' energy after rounding. `recover`
+    trains that one, its factors rounded all the time. Training changes their entropy: if the file
+    became too large, `smh.shrink` rounds the factors anew, into the bytes that there are.
 
     Args:
         model: a built dense model. It is not changed; copies are made from its configuration.
         target_bytes: the most bytes of the file.
+        recover: trains a model in place. Default: nothing is trained; train what it returns, and
+            leave some bytes.
+        data: examples for `smh.shrink`, where it is needed.
         bits: for the factors, 2 to 8, or 32: float; several are compared.
         rest: as for `smh.save`: `"float16"` halves what stays dense.
         apply_to: as for `smh.compress`.
@@ -51,11 +69,13 @@ def search_size(
         A `SearchResult`: `result.model`, `result.best`, `print(result)`.
 
     Raises:
-        ArgumentError: no file is so small; the message says how small they get.
+        ArgumentError: no file is so small; the message says how small they get. Or a value that
+            cannot work.
         UnbuiltModelError: the model has no weights yet.
         SelectionError: nothing is selected.
 
-    Cost: some four tries for each number of bits, each a copy of the model, a fit and a file.
+    Cost: some four tries for each number of bits, each a copy of the model, a fit and a file; and
+        one training.
 
     Example:
         >>> result = smh.search_size(smh.zoo.lenet_300_100(), 30_000, bits=4)
@@ -63,12 +83,28 @@ def search_size(
         True
     """
     target_bytes = BYTES.checked(target_bytes, "target_bytes")
+    check_functions(recover=recover)
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     search = _BySize(copies, rest, show)
     search.target = target_bytes
-    for width in widths:
-        search.run(width)
-    return search.result(lambda: _too_large(model, search))
+    doing = f"looking for the best pool in {target_bytes:,} bytes"
+    with task(doing, _USUAL * len(widths)) as search.advance:
+        for width in widths:
+            search.run(width)
+    found = search.result(lambda: _too_large(model, search))
+    return found if recover is None else _recovered(search, found, recover, data)
+
+
+def _recovered(search: _BySize, found: SearchResult, recover: Callable, data: Any) -> SearchResult:
+    """Trains what was found, and keeps its file within the budget."""
+    model = found.model
+    recover(model)
+    if file_size(model, search.rest) > search.target:
+        quantize_factors(model, None)
+        shrink(model, data, target_size=search.target)
+    trained = replace(found.best, bytes=file_size(model, search.rest))
+    search.show(trained)
+    return SearchResult(model, trained, (*found.tries, trained))
 
 
 def _too_large(model: keras.Model, search: _BySize) -> str:

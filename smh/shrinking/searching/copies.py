@@ -21,6 +21,7 @@ from smh.errors import ArgumentError
 from smh.errors.limits import FLOAT_BITS, SEARCHED_BITS
 from smh.pools.fit import kept_energy
 from smh.pools.shape import PoolShape, choose_sides
+from smh.progress import Advance
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 from smh.virtual_variable import VirtualVariable, own_layers, own_variables
@@ -87,6 +88,7 @@ class Search:
     def __init__(self, copies: Copies, rest: str, show: Callable[[Try], Any] | None):
         self.copies, self.rest = copies, rest
         self.show = show or (lambda one: None)
+        self.advance: Advance = lambda steps: None
         self.tries: list[Try] = []
         self.best: Try | None = None
         self.model: keras.Model | None = None
@@ -94,6 +96,7 @@ class Search:
     def note(self, one: Try, model: keras.Model, better: Callable[[Try, Try], bool]) -> None:
         """Shows a try, and keeps its model if it fits and is `better` than the best so far."""
         self.tries.append(one)
+        self.advance(1)
         self.show(one)
         if one.fits and (self.best is None or better(one, self.best)):
             self.best, self.model = one, model
@@ -129,3 +132,10 @@ def checked_bits(bits: int | Sequence[int]) -> tuple[int, ...]:
             f"{bits!r}."
         )
     return tuple(sorted(set(several), reverse=True))
+
+
+def check_functions(**given: Any) -> None:
+    """Raises `ArgumentError` unless each is a function or `None`."""
+    for name, value in given.items():
+        if value is not None and not callable(value):
+            raise ArgumentError(f"{name} must be a function of the model, got {value!r:.80}.")

@@ -1,6 +1,7 @@
 """How far long work is: told by what does it, shown to whoever wants to see it.
 
-Nothing is shown unless asked for. `shown` draws bars on a terminal; the command line does so.
+Nothing is shown unless asked for. `shown` draws bars on a terminal, as the command line does, and
+in a notebook, where it needs no widgets.
 
 Example:
     >>> from smh import progress
@@ -12,15 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator
 from contextvars import ContextVar
 from typing import IO, TypeVar
 
+from smh.progress.listener import Advance, Listener
+from smh.progress.notebook import in_notebook, notebook_bars
+
 T = TypeVar("T")
-Advance = Callable[[int], None]  # says that so many more steps are done
-# Gets what is done and in how many steps (`None`: that is not known).
-Listener = Callable[[str, int | None], AbstractContextManager[Advance]]
 
 # Of the context, not of the process: work in another thread does not draw on the same terminal.
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
@@ -54,7 +54,7 @@ def task(doing: str, steps: int | None = None) -> Iterator[Advance]:
 
     Args:
         doing: what, in a few words.
-        steps: how many there are, or `None`.
+        steps: how many there are, or are as a rule; or `None`.
 
     Yields:
         A function that says that so many more steps are done.
@@ -79,59 +79,26 @@ def listening(listener: Listener | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shown(file: IO[str] | None = None) -> Iterator[None]:
-    """Shows a bar for what is being done inside the block, on a terminal; elsewhere nothing.
+    """Shows a bar for what is being done inside the block, and how long it will still take.
 
-    The bars go away when the work is done.
+    On a terminal and in a notebook; elsewhere nothing is shown. The bars go away when the work is
+    done.
 
     Args:
-        file: the terminal; default: stderr.
+        file: the terminal; default: the notebook this runs in, else stderr.
     """
+    if file is None and (display := in_notebook()) is not None:
+        with listening(notebook_bars(display)):
+            yield
+        return
     file = sys.stderr if file is None else file
     if not file.isatty():
         yield
         return
-    with listening(_bars(file)):
+    from smh.progress.terminal import terminal_bars  # rich takes a while to import
+
+    with listening(terminal_bars(file)):
         yield
-
-
-def _bars(file: IO[str]) -> Listener:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    bars = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(),
-        console=Console(file=file),
-        transient=True,
-        redirect_stdout=False,  # it may be another file
-    )
-
-    @contextlib.contextmanager
-    def listener(doing: str, steps: int | None) -> Iterator[Advance]:
-        number = bars.add_task(doing, total=steps, count="")
-        done = 0
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            bars.update(number, completed=done, count=_count(done, steps))
-
-        bars.start()
-        try:
-            yield advance
-        finally:
-            bars.remove_task(number)
-            if not bars.tasks:
-                bars.stop()
-
-    return listener
-
-
-def _count(done: int, steps: int | None) -> str:
-    return f"{done:,}" if steps is None else f"{done:,}/{steps:,}"
 
 
 def _ignore(steps: int) -> None:
