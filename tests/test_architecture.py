@@ -79,7 +79,7 @@ INSIDE_VIRTUAL_VARIABLE = [
 INSIDE_CODING = [
     {"payload"},
     {"floats", "packed"},
-    {"huffman", "range_coder", "spec"},
+    {"huffman", "information", "lanes", "range_coder", "spec"},
     {"raw", "symbols", "wavefront"},
     {"codebook", "neighbours", "planes", "uniform"},
     {"sparse", "wavefront_block"},

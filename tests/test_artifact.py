@@ -100,6 +100,21 @@ def test_played_weights_say_their_paths(tmp_path):
         played["conv/kernal"]
 
 
+def test_the_runtime_decodes_only_what_is_asked_for(tmp_path, monkeypatch):
+    model = smh.quantize_weights(small(), 4)
+    smh.save(model, tmp_path / "small.smh")
+    decoded, decode = [], container.Container.tensor
+    monkeypatch.setattr(
+        container.Container, "tensor", lambda self, name: decoded.append(name) or decode(self, name)
+    )
+    played = smh.runtime.load(tmp_path / "small.smh")
+    assert not decoded and len(container.read(tmp_path / "small.smh").names) == 4
+    played["a/kernel"]
+    assert len(decoded) == 1
+    played["conv/bias"], played["b/bias"]  # of one tensor
+    assert len(decoded) == 2
+
+
 def check_with_plain_python(models, path):
     smh.save(models, path, coder="packed")
     read = plain_models.weights(path.read_bytes())
