@@ -11,6 +11,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import plain_models
@@ -73,8 +74,7 @@ def test_every_parametrization_comes_back_in_a_new_process_and_in_numpy(tmp_path
         assert set(played) == set(live)
         for path, weight in live.items():
             np.testing.assert_allclose(played[path], weight, rtol=1e-5, atol=1e-6, err_msg=path)
-    script = [sys.executable, __file__, str(tmp_path)]
-    done = subprocess.run(script, capture_output=True, text=True)
+    done = fresh_process.run(Path(__file__), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = np.load(tmp_path / "loaded.npz")
     for name in NAMED:

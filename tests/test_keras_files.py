@@ -4,11 +4,10 @@ import copy
 import json
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ WORKER = Path(__file__).with_name("saved_models.py")
 
 
 def new_process(*arguments):
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)
+    done = fresh_process.run(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -133,7 +132,7 @@ def test_import_smh_is_enough_in_either_order(tmp_path):
     trained().save(tmp_path / "m.keras")
     for imports in ("import smh, keras", "import keras, smh"):
         code = f"{imports}; keras.saving.load_model(r'{tmp_path / 'm.keras'}')"
-        new_process("-W", "ignore", "-c", code)
+        new_process(code)
 
 
 def test_without_compiling_and_from_another_optimizer(tmp_path):
@@ -343,7 +342,7 @@ def test_lenet_on_digits_goes_on_in_another_process(tmp_path):
     first = model.evaluate(digits.x_test, digits.y_test, verbose=0)
     history = model.fit(digits.x_train, digits.y_train, 64, 2, verbose=0, shuffle=False).history
     last = model.evaluate(digits.x_test, digits.y_test, verbose=0)
-    new_process("-W", "ignore", "-c", LATER, tmp_path)
+    new_process(LATER, tmp_path)
     later = np.load(tmp_path / "later.npz")
     np.testing.assert_array_equal(later["first"], first)
     np.testing.assert_array_equal(later["loss"], history["loss"])

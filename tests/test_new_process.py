@@ -1,9 +1,8 @@
 """The law that needs a new process: saved and loaded, every parametrization predicts the same."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -20,7 +19,7 @@ def test_saved_weights_give_the_same_predictions_in_a_new_process(tmp_path):
         model.save_weights(tmp_path / f"{name}.weights.h5")
         here[name] = model.predict(inputs(), verbose=0)
     script = Path(__file__).with_name("parametrizations.py")
-    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
+    fresh_process.run(script, tmp_path).check_returncode()
     there = np.load(tmp_path / "loaded.npz")
     assert set(there) == set(here)
     for name in here:
