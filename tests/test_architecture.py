@@ -137,8 +137,9 @@ INSIDE_SIZES = [
 ]
 INSIDE_SENSITIVITY = [
     {"examples", "magnitude", "suggestion", "metrics", "scanned", "picture"},
-    {"gradients", "result"},
+    {"gradients", "result", "resuming"},
     {"second_order"},
+    {"plan"},
     {"scan"},
 ]
 INSIDE_SHRINKING = [
