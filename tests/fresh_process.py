@@ -1,4 +1,4 @@
-"""Processes that begin where `import keras` ends, without the seconds that it takes.
+"""Processes that begin where an import ends, without the seconds that it takes.
 
 Many laws hold "in a new process": that of a user who loads what another process saved. Starting
 TensorFlow takes six seconds of processor time. So one process imports Keras and nothing else, and
@@ -18,52 +18,66 @@ import sys
 import tempfile
 from pathlib import Path
 
-_SERVER = None
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def run(script, *arguments, cwd=None):
-    """Runs a file, or code if it is no `Path`, as `python script *arguments` does.
+class Forked:
+    """Runs scripts in forks of a process that has run the code `before`."""
 
-    Returns:
-        A `subprocess.CompletedProcess` with text in `stdout` and `stderr`.
-    """
-    given = [str(argument) for argument in arguments]
-    if not hasattr(os, "fork"):
-        command = [str(script)] if isinstance(script, Path) else ["-c", script]
-        return subprocess.run(
-            [sys.executable, *command, *given], cwd=cwd, capture_output=True, text=True
-        )
-    with tempfile.TemporaryDirectory() as folder:
-        request = {
-            "file": str(script) if isinstance(script, Path) else None,
-            "code": None if isinstance(script, Path) else script,
-            "arguments": given,
-            "cwd": os.fspath(cwd or os.getcwd()),
-            "environment": dict(os.environ),
-            "outputs": [f"{folder}/out", f"{folder}/err"],
-        }
-        status = _ask(json.dumps(request))
-        texts = [Path(name).read_text(errors="replace") for name in request["outputs"]]
-    return subprocess.CompletedProcess([script, *given], status, *texts)
+    def __init__(self, before):
+        self._before = before
+        self._server = None
+
+    def run(self, script, *arguments, cwd=None):
+        """Runs a file, or code if it is no `Path`, as `python script *arguments` does.
+
+        Returns:
+            A `subprocess.CompletedProcess` with text in `stdout` and `stderr`.
+        """
+        given = [str(argument) for argument in arguments]
+        if not hasattr(os, "fork"):
+            code = script.read_text() if isinstance(script, Path) else script
+            return subprocess.run(
+                [sys.executable, "-c", f"{self._before}\n{code}", *given],
+                cwd=cwd, env=_environment(), capture_output=True, text=True,
+            )  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            request = {
+                "file": str(script) if isinstance(script, Path) else None,
+                "code": None if isinstance(script, Path) else script,
+                "arguments": given,
+                "cwd": os.fspath(cwd or os.getcwd()),
+                "environment": dict(os.environ),
+                "outputs": [f"{folder}/out", f"{folder}/err"],
+            }
+            status = self._ask(json.dumps(request))
+            texts = [Path(name).read_text(errors="replace") for name in request["outputs"]]
+        return subprocess.CompletedProcess([script, *given], status, *texts)
+
+    def _ask(self, request):
+        if self._server is None or self._server.poll() is not None:
+            self._server = subprocess.Popen(
+                [sys.executable, __file__, self._before],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(),
+            )  # fmt: skip
+            atexit.register(self._server.stdin.close)  # it ends where there is nothing to read
+        self._server.stdin.write(request + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
 
 
-def _ask(request):
-    global _SERVER
-    if _SERVER is None or _SERVER.poll() is not None:
-        _SERVER = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        atexit.register(_SERVER.stdin.close)  # it ends when there is nothing more to read
-    _SERVER.stdin.write(request + "\n")
-    _SERVER.stdin.flush()
-    return int(_SERVER.stdout.readline())
+def _environment():
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def _serve():
+run = Forked("import keras").run
+
+
+def _serve(before):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an import prints is no answer
-    import keras  # noqa: F401
-
+    exec(before, {})
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
@@ -105,4 +119,4 @@ def _child(request):
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(sys.argv[1])
