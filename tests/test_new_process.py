@@ -6,14 +6,18 @@ import fresh_process
 import keras
 import numpy as np
 import pytest
-from parametrizations import PARAMETRIZATIONS, inputs, network
+from parametrizations import PARAMETRIZATIONS, QUICK, inputs, network
 
 pytestmark = pytest.mark.backend_agnostic
 
 
-def test_saved_weights_give_the_same_predictions_in_a_new_process(tmp_path):
+@pytest.mark.parametrize(
+    "names", [QUICK[1:4], pytest.param(tuple(PARAMETRIZATIONS), marks=pytest.mark.slow)], ids=len
+)
+def test_saved_weights_give_the_same_predictions_in_a_new_process(names, tmp_path):
     here = {}
-    for name, parametrize in PARAMETRIZATIONS.items():
+    for name in names:
+        parametrize = PARAMETRIZATIONS[name]
         keras.utils.clear_session()
         model = parametrize(network(), seed=1)
         model.save_weights(tmp_path / f"{name}.weights.h5")
