@@ -34,7 +34,7 @@ class WeightSpec:
     initial_std: Callable[[], float] = field(repr=False)
 
 
-_CHUNK = 2**16  # numbers, so that a few passes over them stay in the cache
+_CHUNK = 2**20  # numbers
 
 
 def std_of(value: Any) -> float:
