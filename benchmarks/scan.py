@@ -15,6 +15,7 @@ import numpy as np
 
 import smh
 from smh import zoo
+from smh.sensitivity import plan
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -88,6 +89,72 @@ def ranks(path: str, data: str) -> None:
         print(f"sparsity {level}: {_spearman(expected[here], estimated[here]):.3f}")
 
 
+def resumed(name: str, images: int, parts: int) -> None:
+    """Prints what an exact scan takes that goes on from the changed layer, against the whole.
+
+    Of some weights spread over the depth, in processor time; each evaluation of the whole takes the
+    same, so the ratio is that of a scan of all weights.
+    """
+    model = zoo.build(name, (32, 32, 3), 10)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss, metrics=["accuracy"])
+    rng = np.random.default_rng(0)
+    x = rng.uniform(size=(images, 32, 32, 3)).astype("float32")
+    data = x, np.arange(images) % 10
+    model.evaluate(*data, verbose=0)
+    paths = [v.path for v in model.trainable_weights if v.path.endswith("kernel")]
+    chosen = [paths[len(paths) * (2 * i + 1) // (2 * parts)] for i in range(parts)]
+    goes_on, spent, losses = plan.resuming, {}, {}
+    ways = {"whole": lambda model, evaluate, measure, _: lambda _: measure, "resumed": goes_on}
+    for side, plan.resuming in ways.items():
+        begin = time.process_time()
+        found = smh.sensitivity_scan(model, data, LEVELS, apply_to=chosen, seed=0, verbose=0)
+        end = time.process_time()
+        model.evaluate(*data, verbose=0)  # the unchanged model, once a scan and not a weight
+        spent[side] = 2 * end - begin - time.process_time()
+        losses[side] = np.array([row.metrics["loss"] for row in found.rows])
+        print(f"{side}: {spent[side]:.1f} s for {len(found.rows)} rows", flush=True)
+    differs = float(np.abs(losses["resumed"] / losses["whole"] - 1).max())
+    plan.resuming = goes_on
+    print(
+        f"{name}, {images} images, {', '.join(chosen)}: {spent['resumed'] / spent['whole']:.2f} of "
+        f"the whole's time; losses differ by {differs:.1e} at most"
+    )
+
+
+def suggestions(path: str, data: str) -> None:
+    """Prints accuracy and loss after pruning by what each method suggests."""
+    given = np.load(data)
+    images = given["x_train"][40000:41000].astype("float32")
+    labels = given["y_train"][40000:41000].ravel()
+    test = given["x_test"].astype("float32"), given["y_test"].ravel()
+    budgets = (0.4, 0.5, 0.6, 0.7)
+    model = _judged(path)
+    scans = {
+        "exact, accuracy": smh.sensitivity_scan(
+            model, (images, labels), LEVELS, metric="accuracy", seed=0, verbose=0
+        ),
+        "exact, divergence": scan(model, divergence(model, images), "exact")[0],
+        "fisher": scan(model, images[:512], "fisher")[0],
+    }
+    for budget in budgets:
+        for name, found in scans.items():
+            pruned = smh.prune(_judged(path), found.suggest(budget=budget), seed=0)
+            loss, accuracy = pruned.evaluate(*test, verbose=0)
+            print(f"budget {budget}, {name}: accuracy {accuracy:.4f}, loss {loss:.3f}", flush=True)
+        pruned = smh.prune(_judged(path), budget, seed=0)
+        loss, accuracy = pruned.evaluate(*test, verbose=0)
+        print(f"budget {budget}, the same everywhere: accuracy {accuracy:.4f}, loss {loss:.3f}")
+
+
+def _judged(path: str) -> keras.Model:
+    model = keras.saving.load_model(path, compile=False)
+    logits = model.layers[-1].get_config().get("activation") != "softmax"
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=logits)
+    model.compile("sgd", loss, metrics=["accuracy"])
+    return model
+
+
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1])
 
@@ -99,9 +166,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--ranks", nargs=2, metavar=("MODEL", "NPZ"), help="a trained network")
+    parser.add_argument("--suggestions", nargs=2, metavar=("MODEL", "NPZ"), help="the same")
+    parser.add_argument("--resumed", type=int, help="of so many weights: going on from a layer")
     options = parser.parse_args()
     if options.ranks:
         ranks(*options.ranks)
+    elif options.suggestions:
+        suggestions(*options.suggestions)
+    elif options.resumed:
+        resumed(options.network, options.images, options.resumed)
     else:
         times(options.network, options.images, options.repeats)
 

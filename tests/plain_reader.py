@@ -274,13 +274,39 @@ def symbols(cursor, count, alphabet):
         return huffman(cursor, count, alphabet)
     if kind == 3:
         return ranged(cursor, count, [1] * alphabet, 4)
-    m = kind - 4
-    levels = symbols(cursor, alphabet, 1 + (32 << m))
-    weights = [
+    if kind == 8:
+        return lanes(cursor, count, alphabet)
+    return ranged(cursor, count, table(cursor, alphabet, kind - 4), 0)
+
+
+def table(cursor, alphabet, m):
+    return [
         ((1 << m) + ((level - 1) & ((1 << m) - 1))) << ((level - 1) >> m) if level else 0
-        for level in levels
+        for level in symbols(cursor, alphabet, 1 + (32 << m))
     ]
-    return ranged(cursor, count, weights, 0)
+
+
+def lanes(cursor, count, alphabet):
+    size = 8 if alphabet <= 2 else 4 if alphabet <= 4 else 2 if alphabet <= 16 else 1
+    number = 1 << cursor.take(1)[0]
+    weights = table(cursor, alphabet**size, 3)
+    there = sum(weight > 0 for weight in weights)
+    shares = [weight and 1 + weight * (65536 - there) // sum(weights) for weight in weights]
+    shares[weights.index(max(weights))] += 65536 - sum(shares)
+    begins = [sum(shares[:group]) for group in range(len(shares))]
+    words = cursor.varint()
+    states = cursor.items("uint32", number)
+    words = iter(cursor.items("uint16", words))
+    found = []
+    for i in range(-(-count // size)):
+        state = states[i % number]
+        slot = state % 65536
+        group = max(g for g, share in enumerate(shares) if share and begins[g] <= slot)
+        state = state // 65536 * shares[group] + slot - begins[group]
+        states[i % number] = state << 16 | next(words) if state < 65536 else state
+        found += [group // alphabet**place % alphabet for place in reversed(range(size))]
+    assert states == [65536] * number and next(words, None) is None
+    return found[:count]
 
 
 def fields(cursor, count, width):

@@ -11,6 +11,7 @@ import tracemalloc
 import zipfile
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import plain_models
@@ -73,8 +74,7 @@ def test_every_parametrization_comes_back_in_a_new_process_and_in_numpy(tmp_path
         assert set(played) == set(live)
         for path, weight in live.items():
             np.testing.assert_allclose(played[path], weight, rtol=1e-5, atol=1e-6, err_msg=path)
-    script = [sys.executable, __file__, str(tmp_path)]
-    done = subprocess.run(script, capture_output=True, text=True)
+    done = fresh_process.run(Path(__file__), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     loaded = np.load(tmp_path / "loaded.npz")
     for name in NAMED:
@@ -98,6 +98,21 @@ def test_played_weights_say_their_paths(tmp_path):
     assert path in played and "kernal" not in played
     with pytest.raises(KeyError, match=f"no weight 'conv/kernal' among 6; like it: .*{path}"):
         played["conv/kernal"]
+
+
+def test_the_runtime_decodes_only_what_is_asked_for(tmp_path, monkeypatch):
+    model = smh.quantize_weights(small(), 4)
+    smh.save(model, tmp_path / "small.smh")
+    decoded, decode = [], container.Container.tensor
+    monkeypatch.setattr(
+        container.Container, "tensor", lambda self, name: decoded.append(name) or decode(self, name)
+    )
+    played = smh.runtime.load(tmp_path / "small.smh")
+    assert not decoded and len(container.read(tmp_path / "small.smh").names) == 4
+    played["a/kernel"]
+    assert len(decoded) == 1
+    played["conv/bias"], played["b/bias"]  # of one tensor
+    assert len(decoded) == 2
 
 
 def check_with_plain_python(models, path):

@@ -1,5 +1,6 @@
 """Outcome: everything that users assume of a Keras model still holds. One test each."""
 
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -450,9 +451,6 @@ def test_tensorflow_checkpoint_stores_the_factors_only(tmp_path):
 @tensorflow_only
 @pytest.mark.parametrize("how", ["export", "saved_model.save"])
 def test_a_saved_model_runs_without_smh_and_keeps_the_factors(how, tmp_path):
-    import subprocess
-    import sys
-
     import tensorflow as tf
 
     model = smh.compress(mlp(width=400, inputs=300), 0.05)
@@ -471,7 +469,7 @@ def test_a_saved_model_runs_without_smh_and_keeps_the_factors(how, tmp_path):
         "np.save(folder + '/y.npy', model.serve(np.load(folder + '/x.npy'))); "
         "assert 'smh' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True)
+    fresh_process.run(code, tmp_path).check_returncode()
     np.testing.assert_allclose(
         np.load(tmp_path / "y.npy"), model.predict(x, verbose=0), rtol=1e-4, atol=1e-5
     )

@@ -206,6 +206,19 @@ def test_old_pytorch_files_are_read_without_pytorch(monkeypatch):
         np.testing.assert_array_equal(found[name], tensor.numpy())
 
 
+def test_start_up(run):
+    spent = run("start_up", ["--network", "tiny"])
+    assert list(spent)[:3] == ["build", "compress", "save"] and min(spent.values()) >= 0
+
+
+def test_coding_speed(run):
+    result = run("coding_speed", ["--count", "3000", "--rounds", "1"])
+    assert "Uniform, floats" in result and "Stepped" in result
+    for sides in result.values():
+        assert set(sides) == {"lanes", "one"}
+        assert all(number > 0 for side in sides.values() for number in side.values())
+
+
 @pytest.mark.slow
 def test_slim(run):
     small = ["--model", "resnet_8", "--size", "16", "--rounds", "1", "--steps", "1", "--batch", "2"]

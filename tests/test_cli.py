@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fresh_process
 import keras
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_file_with_layers_of_ones_own(model_file, capsys, monkeypatch):
     code = f"import sys\nfrom smh import cli\nsys.exit(cli.main({line!r}.split()))"
     for flags, status in (([], 1), (["--import", "doubled_layer"], 0)):
         called = code.replace("cli.main(", f"cli.main({flags} + ")
-        done = subprocess.run([sys.executable, "-c", called], capture_output=True, text=True)
+        done = fresh_process.run(called)
         assert done.returncode == status, done.stderr
         assert (status == 0) == ("smh plan: " in done.stdout)
     for module, said in (("own.py", "takes a module, 'own'"), ("no_module", "No module named")):

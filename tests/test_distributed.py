@@ -37,7 +37,7 @@ def worker(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-@pytest.mark.parametrize("engine", ["mirrored", "jax"])
+@pytest.mark.parametrize("engine", ["mirrored", pytest.param("jax", marks=pytest.mark.slow)])
 def test_two_devices_train_as_one_process(engine):
     pytest.importorskip("jax" if engine == "jax" else "tensorflow")
     done = worker(engine)

@@ -1,10 +1,9 @@
 """Exported files: equal predictions without smh, small, and whole or not there."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -50,10 +49,7 @@ def export_all(model, folder, x):
     for format, mode in KINDS:
         smh.export(model, folder / f"{format}_{mode}{SUFFIX[format]}", format, mode)
     np.save(folder / "inputs.npy", x)
-    script = Path(__file__).with_name("run_exported.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(folder)], capture_output=True, text=True
-    )
+    done = fresh_process.run(Path(__file__).with_name("run_exported.py"), folder)
     assert done.stdout == f"ran {folder}\n", done.stderr
     return dict(np.load(folder / "outputs.npz"))
 

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ WORKER = Path(__file__).with_name("saved_models.py")
 
 
 def new_process(*arguments):
-    done = subprocess.run([sys.executable, *map(str, arguments)], capture_output=True, text=True)
+    done = fresh_process.run(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -70,8 +71,13 @@ def test_every_model_predicts_the_same_in_a_new_process(tmp_path):
     check_in_a_new_process(tmp_path, filter(is_of_a_table, MODELS), lambda name: False)
 
 
-def test_special_models_go_on_as_if_they_had_never_stopped(tmp_path):
-    names = [name for name in MODELS if not is_of_a_table(name)]
+# What a file has to keep beside weights; the other special models take as long: `make test-all`.
+FEW = ("regularised", "frozen layer", "compressed inside", "shared layer of two", "lambda", "mixed")
+SPECIAL = tuple(name for name in MODELS if not is_of_a_table(name))
+
+
+@pytest.mark.parametrize("names", [FEW, pytest.param(SPECIAL, marks=pytest.mark.slow)], ids=len)
+def test_special_models_go_on_as_if_they_had_never_stopped(names, tmp_path):
     check_in_a_new_process(tmp_path, names, lambda name: "cached" not in name)
 
 
@@ -133,7 +139,8 @@ def test_import_smh_is_enough_in_either_order(tmp_path):
     trained().save(tmp_path / "m.keras")
     for imports in ("import smh, keras", "import keras, smh"):
         code = f"{imports}; keras.saving.load_model(r'{tmp_path / 'm.keras'}')"
-        new_process("-W", "ignore", "-c", code)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_without_compiling_and_from_another_optimizer(tmp_path):
@@ -343,7 +350,7 @@ def test_lenet_on_digits_goes_on_in_another_process(tmp_path):
     first = model.evaluate(digits.x_test, digits.y_test, verbose=0)
     history = model.fit(digits.x_train, digits.y_train, 64, 2, verbose=0, shuffle=False).history
     last = model.evaluate(digits.x_test, digits.y_test, verbose=0)
-    new_process("-W", "ignore", "-c", LATER, tmp_path)
+    new_process(LATER, tmp_path)
     later = np.load(tmp_path / "later.npz")
     np.testing.assert_array_equal(later["first"], first)
     np.testing.assert_array_equal(later["loss"], history["loss"])

@@ -1,5 +1,7 @@
 """The Keras behaviour that `smh.virtual_variable` relies on. Fails first when Keras changes it."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -515,3 +517,24 @@ def test_a_layer_opens_a_name_scope_of_its_name_and_tracks_its_generators():
     layer(np.ones((1, 4), "float32"))
     assert seen[-1].split("/")[-1] == "reads"
     assert [generator.state for generator in layer._seed_generators] == [layer.seeds.state]
+
+
+RANDOM = ["GlorotUniform", "HeNormal", "LecunNormal", "RandomNormal", "RandomUniform"]
+RANDOM += ["TruncatedNormal", "VarianceScaling", "Orthogonal"]
+
+
+def test_models_that_are_filled_afterwards_start_at_zero():
+    def drawn():
+        made = [getattr(keras.initializers, name)(seed=1)((4, 5)) for name in RANDOM]
+        return [bool(np.any(keras.ops.convert_to_numpy(one))) for one in made]
+
+    from smh.virtual_variable.inside_keras import blank
+
+    elsewhere = []
+    with blank.starting_at_zero():
+        assert drawn() == [False] * len(RANDOM)
+        assert keras.initializers.Ones()((2,)).shape == (2,)
+        thread = threading.Thread(target=lambda: elsewhere.extend(drawn()))
+        thread.start()
+        thread.join()
+    assert drawn() == elsewhere == [True] * len(RANDOM)

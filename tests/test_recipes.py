@@ -1,8 +1,6 @@
 """Recipes do what they say to training, with unmodified `fit`, and survive a file."""
 
-import subprocess
-import sys
-
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -192,8 +190,8 @@ def test_a_recipe_trains_and_goes_on_from_a_file_in_a_new_process(tmp_path):
     assert losses[-1] < losses[0]
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "data.npz", x, y)
-    run = [sys.executable, "-c", IN_A_NEW_PROCESS, tmp_path / "model.keras", tmp_path / "data.npz"]
-    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    files = tmp_path / "model.keras", tmp_path / "data.npz"
+    done = fresh_process.run(IN_A_NEW_PROCESS, *files)
     assert done.returncode == 0, done.stderr
     kind, rate, before, after = done.stdout.strip().splitlines()[-4:]
     assert kind == "RatedAdam {'(log_)?scale$': 0.1} 0.1"

@@ -3,10 +3,9 @@
 import copy
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh_process
 import keras
 import numpy as np
 import plain_models
@@ -116,8 +115,8 @@ def test_in_a_new_process(names, tmp_path):
         model.save(tmp_path / f"{name}.keras")
         expected[name] = predictions(model, STATEFUL[name][1])
     script = Path(__file__).with_name("stateful_models.py")
-    ran = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True)
-    assert ran.returncode == 0, ran.stderr.decode()[-3000:]
+    ran = fresh_process.run(script, tmp_path)
+    assert ran.returncode == 0, ran.stderr[-3000:]
     there = np.load(tmp_path / "loaded.npz")
     assert len(there) == 2 * len(names)
     for name in names:
@@ -462,7 +461,7 @@ for load, name in ((smh.load, "m.smh"), (keras.saving.load_model, "p.keras")):
         assert len(str(error)) < 700, len(str(error))
         print(error)
 """
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    found = fresh_process.run(script)
     lines = [line for line in found.stdout.splitlines() if line]
     assert len(lines) == 2, found.stderr[-2000:]
     for line in lines:

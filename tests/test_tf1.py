@@ -1,8 +1,6 @@
 """The TF1 door: `VariableFactory.custom_getter` in a `tf.compat.v1.variable_scope`."""
 
-import subprocess
-import sys
-
+import fresh_process
 import keras
 import numpy as np
 import pytest
@@ -350,7 +348,7 @@ print("trained")
 
 
 def test_a_program_that_disables_v2_behaviour():
-    done = subprocess.run([sys.executable, "-c", OLD_BEHAVIOUR], capture_output=True, text=True)
+    done = fresh_process.run(OLD_BEHAVIOUR)
     assert done.stdout.strip() == "trained", done.stderr[-2000:]
 
 

@@ -1,11 +1,8 @@
 """A wrong call is answered before any backend is imported: one line, what was meant, and 2."""
 
-import os
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
+import fresh_process
 import pytest
 
 import smh
@@ -22,8 +19,9 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from smh import cli
-sys.exit(cli.main(sys.argv[1:]))
 """
+CALL = "import sys; from smh import cli; sys.exit(cli.main(sys.argv[1:]))"
+BEGUN = fresh_process.Forked(BLOCKED)
 
 WRONG = {
     "": "required: COMMAND",
@@ -92,16 +90,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def without_backend(folder, arguments):
-    env = os.environ | {"PYTHONPATH": str(Path(smh.__file__).parents[1])}
-    command = [sys.executable, "-c", BLOCKED, *arguments]
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
-
-
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_call_is_answered_without_a_backend(line, folder):
     before = sorted(folder.rglob("*"))
-    done = without_backend(folder, line.split())
+    done = BEGUN.run(CALL, *line.split(), cwd=folder)
     assert done.returncode == 2, done.stderr
     assert WRONG[line] in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("smh") and not done.stdout

@@ -15,6 +15,7 @@ from smh.blueprint.restore import restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.inside_keras.blank import starting_at_zero
 from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
 from smh.virtual_variable.inside_keras.members import Member, members_as
@@ -30,7 +31,8 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
             "smh.load_weights(model, path)."
         )
     try:
-        return from_dense_config(entry.architecture, custom_objects, safe_mode)
+        with starting_at_zero():
+            return from_dense_config(entry.architecture, custom_objects, safe_mode)
     except Exception as error:  # a file may hold anything, and so may Keras raise
         raise ArtifactError(
             f"{path}: the model '{entry.name:.100}' cannot be built: {error!s:.600}"
@@ -45,7 +47,8 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     if not compressed:
         keys = [_key(pool["factors"]) for pool in entry.pools]
         try:
-            restore(model, entry.description, [pools.get(key) for key in keys])
+            with starting_at_zero():
+                restore(model, entry.description, [pools.get(key) for key in keys])
         except SmhError:
             raise
         except Exception as error:  # the description may hold anything, and so may Keras raise

@@ -98,7 +98,8 @@ def encode(
     Raises:
         ArgumentError: if the numbers have no place in the coding (a NaN in a quantised tensor).
 
-    Cost: 25 million 4-bit symbols take a few seconds, and some 2 bytes each.
+    Cost: 25 million 4-bit symbols take some 0.4 s, and some 2 bytes each; tensors of fewer than a
+    million some 13 million a second, `Stepped` 2 million.
     """
     if not isinstance(coding, Raw | Planes | Blocks | Uniform | Codebook | Sparse | Stepped):
         raise ArgumentError(
@@ -149,7 +150,7 @@ def decode(spec: Mapping, payload: bytes | memoryview) -> np.ndarray:
         ArtifactError: if spec and payload are not what `encode` makes.
 
     Cost: memory of at most twice the array plus a few times the payload; 25 million 4-bit symbols
-    take about a second.
+    take about 0.3 s.
     """
     found = describe(spec, len(payload))
     reader = Reader(payload)

@@ -19,6 +19,10 @@ def pack(symbols: np.ndarray, bits: int) -> bytes:
     """Returns the symbols (rank 1) in `ceil(size * bits / 8)` bytes."""
     if bits == 8:
         return symbols.astype(np.uint8).tobytes()
+    if bits == 4:
+        even = symbols[::2].astype(np.uint8) << 4
+        even[: symbols.size // 2] |= symbols[1::2].astype(np.uint8)
+        return even.tobytes()
     places = np.arange(bits - 1, -1, -1, dtype=symbols.dtype)
     return b"".join(
         np.packbits(((symbols[i : i + _CHUNK, None] >> places) & 1).astype(np.uint8)).tobytes()
@@ -32,6 +36,8 @@ def unpack(reader: Reader, count: int, bits: int) -> np.ndarray:
     dtype = symbol_dtype(1 << bits)
     if bits == 8:
         return data.copy()
+    if bits == 4:
+        return _nibbles(reader, data, count)
     places = np.arange(bits - 1, -1, -1, dtype=dtype)
     out = np.empty(count, dtype)
     for i in range(0, count, _CHUNK):
@@ -43,6 +49,15 @@ def unpack(reader: Reader, count: int, bits: int) -> np.ndarray:
             axis=1, dtype=dtype
         )
     return out
+
+
+def _nibbles(reader: Reader, data: np.ndarray, count: int) -> np.ndarray:
+    out = np.empty((data.size, 2), np.uint8)
+    np.right_shift(data, 4, out=out[:, 0])
+    np.bitwise_and(data, 15, out=out[:, 1])
+    if out.reshape(-1)[count:].any():
+        raise reader.error("the bits behind the last packed symbol are not zero")
+    return out.reshape(-1)[:count]
 
 
 def write_low_bits(integers: np.ndarray, bits: int) -> bytes:

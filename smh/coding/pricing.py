@@ -83,8 +83,7 @@ def rates(given: np.ndarray, coder: str = "range") -> Rates:
         )
     flat = given.astype(np.int32).ravel()
     prices: list[_Price] = [_OfPlain(flat, coder)]
-    if coder == "range" and wavefront_block.worth_a_try(flat):
-        prices += [_OfWavefront(flat, settings) for settings in wavefront_block.choices(given)]
+    prices += [_OfWavefront(flat, settings) for settings in integers.wavefronts(given, coder)]
     best = min(prices, key=lambda price: price.bytes)
     return Rates(best.bytes, best.own.astype(np.float32).reshape(given.shape), best)
 

@@ -4,14 +4,15 @@ The first byte says how. `packed` and `huffman` can be read without a range code
 range-coded ways the adaptive one stores no model at all (each block is coded with the counts of
 those before), and the static one stores a table of rounded counts, which is better where the
 statistics change along the way. The choice is made by the length of what was actually encoded,
-never by an estimate in floating point, so it is the same on every machine.
+never by an estimate in floating point, so it is the same on every machine. Millions of symbols are
+coded in `lanes`, several times as fast, where that takes less than a hundredth more.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from smh.coding import huffman, range_coder
+from smh.coding import huffman, information, lanes, range_coder
 from smh.coding.packed import pack, unpack
 from smh.coding.payload import Reader, varint
 from smh.errors import ArgumentError
@@ -21,6 +22,11 @@ MAX_ALPHABET = 4096
 
 CONSTANT, PACKED, HUFFMAN, ADAPTIVE, STATIC = range(5)
 _FINEST = 3  # STATIC + m, m = 0 .. 3: a table with 2**m levels to each doubling of the count
+LANES = STATIC + _FINEST + 1
+
+MANY = 1 << 20  # symbols from which on lanes are tried
+_FEWEST_LANES_BITS = 6  # fewer are no faster than a range coder
+_PIECES = 8  # statistics that change between these are better coded by a model that learns
 
 
 def check_coder(coder: str) -> None:
@@ -49,6 +55,8 @@ def write(symbols: np.ndarray, alphabet: int, coder: str = "range") -> bytes:
         return _constant(symbols)
     if coder == "huffman":
         return bytes([HUFFMAN]) + huffman.encode(symbols, alphabet)
+    if symbols.size >= MANY and (quick := _quick(symbols, alphabet)):
+        return quick
     counts = np.bincount(symbols, minlength=alphabet)
     with_table = [_static(symbols, counts, m) for m in range(_FINEST + 1)]
     return min([_write_plain(symbols, alphabet), *with_table], key=len)
@@ -61,13 +69,10 @@ def read(reader: Reader, count: int, alphabet: int) -> np.ndarray:
     kind = reader.take(1, "the kind of a block of symbols")[0]
     if kind == HUFFMAN:
         return huffman.decode(reader, count, alphabet)
+    if kind == LANES:
+        return _read_lanes(reader, count, alphabet)
     if STATIC <= kind <= STATIC + _FINEST:
-        m = kind - STATIC
-        levels = _level_weights(m)
-        weights = levels[_read_plain(reader, alphabet, levels.size)]
-        if not weights.any():
-            raise reader.error("the table of a range-coded block has no symbol")
-        return _read_words(reader, count, weights, 0)
+        return _read_words(reader, count, _read_table(reader, alphabet, kind - STATIC), 0)
     reader.position -= 1
     return _read_plain(reader, count, alphabet)
 
@@ -86,6 +91,26 @@ def _read_plain(reader: Reader, count: int, alphabet: int) -> np.ndarray:
     if kind == ADAPTIVE:
         return _read_words(reader, count, np.ones(alphabet, np.int64), range_coder.STEP)
     raise reader.error(f"unknown kind {kind} of a block of symbols, or one not allowed here")
+
+
+def _read_table(reader: Reader, alphabet: int, m: int) -> np.ndarray:
+    levels = _level_weights(m)
+    weights = levels[_read_plain(reader, alphabet, levels.size)]
+    if not weights.any():
+        raise reader.error("the table of a block of symbols has no symbol")
+    return weights
+
+
+def _read_lanes(reader: Reader, count: int, alphabet: int) -> np.ndarray:
+    size = lanes.group_size(alphabet)
+    bits = reader.take(1, "the logarithm of the number of lanes")[0]
+    if bits > lanes.MOST_LANES_BITS or 1 << bits > -(-count // size):
+        raise reader.error(f"2**{bits} lanes for {count:,} symbols")
+    shares = lanes.frequencies(_read_table(reader, alphabet**size, _FINEST))
+    number = reader.varint(len(reader.rest()) // 2, "the number of words")
+    states = np.frombuffer(reader.take(4 << bits, "the states of lanes"), "<u4")
+    words = np.frombuffer(reader.take(2 * number, "the words of lanes"), "<u2")
+    return lanes.decode(reader, count, alphabet, shares, lanes.Coded(states, words))
 
 
 def _read_words(reader: Reader, count: int, weights: np.ndarray, step: int) -> np.ndarray:
@@ -114,12 +139,38 @@ def _adaptive(symbols: np.ndarray, alphabet: int) -> bytes:
 
 
 def _static(symbols: np.ndarray, counts: np.ndarray, m: int) -> bytes:
+    weights, head = _table(counts, m)
+    words = range_coder.encode(symbols, weights, 0)
+    return bytes([STATIC + m]) + head + varint(len(words) // 4) + words
+
+
+def _quick(symbols: np.ndarray, alphabet: int) -> bytes | None:
+    """Returns the symbols in lanes or packed, or `None` if that takes much more than it has to."""
+    pieces = np.array_split(symbols, _PIECES)
+    least = sum(information.bytes_of(lanes.count(p, alphabet)) for p in pieces)
+    packed = -(-symbols.size * (alphabet - 1).bit_length() // 8)
+    if 256 * packed <= 257 * least:
+        return _packed(symbols, alphabet)
+    size = lanes.group_size(alphabet)
+    bits = lanes.lanes_bits(least, -(-symbols.size // size))
+    if bits < _FEWEST_LANES_BITS:
+        return None
+    block = _in_lanes(lanes.grouped(symbols, alphabet), alphabet**size, bits)
+    return block if 128 * len(block) <= 129 * least else None
+
+
+def _in_lanes(groups: np.ndarray, alphabet: int, bits: int) -> bytes:
+    weights, head = _table(lanes.count(groups, alphabet), _FINEST)
+    coded = lanes.encode(groups, lanes.frequencies(weights), 1 << bits)
+    return bytes([LANES, bits]) + head + varint(coded.words.size) + coded.to_bytes()
+
+
+def _table(counts: np.ndarray, m: int) -> tuple[np.ndarray, bytes]:
+    """Returns the weights that a table says of these counts, and the table as a block."""
     levels = _level_weights(m)
     # The last level that is not above the count; zero for none.
     table = np.searchsorted(levels, counts << m, side="right") - 1
-    words = range_coder.encode(symbols, levels[table], 0)
-    head = _write_plain(table.astype(np.uint16), levels.size)
-    return bytes([STATIC + m]) + head + varint(len(words) // 4) + words
+    return levels[table], _write_plain(table.astype(np.uint16), levels.size)
 
 
 def _level_weights(m: int) -> np.ndarray:

@@ -17,6 +17,7 @@ from smh.errors import ArgumentError
 
 _PER = ("tensor", "row", "column")
 _SCALES = ("float16", "float32")
+_SLAB = 1 << 16  # numbers that are rounded at once
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -48,20 +49,13 @@ class Uniform:
         if array.dtype.kind in "iu":
             if self.scale is None:
                 raise ArgumentError("Integers are stored with their `scale`, and none was given.")
-            integers, scale = array, self._given_scale(array.shape)
+            scale = self._given_scale(array.shape)
+            levels = self._levels(array)
         else:
             array = quantisable(array)
             given = self.scale is not None
             scale = self._given_scale(array.shape) if given else self._fitted_scale(array)
-            step = _spread(np.where(scale > 0, scale, 1).astype(np.float32), self.per, array.ndim)
-            with np.errstate(over="ignore"):  # by a given scale that is far too small
-                integers = np.clip(np.rint(array / step), -half + 1, half - 1)
-            integers *= _spread(scale > 0, self.per, array.ndim)
-        if integers.size and not -half <= integers.min() <= integers.max() < half:
-            raise ArgumentError(
-                f"{self.bits} bits hold {-half} to {half - 1}, got integers from "
-                f"{integers.min()} to {integers.max()}."
-            )
+            levels = _rounded(array, _spread(scale, self.per, array.ndim), half)
         _check_product(float(scale.max(initial=0)), half, ArgumentError)
         spec = {
             "bits": self.bits,
@@ -70,8 +64,16 @@ class Uniform:
             "scale": scale.dtype.name,
             "shape": list(array.shape),
         }
-        levels = (integers.astype(np.int16) + half).astype(np.uint8).ravel()
-        return spec, write_floats(scale) + symbols.write(levels, 2 * half, self.coder)
+        return spec, write_floats(scale) + symbols.write(levels.ravel(), 2 * half, self.coder)
+
+    def _levels(self, integers: np.ndarray) -> np.ndarray:
+        half = 1 << (self.bits - 1)
+        if integers.size and not -half <= integers.min() <= integers.max() < half:
+            raise ArgumentError(
+                f"{self.bits} bits hold {-half} to {half - 1}, got integers from "
+                f"{integers.min()} to {integers.max()}."
+            )
+        return (integers.astype(np.int16) + half).astype(np.uint8)
 
     def _check(self, array: np.ndarray) -> None:
         symbols.check_coder(self.coder)
@@ -153,6 +155,25 @@ def _spread(scale: np.ndarray, per: str, rank: int) -> np.ndarray:
     if per == "row":
         return scale.reshape(-1, *[1] * (rank - 1))
     return scale if per == "column" else scale.reshape(())
+
+
+def _rounded(array: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:
+    """Returns the levels of `array / scale`, uint8, slab by slab of the first axis.
+
+    Millions of numbers at once would go through the memory once for each operation.
+    """
+    levels = np.empty(array.shape, np.uint8)
+    step = np.broadcast_to(np.where(scale > 0, scale, 1).astype(np.float32), array.shape)
+    kept = np.broadcast_to(scale > 0, array.shape)
+    rows = array.shape[0] if array.ndim else 1
+    thick = max(1, _SLAB * rows // max(1, array.size))
+    for start in range(0, rows, thick):
+        slab = slice(start, start + thick) if array.ndim else ()
+        with np.errstate(over="ignore"):  # by a given scale that is far too small
+            whole = array[slab] / step[slab]
+        whole = np.clip(np.rint(whole), -half + 1, half - 1) * kept[slab]
+        levels[slab] = whole + half
+    return levels
 
 
 def _check_product(largest: float, half: int, error) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,12 @@ class Selected:
     def spec(self) -> WeightSpec:
         """What the layer asked for."""
         v = self.variable
-        return WeightSpec(v.path, v.name, tuple(v._shape), v._dtype, lambda: std_of(v))
+        return WeightSpec(v.path, v.name, tuple(v._shape), v._dtype, lambda: self.std)
+
+    @functools.cached_property
+    def std(self) -> float:
+        """The standard deviation that it has when it is first asked for."""
+        return std_of(self.variable)
 
 
 def select(

@@ -22,6 +22,7 @@ seeds) is never taken. `apply_to=` takes whatever it names, of any role and rank
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,7 +122,7 @@ def _inside(value: Any) -> Iterator[Any]:
 
 
 def _role_in(layer: keras.Layer, variable: keras.Variable) -> Role:
-    if _words(layer.name)[:1] == ["lora"]:
+    if _words(layer.name)[:1] == ("lora",):
         return Role.ADAPTER
     if isinstance(layer, keras.layers.PReLU):
         return Role.SCALE
@@ -137,7 +138,7 @@ def _role_in(layer: keras.Layer, variable: keras.Variable) -> Role:
 
 def _role_of_name(variable: keras.Variable, name: str) -> Role:
     """The role that a name tells; its last word is what it is: a `bias_kernel` is a kernel."""
-    words = _words(name) or [""]
+    words = _words(name) or ("",)
     found = set(words)
     if words[0] == "lora":
         return Role.ADAPTER
@@ -145,7 +146,7 @@ def _role_of_name(variable: keras.Variable, name: str) -> Role:
         return Role.RECURRENT_KERNEL if "recurrent" in found else Role.KERNEL
     if words[-1] in _EMBEDDINGS:
         return Role.EMBEDDING
-    if found & _BIASES or (words == ["b"] and _is_vector(variable)):
+    if found & _BIASES or (words == ("b",) and _is_vector(variable)):
         return Role.BIAS
     if found & _SCALES:
         return Role.SCALE
@@ -159,7 +160,8 @@ def _is_vector(variable: keras.Variable) -> bool:
     return sum(n > 1 for n in variable._shape) <= 1
 
 
-def _words(name: str) -> list[str]:
+@functools.lru_cache(maxsize=10_000)
+def _words(name: str) -> tuple[str, ...]:
     """`LoRAKernel_a0`, `lora_kernel_a` -> lora, kernel, a. Digits are no words."""
     name = name.replace("LoRA", "Lora")
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    return tuple(word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name))

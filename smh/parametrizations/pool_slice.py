@@ -80,7 +80,7 @@ class PoolSlice(Parametrization):
     def value(self, piece: Tensor | None) -> Tensor:
         """Returns the weight, in float32."""
         with keras.name_scope("smh_modifier"):  # so called in a profiler's trace
-            tensor = ops.reshape(piece, self.spec.shape)
+            tensor = _shaped(piece, self.spec.shape)
             parts = self._values()
             if self.modifier.scale(parts) is not None:
                 return tensor
@@ -92,6 +92,12 @@ class PoolSlice(Parametrization):
     def describe(self) -> str:
         """Names the range of the pool."""
         return f"pool {self.slot.begin}:{self.slot.begin + self.slot.length}"
+
+
+def _shaped(piece: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+    if isinstance(piece, np.ndarray):  # a product on JAX, which would compile each reshape
+        return ops.convert_to_tensor(piece.reshape(shape))
+    return ops.reshape(piece, shape)
 
 
 def check_shape(tensor: Tensor, spec: WeightSpec) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -74,12 +75,14 @@ class MatrixProduct(Product):
         return (self.shape.rows, m), (m, self.shape.cols)
 
     def entries(self, factors, start, stop, scale=None):  # noqa: D102
-        left, right = factors  # [rows, M], [M, cols]
+        left, right, scale = _compiling_nothing(*factors, scale)  # [rows, M], [M, cols]
         first, last = start // self.shape.cols, stop // self.shape.cols
         if (first, last) != (0, self.shape.rows):
             left = left[first:last]
         if scale is not None:
             left = left * scale
+        if isinstance(left, np.ndarray):
+            return (left @ right).reshape(-1)
         return ops.reshape(ops.matmul(left, right), [stop - start])
 
     def scaled_rows(
@@ -103,6 +106,23 @@ class MatrixProduct(Product):
         numbers = ops.stack([1.0 if s is None else s for s in (None, *scales)])
         left = left * ops.expand_dims(ops.take(numbers, owners), 1)
         return ops.reshape(ops.matmul(left, right), [len(rows) * self.shape.cols])
+
+
+def _compiling_nothing(*tensors: Tensor | None) -> tuple:
+    """Returns NumPy's view of tensors where JAX would compile each operation; else themselves.
+
+    That is outside of a function that it traces, on a CPU: every weight has another size, so
+    materialising a ResNet-50 compiled some 250 programs of one operation.
+    """
+    if keras.backend.backend() != "jax":
+        return tensors
+    arrays = [None if t is None else ops.convert_to_tensor(t) for t in tensors]
+    try:
+        if any(d.platform != "cpu" for one in arrays if one is not None for d in one.devices()):
+            return tensors
+        return tuple(None if one is None else np.asarray(one) for one in arrays)
+    except (AttributeError, TypeError):  # traced: it is nowhere yet
+        return tensors
 
 
 @dataclass(frozen=True)

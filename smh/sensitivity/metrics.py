@@ -58,7 +58,7 @@ def as_measure(model: keras.Layer, evaluate: Any, metric: Any) -> Callable[[], d
             "accuracy."
         )
     data = tuple(evaluate) if isinstance(evaluate, (tuple, list)) else (evaluate,)
-    return lambda: _named(_of_keras(model, data), evaluate, metric)
+    return lambda: _named(of_keras(model, data), evaluate, metric)
 
 
 def choose_metric(measured: dict[str, float], metric: Any, higher_is_better: Any) -> Metric:
@@ -100,7 +100,8 @@ def _is_usable(evaluate: Any) -> bool:
     return readable and not no_data
 
 
-def _of_keras(model: keras.Model, data: tuple) -> dict[str, Any]:
+def of_keras(model: keras.Model, data: tuple) -> dict[str, Any]:
+    """What `model.evaluate` gives for `(x, y)`, `(x, y, sample_weight)` or `(dataset,)`."""
     names = ("x", "y", "sample_weight")
     arguments = dict(zip(names, data, strict=False))
     return model.evaluate(**arguments, verbose=0, return_dict=True)

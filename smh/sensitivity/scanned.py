@@ -159,6 +159,23 @@ def find_candidates(
     return chosen
 
 
+def layers_that_use(model: keras.Layer, candidate: Candidate) -> list[keras.Layer]:
+    """The layers of a model whose weights are, or are computed from, the candidate's variable."""
+
+    def uses(variable: keras.Variable) -> bool:
+        if not isinstance(variable, VirtualVariable):
+            return variable is candidate.variable
+        parametrization = variable.parametrization
+        inner = [*parametrization.parts]
+        if isinstance(parametrization.source, VariablePool):
+            inner += parametrization.source.core_variables
+        elif parametrization.source is not None:
+            return True  # who knows
+        return any(uses(one) for one in inner)
+
+    return [layer for layer in own_layers(model) if any(map(uses, own_variables(layer)))]
+
+
 def _check_model(model: Any) -> None:
     check_is_built(model)
     if deployed_mode(model) == "cached":

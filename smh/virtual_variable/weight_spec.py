@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -42,6 +43,9 @@ def std_of(value: Any) -> float:
     Computed in pieces (Chan, Golub, LeVeque 1979), so that a large weight is not copied, let alone
     to double precision.
     """
+    if keras.backend.backend() == "jax" and not isinstance(value, (np.ndarray, np.generic)):
+        # Each slice of another place or size would be compiled; on a CPU this copies nothing.
+        value = np.asarray(ops.convert_to_numpy(value))
     on_host = isinstance(value, (np.ndarray, np.generic))
     # Arrays stay arrays: inside a TF1 graph `ops` would turn them into symbolic tensors.
     flat = np.reshape(value, [-1]) if on_host else ops.reshape(value, [-1])

@@ -95,12 +95,16 @@ def load_own_states(
     Raises:
         ArgumentError: a layer cannot load it; the message names the layer.
     """
-    found = {id(m.layer): (m, states.get(i)) for i, m in enumerate(counted) if m is not None}
+    found = {
+        id(m.layer): (m, states.get(i))
+        for i, m in enumerate(counted)
+        if m is not None and (hooks.has_own_hooks(m.layer) or hooks.has_assets(m.layer))
+    }
+    if not found:  # as of most models; what Keras saves is a long walk
+        return
     # As Keras does: a layer before those in it.
     for layer in saveables(model).values():
-        if id(layer) not in found:
-            continue
-        if hooks.has_own_hooks(layer) or hooks.has_assets(layer):
+        if id(layer) in found:
             _load(layer, *found[id(layer)])
 
 
