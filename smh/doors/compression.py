@@ -67,7 +67,8 @@ def compress(
         blocks: about how many products the entries are cut into. 1: one pool, as published. `K`
             products with as many numbers together cost `1 / sqrt(K)` of that: a weight of more than
             `1 / K` of all has a pool of its own, in as many blocks as it has such shares; the
-            others share pools. `"auto"`: see below.
+            others share pools. `"auto"`: as many as leave each about a million entries and 16
+            replicas; a small model has one.
 
     Returns:
         The same model.
@@ -85,12 +86,14 @@ def compress(
         UnbuiltModelError: the model has no weights yet.
         SelectionError: nothing is selected, or a variable that cannot be compressed; one that its
             layer assigns to (`SpectralNormalization`); LoRA adapters, without `apply_to`.
-        ArgumentError: a value that cannot work.
+        ArgumentError: a value that cannot work, such as more blocks than the fraction has replicas
+            for.
         PoolExhaustedError: `pool` is too small.
         In every case the model is as it was.
 
     Cost: each outermost call adds `rows * cols * replicas` multiply-adds, about
-    `fraction / 2 * numel ** 1.5`, independent of the batch size. A fit takes some 25 times that,
+    `fraction / 2 * numel ** 1.5`, independent of the batch size, and by `blocks=K` a share of
+    `1 / sqrt(K)` of that. A fit takes some 25 times that,
     once, and memory for the factors, as much again while it runs, and no copy of the weights.
 
     Example:

@@ -17,7 +17,7 @@ from smh.typing import Shape
 
 # Of a block: with fewer entries a product is no longer what a step's time goes to, and of fewer
 # replicas than these a weight is a sum of very few terms.
-_LEAST_ENTRIES = 2**18
+_LEAST_ENTRIES = 2**20
 _LEAST_REPLICAS = 16
 
 
