@@ -25,6 +25,7 @@ from smh.modifiers import (
 )
 from smh.parametrizations.counting import Steps
 from smh.parametrizations.stepped import Stepped
+from smh.pools.shape import choose_sides
 from smh.virtual_variable import Parametrization, parametrize, stored_variable
 
 
@@ -133,6 +134,11 @@ def compressed(model, seed):
     return smh.compress(model, 0.4, seed=seed)
 
 
+def pool_of_blocks(seed):
+    """One pool, whose blocks begin and end somewhere in the weights."""
+    return smh.ProductVariablePool.from_shape(choose_sides([(7000,)], 2100, blocks=3), seed=seed)
+
+
 sum_of_pools = with_pool(lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, seed=seed))
 
 PARAMETRIZATIONS = {
@@ -168,6 +174,8 @@ PARAMETRIZATIONS = {
     "product of pools": with_pool(
         lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, reduce_by="PROD", seed=seed)
     ),
+    "blocks": lambda model, seed: smh.compress(model, 0.2, seed=seed, blocks=6),
+    "4-bit factors of one pool of blocks": rounded(4, with_pool(pool_of_blocks)),
     "without a pool": gated,
     "4-bit factors": rounded(4),
     "2-bit factors of a sum": rounded(2, sum_of_pools),
