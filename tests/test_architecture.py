@@ -116,8 +116,8 @@ INSIDE_PARAMETRIZATIONS = [
     {"integers"},
 ]
 INSIDE_DOORS = [
-    {"built", "selection", "kmeans", "remaking", "weight_roles", "slimming.labels"},
-    {"candidates", "compressible", "output_units", "slimming.wiring"},
+    {"built", "selection", "exact_kmeans", "remaking", "weight_roles", "slimming.labels"},
+    {"candidates", "compressible", "output_units", "slimming.wiring", "kmeans"},
     {"slimming.seen", "slimming.removable"},
     {"slimming.elementwise", "slimming.shaping"},
     {"slimming.mixing", "slimming.recurrent"},

@@ -35,7 +35,8 @@ def cluster(
     model: keras.Model,
     bits: Bits | None = 4,
     *,
-    init: str = "linear",
+    init: str = "optimal",
+    zero: bool = False,
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     seed: int | None = 0,
@@ -51,9 +52,12 @@ def cluster(
         model: a built Keras 3 model of any kind, or a layer.
         bits: 1 to 12: one number, or (pattern, number) pairs, or a mapping of these, as in
             `smh.prune`. `None`: every number of the weights by itself again, pruned ones pruned.
-        init: where k-means starts: `"linear"` (evenly from the smallest to the largest, which
+        init: where k-means starts: `"optimal"` (where the squared error is least), `"linear"`
+            (evenly from the smallest to the largest, which
             keeps the few large weights; best in Deep Compression), `"density"` (evenly by
             their distribution), `"random"` (Forgy) or `"k-means++"`.
+        zero: whether one of the values of a weight that is not pruned is zero, and stays zero; from
+            2 bits on.
         apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
@@ -92,7 +96,7 @@ def cluster(
             _check_not_rounded(item)
         pairs = list(zip(items, wanted.values(), strict=True))
         found = [
-            _clustered(item, width, init, seed)
+            _clustered(item, width, init, seed, zero)
             for item, width in track(pairs, "finding shared values")
         ]
         made = list(zip(items, found, strict=True))
@@ -106,7 +110,7 @@ class Quantizer:
 
     Args:
         options: (path or pattern, bits) pairs, as in `smh.cluster`.
-        init: where k-means starts, see `smh.cluster`.
+        init, zero: see `smh.cluster`.
         seed: of the random starts.
 
     Raises:
@@ -123,35 +127,46 @@ class Quantizer:
         self,
         options: Mapping[str, int] | Sequence[Sequence],
         *,
-        init: str = "linear",
+        init: str = "optimal",
+        zero: bool = False,
         seed: int | None = 0,
     ):
         self.options = pairs_of(options, "('dense/kernel', 4)", CODEBOOK_BITS.checked)
-        self.init, self.seed = init, seed
+        self.init, self.zero, self.seed = init, zero, seed
 
     def quantize(self, model: keras.Model) -> keras.Model:
         """Lets the weights of `model` share values; see `smh.cluster` for what it raises."""
-        return cluster(
-            model, self.options, init=self.init, apply_to=lambda variable: True, seed=self.seed
-        )
+        how = {"init": self.init, "zero": self.zero, "seed": self.seed}
+        return cluster(model, self.options, apply_to=lambda variable: True, **how)
 
 
-def _clustered(item: Candidate, bits: int, init: str, seed: int | None):
+def _clustered(item: Candidate, bits: int, init: str, seed: int | None, zero: bool):
     """Finds the values now; returns what makes the variables."""
     value, mask = item.numbers(), item.mask()
     pruned = not mask.all()
     if not mask.any():  # nothing but zeros: one value that nobody takes
         codebook, index = np.zeros(1, "float32"), np.zeros(value.shape, "uint16")
         return functools.partial(Clustered.of, item.path, codebook, index, True)
+    zero = zero and bits > 1 and not pruned
     codebook, members = cluster_values(
-        value[mask] if pruned else value, 2**bits, init, seed, max_iterations=_MOST_ITERATIONS
+        value[mask] if pruned else value, 2**bits, init, seed, _MOST_ITERATIONS, zero=zero
     )
-    if pruned:
+    if zero:
+        codebook, index = _zero_first(codebook, members)
+    elif pruned:
         index = np.zeros(value.shape, "uint16")
         index[mask] = members + np.uint16(1)
     else:
         index = members
-    return functools.partial(Clustered.of, item.path, codebook, index, pruned)
+    return functools.partial(Clustered.of, item.path, codebook, index, pruned or zero)
+
+
+def _zero_first(codebook: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values but zero, and indices of which 0 means zero."""
+    others = np.flatnonzero(codebook != 0)
+    codes = np.zeros(codebook.size, "uint16")
+    codes[others] = np.arange(1, others.size + 1)
+    return codebook[others], codes[members]
 
 
 def _apart(item: Candidate) -> Masked:
