@@ -43,7 +43,13 @@ class Run:
     precision: str = "float32"  # of the layers in training; files and errors are float32's
     granularity: str = "auto"  # of the rounding, see smh.quantize_factors
     density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
+    l2: float = 0.0  # times the squares of the weights, see smh.recipes.penalise_weights
     teacher: str = ""  # name of the run whose network gives soft targets, see smh.distill
+
+    @property
+    def whole_pixels(self) -> bool:
+        """Whether images are moved by whole pixels, as is usual for CIFAR: nothing is blurred."""
+        return self.data == "cifar10" and not (self.rotate or self.zoom)
 
     @property
     def name(self) -> str:
@@ -101,10 +107,11 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 def find(run: Run, table: Path) -> dict[str, str] | None:
-    """The row of a run, or None."""
+    """The row of a run, or None. A table may be older than a setting: then it is the default."""
     wanted = {name: str(value) for name, value in asdict(run).items()}
+    default = {name: str(value) for name, value in asdict(Run()).items()}
     for row in rows_of(table):
-        if all(row.get(name) == value for name, value in wanted.items()):
+        if all(row.get(name, default[name]) == value for name, value in wanted.items()):
             return row
     return None
 
