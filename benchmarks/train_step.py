@@ -6,6 +6,7 @@ Sides:
   published   the same pool as the published code computes it: one product, then one slice of the
               flat product per weight, where smh has one split
   hashed      smh.compress with a seeded hash pool of the same fraction
+  blocks=K    smh.compress with `blocks=K`, for each K of --blocks (a number or auto)
 
     python benchmarks/train_step.py --model resnet_34 --batch 64 --fraction 0.1
     python benchmarks/train_step.py --model resnet_34 --batch 64 --fraction 0.1 --memory
@@ -53,6 +54,10 @@ def compressed(model, side, fraction):
             True, pool_size=weights, fraction=fraction, seed=SEED, hashing="random"
         )
         return smh.compress(model, pool=pool)
+    name, _, blocks = side.partition("=")
+    if name == "blocks":
+        blocks = blocks if blocks == "auto" else int(blocks)
+        return smh.compress(model, fraction, seed=SEED, blocks=blocks)
     smh.compress(model, fraction, seed=SEED)
     if side == "published":
         virtual_variables(model)[0].parametrization.source.__class__ = SlicedPool
@@ -136,9 +141,11 @@ def main(arguments=None):
     parser.add_argument("--fraction", type=float, default=0.1)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, metavar="SIDE")
+    parser.add_argument("--blocks", nargs="+", default=[], metavar="K", help="sides blocks=K")
     parser.add_argument("--memory", action="store_true", help="peak memory in place of time")
-    parser.add_argument("--peak-of", choices=SIDES, help="one side's peak memory, in this process")
+    parser.add_argument("--peak-of", metavar="SIDE", help="one side's peak memory, here")
     args = parser.parse_args(arguments)
+    args.sides = [*args.sides, *(f"blocks={blocks}" for blocks in args.blocks)]
     if args.peak_of:
         measuring.show(peak_of(args.peak_of, args), args.json)
         return

@@ -227,6 +227,21 @@ class _Matrix(_Entries):
         return flat[start - first * self.cols :][: stop - start]
 
 
+class _Blocks(_Entries):
+    def __init__(self, blocks: int, rows: int, cols: int, replicas: int):
+        self.block = _Matrix(rows, cols, replicas)
+        self.blocks, self.size = blocks, blocks * self.block.size
+        self.factor_shapes = [(blocks * rows, replicas), (blocks * replicas, cols)]
+
+    def __call__(self, factors, start, stop):
+        left, right = (f.reshape(self.blocks, -1, f.shape[1]) for f in factors)
+        one, parts = self.block.size, []
+        for block in range(start // one, -(-stop // one)):
+            edges = (max(start - block * one, 0), min(stop - block * one, one))
+            parts.append(self.block((left[block], right[block]), *edges))
+        return np.concatenate(parts) if parts else np.zeros(0, left.dtype)
+
+
 class _Kronecker(_Entries):
     def __init__(self, side: int, replicas: int):
         self.side, self.size = side, side**4
@@ -271,7 +286,7 @@ class _Combined(_Entries):
         return np.sum(values, axis=0) if self.reduce_by == "SUM" else np.prod(values, axis=0)
 
 
-_PRODUCTS = {"matrix": _Matrix, "kronecker": _Kronecker, "hash": _Hash}
+_PRODUCTS = {"matrix": _Matrix, "blocks": _Blocks, "kronecker": _Kronecker, "hash": _Hash}
 
 
 def _entries_of(pool: Mapping[str, Any]) -> _Entries:

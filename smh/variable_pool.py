@@ -19,7 +19,12 @@ from smh.errors import ArgumentError, ArtifactError
 from smh.index_store import IndexStoreType
 from smh.pools.base import VariablePool
 from smh.pools.factor_initializers import balanced_factors, factor_seeds, with_stddev
-from smh.pools.products import MatrixProduct, published_hash, published_kronecker
+from smh.pools.products import (
+    MatrixProduct,
+    matrix_product,
+    published_hash,
+    published_kronecker,
+)
 from smh.pools.shape import PoolShape, published_square
 from smh.pools.single import SinglePool
 from smh.virtual_variable.registered import describe_object, make_object
@@ -93,7 +98,7 @@ class ProductVariablePool(SinglePool):
         """The pool that `smh.compress` makes: chosen sides, balanced orthogonal factors.
 
         Args:
-            shape: sides and replicas, see `smh.pools.shape.choose_sides`.
+            shape: sides, replicas and blocks, see `smh.pools.shape.choose_sides`.
             trainable: whether the factors are trained.
             seed: makes the factors repeatable.
 
@@ -101,10 +106,10 @@ class ProductVariablePool(SinglePool):
             A pool whose entries have root mean square 1, exactly so over every full row.
         """
         pool = cls.__new__(cls)
-        initializers = balanced_factors(shape.cols, 1.0, factor_seeds(seed, 2))
+        initializers = balanced_factors(shape, 1.0, factor_seeds(seed, 2))
         names = ("variable_left", "variable_right")
         SinglePool.__init__(
-            pool, trainable, MatrixProduct(shape), initializers, names, IndexStoreType.basic
+            pool, trainable, matrix_product(shape), initializers, names, IndexStoreType.basic
         )
         return pool
 

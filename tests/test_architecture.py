@@ -105,9 +105,9 @@ INSIDE_ARTIFACT = [
 ]
 INSIDE_BLUEPRINT = [{"describe", "restore", "checking", "keras_version"}, {"keras_files"}]
 INSIDE_POOLS = [
-    {"shape", "hashing", "low_rank", "row_plan", "factor_initializers", "base"},
-    {"products", "fit"},
-    {"single"},
+    {"shape", "hashing", "low_rank", "row_plan", "base"},
+    {"products", "fit", "factor_initializers", "grouping"},
+    {"single", "fit_blocks"},
 ]
 INSIDE_PARAMETRIZATIONS = [
     {"counting"},

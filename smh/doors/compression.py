@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import numbers
 import warnings
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from smh.doors.built import check_is_built
-from smh.doors.compressible import Selected, numbers_in, select
+from smh.doors.compressible import numbers_in, select
+from smh.doors.pools_for import fit_of, make_pools, start_at
 from smh.errors import ArgumentError, DeployedModelError, SelectionError, SmhWarning
 from smh.errors.limits import FRACTION
 from smh.modifiers import Modifier, ScaleModifier, as_modifier, initial_std_modifier
 from smh.parametrizations.pool_slice import PoolSlice, check_shape
-from smh.pools.fit import PoolFit, fit_pool
-from smh.pools.shape import choose_sides, too_small
 from smh.typing import Selector
-from smh.variable_pool import ProductVariablePool, VariablePool
+from smh.variable_pool import VariablePool
 from smh.virtual_variable import attach, creation_scope, own_layers, wrap_calls
 from smh.virtual_variable.inside_keras.deploying import is_deployed
 from smh.virtual_variable.inside_keras.raw_variables import is_torch_module, raw_variables
@@ -39,6 +36,7 @@ def compress(
     modifier: Any = initial_std_modifier,
     seed: int | None = None,
     init: Literal["random", "fit"] = "random",
+    blocks: int | Literal["auto"] = 1,
 ) -> keras.Model:
     """Replaces the selected weights of a built model by slices of one product, in place.
 
@@ -66,6 +64,10 @@ def compress(
         init: how the factors start. `"random"`: what the weights had learned is gone. `"fit"`: at
             the best fit of the weights that the model has, each over its root mean square, so that
             all count alike; the scales start at what then fits best. See below.
+        blocks: about how many products the entries are cut into. 1: one pool, as published. `K`
+            products with as many numbers together cost `1 / sqrt(K)` of that: a weight of more than
+            `1 / K` of all has a pool of its own, in as many blocks as it has such shares; the
+            others share pools. `"auto"`: see below.
 
     Returns:
         The same model.
@@ -105,25 +107,27 @@ def compress(
     selected = select(model, apply_to, exclude)
     if pool is None:
         budget = _budget(model, selected, modifier, fraction, target_params)
-        pool = _make_pool(selected, budget, fraction, target_params, seed)
+        pools = make_pools(selected, budget, fraction, target_params, blocks, seed)
     else:
-        _check_own_pool(pool, selected, fraction, target_params, seed)
+        _check_own_pool(pool, selected, fraction, target_params, seed, blocks)
+        pools = [(pool, selected)]
     _check_modifier(modifier, selected)
-    existing_factors = pool.core_variables if pool.built else []
+    existing_factors = pool.core_variables if pool is not None and pool.built else []
     scope = creation_scope([item.variable for item in selected], existing_factors)
     _warn_about_raw_variables(model)
-    fit = _fit(selected, pool, seed) if init == "fit" else None
+    fits = [fit_of(one, its, seed) if init == "fit" else None for one, its in pools]
 
     with scope:
-        pool.core_variables  # noqa: B018  (builds the factors before anything is changed)
-        slices = [
-            PoolSlice(item.spec, pool, pool.allocate(item.spec.shape), modifier)
-            for item in selected
-        ]
-        if fit is not None:
-            _start_at(fit, pool, slices)
-        for item, pool_slice in zip(selected, slices, strict=True):
-            attach(list(item.owners), item.variable, pool_slice)
+        for one, _ in pools:
+            one.core_variables  # noqa: B018  (builds the factors before anything is changed)
+        for (one, its), fit in zip(pools, fits, strict=True):
+            slices = [
+                PoolSlice(item.spec, one, one.allocate(item.spec.shape), modifier) for item in its
+            ]
+            if fit is not None:
+                start_at(fit, one, slices)
+            for item, pool_slice in zip(its, slices, strict=True):
+                attach(list(item.owners), item.variable, pool_slice)
         wrap_calls(model)
         reset_training(model)
     return model
@@ -165,27 +169,6 @@ def _check_init(init: Any, pool: VariablePool | None, modifier: Modifier) -> Non
         )
 
 
-def _fit(selected: Sequence[Selected], pool: Any, seed: int | None) -> PoolFit:
-    variables = [item.variable for item in selected]
-    return fit_pool(variables, [v.path for v in variables], pool.product.shape, seed)
-
-
-def _start_at(fit: PoolFit, pool: Any, slices: Sequence[PoolSlice]) -> None:
-    for factor, value in zip(pool.core_variables, (fit.left, fit.right), strict=True):
-        factor.assign(value)
-    for pool_slice, scale in zip(slices, fit.scales, strict=True):
-        for part in pool_slice.parts:  # one: the scale
-            part.assign(scale)
-    pool.energy_kept = fit.energy
-    logging.getLogger("smh").info(
-        "The fit keeps %.1f %% of the energy of %d weights, from %.1f to %.1f %% of each.",
-        100 * fit.energy,
-        len(slices),
-        100 * min(fit.energies),
-        100 * max(fit.energies),
-    )
-
-
 def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int:
     """How many numbers the factors may have."""
     if (fraction is None) == (target_params is None):
@@ -208,23 +191,11 @@ def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int
     return int(target_params) - (now - total) - int(parts)
 
 
-def _make_pool(selected, budget, fraction, target_params, seed) -> ProductVariablePool:
-    shape = choose_sides([item.spec.shape for item in selected], budget)
-    if shape.replicas < 1 and fraction is not None:
-        raise too_small(fraction, shape.replica_size / numbers_in(selected))
-    if shape.replicas < 1:
-        smallest = target_params - budget + shape.replica_size
-        raise ArgumentError(
-            f"target_params={target_params:,} is too small: what stays dense and one replica of "
-            f"the pool need {smallest:,}."
-        )
-    return ProductVariablePool.from_shape(shape, seed=seed)
-
-
-def _check_own_pool(pool, selected, fraction, target_params, seed) -> None:
+def _check_own_pool(pool, selected, fraction, target_params, seed, blocks) -> None:
     if not isinstance(pool, VariablePool):
         raise ArgumentError(f"pool must be a VariablePool, got {type(pool).__name__}.")
-    for name, value in (("fraction", fraction), ("target_params", target_params), ("seed", seed)):
+    given = {"fraction": fraction, "target_params": target_params, "seed": seed}
+    for name, value in {**given, "blocks": None if blocks == 1 else blocks}.items():
         if value is not None:
             raise ArgumentError(f"{name} is decided by `pool` already; leave out one of the two.")
     pool.check_not_in_a_graph()

@@ -64,6 +64,7 @@ CODEBOOK_BITS = Limit(
     f"a whole number from 1 to {MOST_CODEBOOK_BITS}",
     lambda value: 1 <= value <= MOST_CODEBOOK_BITS,
 )
+BLOCKS = Limit(int, "a whole number, at least 1, or 'auto'", lambda value: value >= 1)
 DROP = Limit(float, "a number, at least 0", lambda value: 0 <= value < math.inf)
 QUALITY = Limit(float, "a number from 0 to 100", lambda value: 0 <= value <= 100)
 ABOVE_ZERO = Limit(float, "a number above 0", lambda value: 0 < value < math.inf)

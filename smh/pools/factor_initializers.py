@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from smh.errors import ArgumentError, ArtifactError
+from smh.pools.shape import PoolShape
 
 Initializer = Callable[..., Any]
 
@@ -76,8 +77,26 @@ class UnitRows(keras.initializers.Initializer):
         return {"seed": self.seed}
 
 
+@keras.saving.register_keras_serializable(package="smh")
+class OrthogonalBlocks(keras.initializers.Initializer):
+    """A matrix `[blocks * m, n]` of blocks of orthogonal rows, `m <= n`, one below the other."""
+
+    def __init__(self, blocks: int, gain: float, seed: int | None = None):
+        self.blocks, self.gain, self.seed = blocks, gain, seed
+        self._each = [keras.initializers.Orthogonal(gain, s) for s in factor_seeds(seed, blocks)]
+
+    def __call__(self, shape, dtype=None):
+        """Returns an array of `shape`."""
+        one = (shape[0] // self.blocks, *shape[1:])
+        return ops.concatenate([make(one, dtype=dtype) for make in self._each])
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"blocks": self.blocks, "gain": self.gain, "seed": self.seed}
+
+
 def balanced_factors(
-    cols: int, stddev: float, seeds: list[int | None]
+    shape: PoolShape, stddev: float, seeds: list[int | None]
 ) -> tuple[Initializer, Initializer]:
     """Initializers of `L` (unit rows) and `R` (orthogonal rows of length `stddev * sqrt(cols)`).
 
@@ -87,8 +106,10 @@ def balanced_factors(
     Reference: orthogonal initialisation: Saxe, McClelland, Ganguli, "Exact solutions to the
     nonlinear dynamics of learning in deep linear neural networks" (2014).
     """
-    right = keras.initializers.Orthogonal(gain=stddev * math.sqrt(cols), seed=seeds[1])
-    return UnitRows(seeds[0]), right
+    gain = stddev * math.sqrt(shape.cols)
+    if shape.blocks > 1:
+        return UnitRows(seeds[0]), OrthogonalBlocks(shape.blocks, gain, seeds[1])
+    return UnitRows(seeds[0]), keras.initializers.Orthogonal(gain, seeds[1])
 
 
 _OTHERWISE = {

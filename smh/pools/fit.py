@@ -132,7 +132,7 @@ class WeightMatrix:
         for first in range(0, self.rows, step):
             block = np.zeros((min(step, self.rows - first), self.cols), np.float32)
             for number, begin, stop, place in self._parts(first, len(block)):
-                part = _flat(self.weights[number], begin, stop)
+                part = elements(self.weights[number], begin, stop)
                 block.reshape(-1)[place] = part / np.float32(self.sizes[number])
             yield block
 
@@ -152,7 +152,7 @@ class WeightMatrix:
 def root_mean_square(weight: Any) -> float:
     """Returns `sqrt(mean(w^2))`, 0 of nothing; computed in pieces."""
     length = math.prod(tuple(weight.shape))
-    pieces = (_flat(weight, a, min(a + _BLOCK, length)) for a in range(0, length, _BLOCK))
+    pieces = (elements(weight, a, min(a + _BLOCK, length)) for a in range(0, length, _BLOCK))
     # Not in float32, where the squares of large weights overflow.
     return math.sqrt(
         sum(float(np.square(p, dtype="float64").sum()) for p in pieces) / max(length, 1)
@@ -171,12 +171,12 @@ def kept_energy(weights: Sequence[Any], found: Sequence[Any]) -> float:
         total += length
         for begin in range(0, length if size else 0, _BLOCK):
             stop = min(begin + _BLOCK, length)
-            apart = _flat(weight, begin, stop) - _flat(other, begin, stop)
+            apart = elements(weight, begin, stop) - elements(other, begin, stop)
             lost += float(np.square(apart / size, dtype="float64").sum())
     return 1 - lost / max(total, 1)
 
 
-def _flat(weight: Any, begin: int, stop: int) -> np.ndarray:
+def elements(weight: Any, begin: int, stop: int) -> np.ndarray:
     """Elements of a flattened weight, float32; only they are copied."""
     if isinstance(weight, np.ndarray):
         return weight.reshape(-1)[begin:stop].astype(np.float32)

@@ -106,6 +106,45 @@ class MatrixProduct(Product):
 
 
 @dataclass(frozen=True)
+class BlockProduct(Product):
+    """Products `L_b @ R_b` of equal sides, one below the other, computed by one batched product.
+
+    `K` blocks of the entries of one product, with the same numbers in the factors, cost
+    `1 / sqrt(K)` of it. The factors of all blocks are two matrices, so that whatever is done to the
+    rows or columns of a factor is done to those of each block.
+    """
+
+    shape: PoolShape
+
+    @property
+    def size(self):  # noqa: D102
+        return self.shape.size
+
+    @property
+    def granularity(self):  # noqa: D102
+        return self.shape.rows * self.shape.cols
+
+    @property
+    def factor_shapes(self):  # noqa: D102
+        blocks, m = self.shape.blocks, self.shape.replicas
+        return (blocks * self.shape.rows, m), (blocks * m, self.shape.cols)
+
+    def entries(self, factors, start, stop, scale=None):  # noqa: D102
+        first, last = start // self.granularity, stop // self.granularity
+        left, right = (ops.reshape(f, [self.shape.blocks, -1, f.shape[1]]) for f in factors)
+        if (first, last) != (0, self.shape.blocks):
+            left, right = left[first:last], right[first:last]
+        if scale is not None:
+            left = left * scale
+        return ops.reshape(ops.matmul(left, right), [stop - start])  # [b, rows, cols]
+
+
+def matrix_product(shape: PoolShape) -> Product:
+    """The product of this shape."""
+    return MatrixProduct(shape) if shape.blocks == 1 else BlockProduct(shape)
+
+
+@dataclass(frozen=True)
 class KroneckerProduct(Product):
     """The sum of `replicas` Kronecker products of `d x d` matrices: a `d^2 x d^2` matrix."""
 
@@ -205,6 +244,7 @@ def published_hash(pool_size: float, fraction: float, seed: int | None) -> Hashe
 
 _KINDS: dict[str, Any] = {
     "matrix": MatrixProduct,
+    "blocks": BlockProduct,
     "kronecker": KroneckerProduct,
     "hash": HashedVector,
 }
@@ -213,8 +253,11 @@ _KINDS: dict[str, Any] = {
 def describe_product(product: Product) -> dict[str, Any]:
     """Returns what `make_product` makes an equal product from, as plain JSON."""
     kind = next(name for name, cls in _KINDS.items() if type(product) is cls)
-    numbers: Any = product.shape if isinstance(product, MatrixProduct) else product
-    return {"kind": kind, **dataclasses.asdict(numbers)}
+    sides: Any = isinstance(product, (MatrixProduct, BlockProduct))
+    numbers = dataclasses.asdict(product.shape if sides else product)
+    if kind == "matrix":
+        del numbers["blocks"]  # one: files of this kind are older than blocks
+    return {"kind": kind, **numbers}
 
 
 def make_product(config: Any) -> Product:
@@ -230,8 +273,8 @@ def make_product(config: Any) -> Product:
         if not missing and (type(value) is not int or value < least):
             raise ArtifactError(f"'{name}' of a pool must be a whole number, got {value!r:.80}.")
     try:
-        if config["kind"] == "matrix":
-            return MatrixProduct(PoolShape(**numbers))
+        if config["kind"] in ("matrix", "blocks"):
+            return _KINDS[config["kind"]](PoolShape(**numbers))
         return _KINDS[config["kind"]](**numbers)
     except TypeError as error:
         raise ArtifactError(

@@ -21,21 +21,22 @@ from smh.typing import Shape
 
 @dataclass(frozen=True)
 class PoolShape:
-    """Sides and replicas of a product pool."""
+    """Sides and replicas of a product pool; of each of its blocks, if it has several."""
 
     rows: int
     cols: int
     replicas: int
+    blocks: int = 1
 
     @property
     def size(self) -> int:
         """Number of entries."""
-        return self.rows * self.cols
+        return self.blocks * self.rows * self.cols
 
     @property
     def replica_size(self) -> int:
         """Numbers trained per replica."""
-        return self.rows + self.cols
+        return self.blocks * (self.rows + self.cols)
 
     @property
     def core_size(self) -> int:
@@ -52,32 +53,35 @@ def published_square(pool_size: float, fraction: float) -> PoolShape:
     return PoolShape(side, side, replicas)
 
 
-def choose_sides(shapes: Iterable[Shape], budget: int) -> PoolShape:
+def choose_sides(shapes: Iterable[Shape], budget: int, blocks: int = 1) -> PoolShape:
     """The pool for weights of these shapes that trains at most `budget` numbers.
 
     Args:
         shapes: the shapes of all weights that the pool will hold.
         budget: the most numbers that the factors may have.
+        blocks: how many products of equal sides the pool is made of, one below the other.
 
     Returns:
-        A nearly square pool with a prime row length that no layer is aligned with, that wastes
-        less than 1 % of its entries wherever such a pool exists (always above a few hundred
+        A pool of nearly square blocks with a prime row length that no layer is aligned with, that
+        wastes less than 1 % of its entries wherever such a pool exists (always above a few hundred
         weights), and as many replicas as the budget pays for, which may be none.
     """
     shapes = list(shapes)
     total = sum(math.prod(shape) for shape in shapes)
     periods = {d for shape in shapes for d in _periods(shape)}
-    root = math.sqrt(total)
+    root = math.sqrt(total / blocks)
     window = range(max(1, math.floor(0.8 * root)), math.ceil(1.25 * root) + 1)
-    sides = [(math.ceil(total / cols), cols) for cols in window]
+    sides = [(math.ceil(total / (blocks * cols)), cols) for cols in window]
 
     def badness(side):
         rows, cols = side
-        waste = (rows * cols - total) / (rows * cols)
+        size = blocks * rows * cols
+        waste = (size - total) / size
         return (_aligned(cols, periods), waste >= 0.01, rows + cols, waste)
 
     rows, cols = min(sides, key=badness)
-    return PoolShape(rows, cols, min(max(0, budget) // (rows + cols), rows, cols))
+    replicas = min(max(0, budget) // (blocks * (rows + cols)), rows, cols)
+    return PoolShape(rows, cols, replicas, blocks)
 
 
 def _periods(shape: Shape) -> set[int]:

@@ -13,7 +13,7 @@ from smh.errors import ArgumentError, ArtifactError
 from smh.index_store import MOST_ELEMENTS
 from smh.pools.base import VariablePool, scaled, split
 from smh.pools.factor_initializers import describe_initializer, make_initializer
-from smh.pools.products import MatrixProduct, Product, describe_product, make_product
+from smh.pools.products import BlockProduct, MatrixProduct, Product, describe_product, make_product
 from smh.pools.row_plan import first_entry, plan_rows
 from smh.virtual_variable import Parametrization, own_variables, seen, wrap, wrapping_of
 from smh.virtual_variable.registered import describe_object, entry_of
@@ -103,6 +103,8 @@ class SinglePool(VariablePool):
         """
         scales = list(scales or [None] * len(slots))
         plan = None
+        if isinstance(self.product, BlockProduct) and len(slots) == 1:
+            return [self.piece(slots[0], scales[0])]  # its scale goes onto all of `L`
         if isinstance(self.product, MatrixProduct) and self.graph_factors is None:
             has_scale = [scale is not None for scale in scales]
             plan = plan_rows(slots, has_scale, self.product.shape.cols)

@@ -17,10 +17,11 @@ _OF_A_PRODUCT = (_CLASS, "smh>HashVariablePool")
 _OF_POOLS = "smh>MetaVariablePool"
 _FACTORS = {
     "matrix": ["variable_left", "variable_right"],
+    "blocks": ["variable_left", "variable_right"],
     "kronecker": ["variable_left", "variable_right"],
     "hash": ["hash"],
 }
-_RANKS = {"matrix": 2, "kronecker": 3, "hash": 1}
+_RANKS = {"matrix": 2, "blocks": 2, "kronecker": 3, "hash": 1}
 # Only a model that is made again without its values is initialised.
 _INITIALIZER = {
     "class_name": "RandomNormal",
@@ -163,6 +164,11 @@ def _of(kind: Any, shapes: Iterator) -> tuple[list[str], dict]:
     first, last = found[0], found[-1]
     if kind == "matrix":
         return names, {"kind": kind, "rows": first[0], "replicas": first[1], "cols": last[1]}
+    if kind == "blocks":  # `[blocks * rows, replicas]` and `[blocks * replicas, cols]`
+        (high, replicas), (low, cols) = first, last
+        blocks = low // max(1, replicas)
+        rows = high // max(1, blocks)
+        return names, {"blocks": blocks, "rows": rows, "replicas": replicas, "cols": cols}
     if kind == "kronecker":
         return names, {"replicas": first[0], "side": first[1]}
     return names, {"buckets": first[0]}
