@@ -26,6 +26,7 @@ class Run:
     replicas: int = 8  # M of the pool L [rows, M] @ R [M, cols]
     conv_replicas: int = 0  # of a pool of their own for the convolutions; 0: one pool for all
     pools: str = ""  # instead of these two "conv|logits=5,=1": layers' names, and replicas
+    blocks: int = 1  # about how many products each pool is cut into, see smh.compress
     bits: int = 3  # of the factors; 0: float32 to the end
     biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
     scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm

@@ -22,6 +22,7 @@ from mnist_tables import Run
 import smh
 from smh.modifiers import initial_std_log_scale_modifier
 from smh.pools.shape import choose_sides
+from smh.virtual_variable import virtual_variables
 
 # The share of each layer's weights that is kept. LeNets: Deep Compression's tables 2 and 3.
 # Residual networks: the same for all layers but the first and the last.
@@ -162,8 +163,10 @@ def compress(model: keras.Model, run: Run, paths: list[str], replicas: int, seed
     size = choose_sides(shapes, 0).replica_size  # numbers of one replica
     modifier = {"modifier": initial_std_log_scale_modifier} if run.scale == "log" else {}
     fraction = (replicas + 0.5) * size / numbers
-    smh.compress(model, fraction, apply_to=chosen, seed=seed, **modifier)
-    return replicas * size
+    smh.compress(model, fraction, apply_to=chosen, seed=seed, blocks=run.blocks, **modifier)
+    virtual = [v for v in virtual_variables(model) if v.path in paths]
+    pools = {id(v.parametrization.source): v.parametrization.source for v in virtual}
+    return sum(pool.core_size for pool in pools.values())
 
 
 def pools_of(run: Run) -> list[tuple[str, int]]:
