@@ -122,6 +122,9 @@ def append(table: Path, run: Run, measured: Measured, tested: bool) -> None:
     row = asdict(run) | asdict(measured)
     row |= {"command": command(run, tested), "versions": versions()}
     there = rows_of(table)
+    if there and set(row) - set(there[0]):  # the table is older than a setting
+        write_rows(table, [{**asdict(Run()), **old} for old in there])
+        there = rows_of(table)
     with table.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(there[0] if there else row), lineterminator="\n")
         if not there:
