@@ -82,12 +82,18 @@ def execute(run: Run, folder: Path, out: Path, write) -> Measured:
 
 def folder_of(run: Run, options) -> Path | None:
     """Where the images of a run are; `None`: where Debian's package puts them."""
-    return options.data_dir if run.data == "mnist" else options.fashion_dir
+    return {"fashion_mnist": options.fashion_dir}.get(run.data, options.data_dir)
+
+
+def tables_of(run: Run, options) -> tuple[Path, Path]:
+    """The table of what was tested, and that of what was tried."""
+    data = "cifar10" if run.data == "cifar10" else "mnist"
+    return options.results / f"{data}.csv", options.results / f"{data}_tried.csv"
 
 
 def once(run: Run, options, tested: bool) -> None:
     """Makes one run, or the part of it that is not done yet."""
-    final, tried = (options.results / name for name in ("mnist.csv", "mnist_tried.csv"))
+    final, tried = tables_of(run, options)
     out, logs = options.out, options.results / "logs"
     for path in (out, logs):
         path.mkdir(parents=True, exist_ok=True)
@@ -149,7 +155,7 @@ def save_again(table: Path, options) -> None:
 def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     """The command line: an option for each field of `Run`, and where things are."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, help="folder of MNIST's IDX files")
+    parser.add_argument("--data-dir", type=Path, help="folder of MNIST's IDX files, or of CIFAR-10")
     parser.add_argument("--fashion-dir", type=Path, help="of Fashion-MNIST's, if not Debian's")
     parser.add_argument("--results", type=Path, default=Path("results"), help="tables and logs")
     parser.add_argument("--out", type=Path, default=Path("out/mnist"), help="the models' files")
@@ -159,7 +165,7 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     choices = {"method": list(METHODS), "biases": ["hashed", "dense"], "scale": ["linear", "log"]}
     choices |= {"network": NETWORKS, "precision": ["float32", "bfloat16"], "flip": [0, 1]}
     choices["granularity"] = ["auto", "tensor", "row", "column"]
-    choices["data"] = ["mnist", "fashion_mnist"]
+    choices["data"] = ["mnist", "fashion_mnist", "cifar10"]
     for field in fields(Run):
         assert field.default is not MISSING
         parser.add_argument(
@@ -169,9 +175,9 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
             choices=choices.get(field.name),
         )
     options = parser.parse_args(arguments)
-    mnist = options.data == "mnist" and options.runs is None
-    if mnist and options.data_dir is None:
-        parser.error("--data-dir is needed: the folder of MNIST's IDX files")
+    given = options.data_dir or options.data == "fashion_mnist" or options.runs
+    if not given:
+        parser.error("--data-dir is needed: the folder of MNIST's IDX files, or of CIFAR-10")
     return Run(**{field.name: getattr(options, field.name) for field in fields(Run)}), options
 
 
@@ -190,7 +196,7 @@ def main(arguments=None) -> None:
             words = words[words.index("examples/mnist_curve.py") + 1 :]
             one, its = parse(words)
             tested = not its.no_test
-            table = options.results / ("mnist.csv" if tested else "mnist_tried.csv")
+            table = tables_of(one, options)[0 if tested else 1]
             if not find(one, table):
                 once(one, options, tested)
                 break

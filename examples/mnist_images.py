@@ -1,4 +1,4 @@
-"""The images of `mnist_curve.py`: MNIST or Fashion-MNIST, their split, and batches of them."""
+"""The images of `mnist_curve.py`: their split, and batches of them, changed at random."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from smh.typing import Tensor
 
 VALIDATION = 5_000  # of the training images, drawn with SPLIT_SEED: the same for all runs
 SPLIT_SEED = 2_024
-SIDE = 28
+# CIFAR-10, of the first 45,000 training images: what `normalised` subtracts and divides by.
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images `[n, 28, 28, 1]` in [0, 1], and labels `[n]`."""
+    """Images `[n, side, side, channels]`, and labels `[n]`."""
 
     x: np.ndarray
     y: np.ndarray
@@ -30,10 +31,16 @@ class Images:
 def load(folder: Path | None, name: str = "mnist") -> tuple[Images, Images]:
     """All training images, and the test images."""
     data = getattr(smh.datasets, name)(folder, validation=0, download=False)
-    return (
-        Images(data.x_train, data.y_train.astype("int32")),
-        Images(data.x_test, data.y_test.astype("int32")),
-    )
+    parts = ((data.x_train, data.y_train), (data.x_test, data.y_test))
+    train, test = (Images(normalised(x), y.reshape(-1).astype("int32")) for x, y in parts)
+    return train, test
+
+
+def normalised(x: np.ndarray) -> np.ndarray:
+    """Colours with mean 0 and deviation 1; grey images stay as they are, in [0, 1]."""
+    if x.shape[-1] == 1:
+        return x
+    return (x - np.float32(MEAN)) / np.float32(STD)
 
 
 def split(images: Images) -> tuple[Images, Images]:
@@ -43,15 +50,21 @@ def split(images: Images) -> tuple[Images, Images]:
     return Images(images.x[kept], images.y[kept]), Images(images.x[held], images.y[held])
 
 
-def transforms(run: Run, count: int, seed: Tensor) -> Tensor:
-    """Random affine maps about the centre, in the form of ImageProjectiveTransform `[b, 8]`."""
+def transforms(run: Run, count: int, side: int, seed: Tensor) -> Tensor:
+    """Random affine maps about the centre, in the form of ImageProjectiveTransform `[b, 8]`.
+
+    Images that are only moved, are moved by whole pixels, so that nothing is blurred.
+    """
     draw = tf.random.stateless_uniform([4, count], seed, -1.0, 1.0)
     angle = draw[0] * (run.rotate * math.pi / 180)
     scale = 1 + draw[1] * run.zoom
     a, b = tf.cos(angle) / scale, tf.sin(angle) / scale
-    centre = (SIDE - 1) / 2
-    dx = centre - a * centre + b * centre + draw[2] * run.shift
-    dy = centre - b * centre - a * centre + draw[3] * run.shift
+    centre = (side - 1) / 2
+    moved = draw[2:] * run.shift
+    if run.whole_pixels:
+        moved = tf.round(draw[2:] * (run.shift + 0.5))
+    dx = centre - a * centre + b * centre + moved[0]
+    dy = centre - b * centre - a * centre + moved[1]
     zero = tf.zeros_like(a)
     if not run.flip:
         return tf.stack([a, -b, dx, b, a, dy, zero, zero], axis=1)
@@ -63,7 +76,7 @@ def transforms(run: Run, count: int, seed: Tensor) -> Tensor:
 def batches(run: Run, data: Images, stage: int) -> tf.data.Dataset:
     """Endless batches, shuffled and changed at random; `stage` gives each fit its own numbers."""
     x, y = tf.constant(data.x), tf.constant(data.y)
-    moved = run.shift or run.rotate or run.zoom or run.flip
+    moved, side = run.shift or run.rotate or run.zoom or run.flip, data.x.shape[1]
 
     def take(step, rows):
         images = tf.gather(x, rows)
@@ -71,8 +84,8 @@ def batches(run: Run, data: Images, stage: int) -> tf.data.Dataset:
         if moved:
             images = tf.raw_ops.ImageProjectiveTransformV3(
                 images=images,
-                transforms=transforms(run, run.batch, seed),
-                output_shape=[SIDE, SIDE],
+                transforms=transforms(run, run.batch, side, seed),
+                output_shape=[side, side],
                 fill_value=0.0,
                 interpolation="BILINEAR",
                 fill_mode="CONSTANT",

@@ -26,6 +26,7 @@ class Run:
     replicas: int = 8  # M of the pool L [rows, M] @ R [M, cols]
     conv_replicas: int = 0  # of a pool of their own for the convolutions; 0: one pool for all
     pools: str = ""  # instead of these two "conv|logits=5,=1": layers' names, and replicas
+    blocks: int = 1  # about how many products each pool is cut into, see smh.compress
     bits: int = 3  # of the factors; 0: float32 to the end
     biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
     scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm
@@ -43,7 +44,13 @@ class Run:
     precision: str = "float32"  # of the layers in training; files and errors are float32's
     granularity: str = "auto"  # of the rounding, see smh.quantize_factors
     density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
+    l2: float = 0.0  # times the squares of the weights, see smh.recipes.penalise_weights
     teacher: str = ""  # name of the run whose network gives soft targets, see smh.distill
+
+    @property
+    def whole_pixels(self) -> bool:
+        """Whether images are moved by whole pixels, as is usual for CIFAR: nothing is blurred."""
+        return self.data == "cifar10" and not (self.rotate or self.zoom)
 
     @property
     def name(self) -> str:
@@ -101,10 +108,11 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 
 
 def find(run: Run, table: Path) -> dict[str, str] | None:
-    """The row of a run, or None."""
+    """The row of a run, or None. A table may be older than a setting: then it is the default."""
     wanted = {name: str(value) for name, value in asdict(run).items()}
+    default = {name: str(value) for name, value in asdict(Run()).items()}
     for row in rows_of(table):
-        if all(row.get(name) == value for name, value in wanted.items()):
+        if all(row.get(name, default[name]) == value for name, value in wanted.items()):
             return row
     return None
 
@@ -114,6 +122,9 @@ def append(table: Path, run: Run, measured: Measured, tested: bool) -> None:
     row = asdict(run) | asdict(measured)
     row |= {"command": command(run, tested), "versions": versions()}
     there = rows_of(table)
+    if there and set(row) - set(there[0]):  # the table is older than a setting
+        write_rows(table, [{**asdict(Run()), **old} for old in there])
+        there = rows_of(table)
     with table.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(there[0] if there else row), lineterminator="\n")
         if not there:

@@ -252,3 +252,39 @@ def test_the_pictures_and_the_tables(tmp_path, capsys):
     for name in ("lenet_300_100", "fashion_mnist_lenet_300_100"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert not (tmp_path / "lenet_5.png").exists()
+
+
+def test_a_table_that_is_older_than_a_setting(tmp_path):
+    """Its rows get the default, and are found; a new row has its own."""
+    table, older, newer = tmp_path / "t.csv", Run(seed=1), Run(seed=2, blocks=4)
+    measured = Measured(0.1, 10, 1.0, None, 100, 200, 1.0)
+    mnist_tables.append(table, older, measured, True)
+    rows = [{k: v for k, v in row.items() if k != "blocks"} for row in mnist_tables.rows_of(table)]
+    mnist_tables.write_rows(table, rows)
+    assert mnist_tables.find(older, table) and not mnist_tables.find(newer, table)
+    mnist_tables.append(table, newer, measured, True)
+    assert [row["blocks"] for row in mnist_tables.rows_of(table)] == ["1", "4"]
+    assert mnist_tables.find(older, table) and mnist_tables.find(newer, table)
+
+
+def test_colours_are_normalised_and_grey_images_stay():
+    grey, colours = np.full((2, 4, 4, 1), 0.5, "float32"), np.full((2, 4, 4, 3), 0.5, "float32")
+    np.testing.assert_array_equal(mnist_images.normalised(grey), grey)
+    wanted = (0.5 - np.array(mnist_images.MEAN)) / mnist_images.STD
+    np.testing.assert_allclose(mnist_images.normalised(colours)[0, 0, 0], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_normalisation_is_keras_normalisation(training):
+    x = np.random.default_rng(0).normal(2, 3, (8, 5, 5, 4)).astype("float32")
+    layers = [keras.layers.BatchNormalization() for _ in range(2)]
+    for layer in layers:
+        layer.build(x.shape)
+        layer.gamma.assign([1.0, 2.0, 0.5, -1.0])
+    plain = np.array(layers[0](x, training=training))
+    with mnist_training.fused_normalisation():
+        fused = np.array(layers[1](x, training=training))
+    np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-4)
+    for one, other in zip(layers[1].weights, layers[0].weights, strict=True):
+        # TensorFlow's variance is that of a sample: n / (n - 1), here 200 / 199.
+        np.testing.assert_allclose(one, other, rtol=1e-2)
