@@ -118,7 +118,7 @@ INSIDE_PARAMETRIZATIONS = [
 INSIDE_DOORS = [
     {"built", "selection", "exact_kmeans", "remaking", "weight_roles", "slimming.labels"},
     {"candidates", "compressible", "output_units", "slimming.wiring", "kmeans"},
-    {"slimming.seen", "slimming.removable"},
+    {"slimming.seen", "slimming.removable", "pools_for"},
     {"slimming.elementwise", "slimming.shaping"},
     {"slimming.mixing", "slimming.recurrent"},
     {"slimming.attention", "slimming.cutting"},

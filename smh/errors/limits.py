@@ -65,7 +65,8 @@ CODEBOOK_BITS = Limit(
     lambda value: 1 <= value <= MOST_CODEBOOK_BITS,
 )
 BLOCKS = Limit(int, "a whole number, at least 1, or 'auto'", lambda value: value >= 1)
-DROP = Limit(float, "a number, at least 0", lambda value: 0 <= value < math.inf)
+AT_LEAST_0 = Limit(float, "a number, at least 0", lambda value: 0 <= value < math.inf)
+DROP = AT_LEAST_0
 QUALITY = Limit(float, "a number from 0 to 100", lambda value: 0 <= value <= 100)
 ABOVE_ZERO = Limit(float, "a number above 0", lambda value: 0 < value < math.inf)
 BYTES = Limit(int, "a whole number of bytes above 0, for example 200_000", lambda value: value >= 1)

@@ -141,6 +141,10 @@ class FakeQuantized(Parametrization):
         # difference is zero, and what is computed with is the number that the artifact holds.
         return self.grid.rounded(fixed) + (latent - fixed)
 
+    def step_sizes(self, latent: Tensor) -> Tensor:
+        """The step of each number, in a shape that broadcasts against `latent`; 0 of zeros."""
+        return self.grid.scales(latent)
+
     def tally(self):
         """Counts bits and scales."""
         return self._counted().tally

@@ -96,6 +96,11 @@ class Stepped(Parametrization):
         value = rounded + (latent - fixed)
         return value if self.mask is None else ops.where(self.mask.value, value, 0.0)
 
+    def step_sizes(self, latent: Tensor) -> Tensor:
+        """The step of each number, in a shape that broadcasts against the weight."""
+        del latent
+        return self._steps()
+
     def _steps(self) -> Tensor:
         """As `smh.coding.steps`, to the last bit: powers of two change no digit."""
         if self.exponents is None:

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from smh.recipes.coded_bits import penalise_bits as penalise_bits
     from smh.recipes.losses import SmoothedCrossentropy as SmoothedCrossentropy
     from smh.recipes.penalty import penalise_weights as penalise_weights
     from smh.recipes.rates import with_rates as with_rates
@@ -22,6 +23,7 @@ _HOME = {
     "SmoothedCrossentropy": "losses",
     "compile_for_training": "recipe",
     "one_cycle": "recipe",
+    "penalise_bits": "coded_bits",
     "penalise_weights": "penalty",
     "with_rates": "rates",
 }
