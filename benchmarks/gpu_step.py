@@ -3,9 +3,10 @@
     KERAS_BACKEND=jax python benchmarks/gpu_step.py                      # some eight minutes
     KERAS_BACKEND=jax python benchmarks/gpu_step.py --batch 4 --steps 2 --model resnet_8   # a try
 
-All sides in one process, alternating; ratios of medians. Beside each side what its arithmetic needs:
-multiply-adds of the layers (three times for a step) and of the products, from which the roofline
-of the machine (--peak, --bandwidth) gives the least time. On JAX, where it is compiled as a whole.
+All sides in one process, alternating; ratios of medians. Beside each side what its arithmetic
+needs: multiply-adds of the layers (three times for a step) and of the products, from which the
+roofline of the machine (--peak, --bandwidth) gives the least time. On JAX, where a step is compiled
+as a whole.
 """
 
 import math
@@ -94,7 +95,9 @@ def main(arguments=None):
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--fractions", type=float, nargs="+", default=[0.1, 0.02])
     parser.add_argument("--blocks", nargs="+", default=["1", "16", "auto"])
-    parser.add_argument("--peak", type=float, default=989e12, help="operations a second in bfloat16")
+    parser.add_argument(
+        "--peak", type=float, default=989e12, help="operations a second in bfloat16"
+    )
     parser.add_argument("--bandwidth", type=float, default=3.35e12, help="bytes a second of memory")
     args = parser.parse_args(arguments)
     asked = {key: getattr(args, key) for key in ("model", "batch", "steps", "peak", "bandwidth")}

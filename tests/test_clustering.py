@@ -213,3 +213,17 @@ def test_models_that_cannot_share_values():
     for options in ([], [("a", 2, 1)], ["ab"], [("a", 20)]):
         with pytest.raises(ArgumentError):
             smh.Quantizer(options)
+
+
+def test_a_value_kept_at_zero_stays_there_and_others_are_trained():
+    model = smh.cluster(mlp(), 3, zero=True)
+    kernel = model.layers[0].kernel
+    zeros = numpy_of(kernel.value) == 0
+    assert zeros.any() and np.unique(numpy_of(kernel.value)).size == 8
+    before = numpy_of(kernel.value).copy()
+    model.compile("sgd", "mse")
+    model.fit(*data(), verbose=0)
+    after = numpy_of(kernel.value)
+    assert (after[zeros] == 0).all() and (after[~zeros] != before[~zeros]).any()
+    one_bit = smh.cluster(mlp(), 1, zero=True).layers[0].kernel
+    assert np.unique(numpy_of(one_bit.value)).size == 2 and (numpy_of(one_bit.value) != 0).all()

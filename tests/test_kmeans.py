@@ -148,7 +148,7 @@ def test_more_than_a_chunk_of_few_values_and_wide_indices():
 
 
 def test_of_two_equally_near_centroids_the_smaller_is_taken():
-    centroids, indices = cluster_values([0, 2, 1], 2)  # from 0 and 2
+    centroids, indices = cluster_values([0, 2, 1], 2, "linear")  # from 0 and 2
     assert centroids.tolist() == [0.5, 2] and indices.tolist() == [0, 1, 0]
     centroids, indices = cluster_values([0, 2, 3, 3, 3, 3], 2, "density")
     assert centroids.tolist() == [1, 3] and indices.tolist() == [0, 0, 1, 1, 1, 1]
@@ -201,7 +201,7 @@ def test_linear_ends_lie_at_the_extremes_and_density_at_equal_shares():
         (([1.0], 0), "clusters must be a whole number from 1 to 65,536, got 0"),
         (([1.0], 2**16 + 1), "from 1 to 65,536, got 65537"),
         (([1.0], 2.0), "clusters must be a whole number .*got 2.0"),
-        (([1.0], 2, "forgy"), "init must be one of 'linear', 'random'.*got 'forgy'"),
+        (([1.0], 2, "forgy"), "init must be one of 'optimal', 'linear'.*got 'forgy'"),
         (([1.0], 2, "linear", -1), "seed must be a whole number, at least 0, or None, got -1"),
         (([1.0], 2, "linear", None, 0), "max_iterations must be a whole number, at least 1, got 0"),
     ],
@@ -209,3 +209,67 @@ def test_linear_ends_lie_at_the_extremes_and_density_at_equal_shares():
 def test_what_cannot_work_is_refused(arguments, message):
     with pytest.raises(ArgumentError, match=message):
         cluster_values(*arguments)
+
+
+def least_errors(values, clusters):
+    """By trying every border: the least squared error, and that with one cluster's value at 0."""
+    count = len(values)
+    spans = [(i, j) for i in range(count + 1) for j in range(i, count + 1)]
+    around_mean = {
+        s: float(np.var(values[slice(*s)]) * (s[1] - s[0])) if s[0] < s[1] else 0.0 for s in spans
+    }
+    around_zero = {s: float(np.sum(values[slice(*s)] ** 2)) for s in spans}
+    errors = {(0, False): np.where(np.arange(count + 1) == 0, 0.0, np.inf)}
+    errors[0, True] = np.full(count + 1, np.inf)
+    for k in range(1, clusters + 1):
+        for zero in (False, True):
+            errors[k, zero] = np.array(
+                [
+                    min(
+                        min(errors[k - 1, zero][i] + around_mean[i, j] for i in range(j + 1)),
+                        min(errors[k - 1, False][i] + around_zero[i, j] for i in range(j + 1))
+                        if zero
+                        else np.inf,
+                    )
+                    for j in range(count + 1)
+                ]
+            )
+    return errors[clusters, False][-1], errors[clusters, True][-1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("clusters", [2, 3, 5])
+def test_the_optimum_is_the_least_error_of_all_borders(seed, clusters):
+    random = np.random.default_rng(seed)
+    values = random.normal(random.choice([-3, 0, 0, 2]), 1, random.integers(7, 16))
+    values = np.sort(values.astype("float32"))
+    for zero, wanted in enumerate(least_errors(values.astype(float), clusters)):
+        centroids, indices = cluster_values(values, clusters, zero=bool(zero))
+        error = np.sum((centroids[indices].astype(float) - values) ** 2)
+        assert error == pytest.approx(wanted, rel=1e-5, abs=1e-9)
+        assert not zero or 0 in centroids
+
+
+@pytest.mark.parametrize("clusters", [16, 64, 256, 600])
+def test_from_the_optimum_the_error_is_the_least_of_all_starts(clusters):
+    values = np.random.default_rng(0).laplace(size=20_000).astype("float32")
+    errors = {}
+    for init in INITS:
+        centroids, indices = cluster_values(values, clusters, init, seed=0)
+        errors[init] = np.sum((centroids[indices].astype(float) - values) ** 2)
+    assert min(errors, key=errors.get) == "optimal"
+
+
+@pytest.mark.parametrize("clusters", [1, 2, 7, 300])
+@pytest.mark.parametrize("init", INITS)
+def test_zero_stays_one_of_the_values(init, clusters):
+    random = np.random.default_rng(0)
+    for values in (
+        random.normal(size=2000),
+        random.uniform(1, 2, 500),
+        -np.ones(5),
+        np.arange(3.0),
+    ):
+        centroids, indices = cluster_values(values, clusters, init, seed=0, zero=True)
+        assert 0 in centroids and centroids.size <= clusters
+        assert (np.diff(centroids) > 0).all() and indices.shape == values.shape
