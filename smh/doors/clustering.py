@@ -136,8 +136,14 @@ class Quantizer:
 
     def quantize(self, model: keras.Model) -> keras.Model:
         """Lets the weights of `model` share values; see `smh.cluster` for what it raises."""
-        how = {"init": self.init, "zero": self.zero, "seed": self.seed}
-        return cluster(model, self.options, apply_to=lambda variable: True, **how)
+        return cluster(
+            model,
+            self.options,
+            init=self.init,
+            zero=self.zero,
+            apply_to=lambda variable: True,
+            seed=self.seed,
+        )
 
 
 def _clustered(item: Candidate, bits: int, init: str, seed: int | None, zero: bool):

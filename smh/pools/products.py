@@ -273,8 +273,9 @@ _KINDS: dict[str, Any] = {
 def describe_product(product: Product) -> dict[str, Any]:
     """Returns what `make_product` makes an equal product from, as plain JSON."""
     kind = next(name for name, cls in _KINDS.items() if type(product) is cls)
-    sides: Any = isinstance(product, (MatrixProduct, BlockProduct))
-    numbers = dataclasses.asdict(product.shape if sides else product)
+    has_sides = isinstance(product, (MatrixProduct, BlockProduct))
+    record: Any = product.shape if has_sides else product  # type: ignore[attr-defined]
+    numbers = dataclasses.asdict(record)
     if kind == "matrix":
         del numbers["blocks"]  # one: files of this kind are older than blocks
     return {"kind": kind, **numbers}
