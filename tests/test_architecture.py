@@ -163,8 +163,8 @@ INSIDE_EXPORTING = [
     {"checking"},
 ]
 INSIDE_RUNTIME = [
-    {"weights", "litert_file"},
-    {"operations", "merging"},
+    {"entries", "litert_file"},
+    {"weights", "operations", "merging"},
     {"folding"},
     {"expanding"},
 ]
