@@ -119,12 +119,12 @@ def test_what_is_not_certain_is_left_to_keras(name, tmp_path):
 
 
 def test_the_command_imports_no_backend(tmp_path):
-    from test_wrong_calls import without_backend
+    from test_wrong_calls import BEGUN, CALL
 
     smh.save(smh.compress(sequential(), 0.4, seed=0), tmp_path / "small.smh")
     line = "report small.smh --csv sizes.csv --html page.html"
-    done = without_backend(tmp_path, line.split())
+    done = BEGUN.run(CALL, *line.split(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "smh report: sequential" in done.stdout and (tmp_path / "page.html").exists()
     for line in ("report small.smh", "inspect small.smh"):
-        assert without_backend(tmp_path, line.split()).returncode == 0
+        assert BEGUN.run(CALL, *line.split(), cwd=tmp_path).returncode == 0

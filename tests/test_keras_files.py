@@ -421,7 +421,7 @@ CHANGES = {
     "pool class": (lambda own: own["compressed"]["pools"][0].pop("class"), "pool None"),
     "pool": (
         lambda own: own["compressed"]["pools"][0]["config"].update(product={"kind": "cube"}),
-        "kind matrix, kronecker, hash",
+        "kind matrix, blocks, kronecker, hash",
     ),
     "pool sides": (
         lambda own: own["compressed"]["pools"][0]["config"]["product"].update(rows=-1),
