@@ -126,7 +126,7 @@ def bits_scan(
     *,
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
-    init: str = "linear",
+    init: str = "optimal",
     metric: str | int | None = None,
     higher_is_better: bool | None = None,
     stop: Callable[[ScanRow], bool] | None = None,
@@ -146,8 +146,8 @@ def bits_scan(
         bits: whole numbers from 1 to 12.
         apply_to: what to scan; see `smh.sensitivity_scan`.
         exclude: what to leave out, in the same form.
-        init: where k-means starts: `"linear"`, `"random"`, `"density"` or `"k-means++"`; see
-            `smh.doors.kmeans.cluster_values`.
+        init: where k-means starts: `"optimal"`, `"linear"`, `"random"`, `"density"` or
+            `"k-means++"`; see `smh.doors.kmeans.cluster_values`.
         metric: which of several measured numbers decides.
         higher_is_better: in which direction.
         stop: called with each new row; once it returns true the scan ends.
