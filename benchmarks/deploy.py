@@ -8,6 +8,7 @@ that no dense weight is ever allocated, and with allocators that hand freed memo
 before the model was built: at rest, and at the peak of a prediction.
 
 `python benchmarks/deploy.py --model resnet_34 --batch 100 --fraction 0.02`
+`python benchmarks/deploy.py --model resnet_34 --batch 1 --fraction 0.02 --blocks auto`
 `python benchmarks/deploy.py --model resnet_34 --batch 1 --fraction 0.02 --memory`
 """
 
@@ -41,6 +42,7 @@ def parse():
     parser.add_argument("--model", default="resnet_34", help="a name of smh.zoo")
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--fraction", type=float, default=0.1)
+    parser.add_argument("--blocks", default="1", help="a number or auto; latency only")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--memory", action="store_true", help="memory instead of latency")
     parser.add_argument("--side", choices=SIDES, help="measure the memory of this side, here")
@@ -56,7 +58,8 @@ def build(args):
 def latency(args):
     models = {side: build(args) for side in SIDES}
     for side in SIDES[1:]:
-        smh.deploy(smh.compress(models[side], args.fraction, seed=0), side)
+        blocks = args.blocks if args.blocks == "auto" else int(args.blocks)
+        smh.deploy(smh.compress(models[side], args.fraction, seed=0, blocks=blocks), side)
     x = images(args.batch, models["dense"])
     seconds = median_seconds(
         {side: lambda model=model: model.predict_on_batch(x) for side, model in models.items()},
