@@ -44,7 +44,7 @@ def test_a_chain_of_commands_on_files(model_file, capsys):
     assert isinstance(smh.load("q.smh"), keras.Model)
     assert run("inspect q.smh") == 0
     assert run("plan model.keras --fractions 0.5,0.2 --csv plan.csv") == 0
-    assert run("compress model.keras --fraction 0.2 --init fit --out f.keras") == 0
+    assert run("compress model.keras --fraction 0.2 --init fit --blocks 3 --out f.keras") == 0
     assert run("compress model.keras --fraction 0.2 --out c.keras") == 0
     assert run("quantize c.keras --bits 4 --out c.smh") == 0
     assert run("report c.smh --csv c.csv") == 0
@@ -174,6 +174,7 @@ MISTAKES = {
     "compress none.keras --target-size 9KB --out junk.smh": "exists; --force replaces it",
     "compress model.keras --target-size 100 --bits 4 --epochs 0 --out c.smh": "the smallest has ",
     "compress model.keras --target-size 9KB --init fit --out c.smh": "--init goes with --fraction",
+    "compress model.keras --max-drop 1 --blocks auto --out c.smh": "--blocks goes with --fraction",
     "compress model.keras --fraction 0.1 --bits 4 --out c.smh": "--bits goes with --epochs",
     "compress model.keras --fraction 0.1 --epochs 4 --out c.smh": "--epochs goes with --target",
     "compress model.keras --max-drop 1 --out c.smh": "--data NAME is needed",

@@ -47,6 +47,7 @@ WRONG = {
     "compress model.keras --fraction 0 --out c.keras": "--fraction must be a number above 0",
     "compress model.keras --fraction 1 --out c.h5": "--out must end in .keras or .smh, got 'c.h5'",
     "compress model.keras --fraction 1 --out no/c.smh": "the folder of 'no/c.smh' does not exist",
+    "compress model.keras --fraction 1 --blocks few --out c.smh": "--blocks must be a whole number",
     "compress model.keras --target-size big --out c.smh": "--target-size must be a size like 200KB",
     "compress model.keras --max-drop -1 --out c.smh": "--max-drop must be a number, at least 0",
     "prune model.keras --sparsity 1 --out p.keras": "--sparsity must be a number from 0 (nothing ",

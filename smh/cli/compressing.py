@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
@@ -14,11 +15,12 @@ from smh.cli.arguments import (
     add_selection,
     number,
     numbers,
+    reader,
 )
 from smh.cli.files import check_output, open_model, open_with_images, write_model
 from smh.cli.shrinking import EXAMPLES, few, shrink
 from smh.errors import ArgumentError
-from smh.errors.limits import COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
+from smh.errors.limits import BLOCKS, COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
 from smh.progress import task
 
 if TYPE_CHECKING:
@@ -78,6 +80,12 @@ def add_commands(commands: Any) -> None:
         help="how the factors start with --fraction and --target-params (default: random)",
     )
     parser.add_argument(
+        "--blocks",
+        type=reader(lambda text: text if text == "auto" else BLOCKS.read(text, "--blocks")),
+        metavar="N",
+        help="about how many products in place of one, or auto: a step costs less (default: 1)",
+    )
+    parser.add_argument(
         "--bits",
         type=numbers("--bits", SEARCHED_BITS),
         metavar="N,N,...",
@@ -119,6 +127,7 @@ def _check_flags(args: argparse.Namespace, in_budget: bool) -> None:
     budgets = "--target-size and --max-drop"
     wrong = {
         "--init": (args.init is not None and in_budget, "--fraction and --target-params"),
+        "--blocks": (args.blocks is not None and in_budget, "--fraction and --target-params"),
         "--data": (args.data is not None and not in_budget, budgets),
         "--epochs": (args.epochs is not None and not in_budget, budgets),
         "--bits": (args.bits is not None and args.epochs is None, "--epochs"),
@@ -142,12 +151,22 @@ def _compress_once(args: argparse.Namespace) -> None:
             exclude=args.exclude,
             seed=args.seed,
             init=args.init or "random",
+            blocks=args.blocks or 1,
         )
     write_model(model, args)
-    kept = virtual_variables(model)[0].parametrization.source.energy_kept
+    kept = _energy_kept(virtual_variables(model))
     start = "its weights are random" if kept is None else f"it kept {kept:.1%} of the energy"
     if not args.quiet:
         print(f"{start}: smh train --model {args.out} --data NAME")
+
+
+def _energy_kept(variables: Any) -> float | None:
+    """Of all pools, by the numbers that they hold; `None` where nothing was fitted."""
+    pools = [variable.parametrization.source for variable in variables]
+    if any(pool.energy_kept is None for pool in pools):
+        return None
+    sizes = [math.prod(variable.shape) for variable in variables]
+    return sum(p.energy_kept * n for p, n in zip(pools, sizes, strict=True)) / sum(sizes)
 
 
 def _search_size(args: argparse.Namespace) -> None:
