@@ -18,6 +18,8 @@ from smh.pools.products import BlockProduct, describe_product, make_product
 from smh.pools.shape import PoolShape
 from smh.virtual_variable import virtual_variables
 
+pytestmark = pytest.mark.backend_agnostic
+
 kernels = st.one_of(
     st.tuples(st.integers(1, 600), st.integers(1, 600)),
     st.tuples(st.just(3), st.just(3), st.integers(1, 128), st.integers(1, 128)),
@@ -151,7 +153,10 @@ def test_each_block_is_fitted_by_itself():
         ({"blocks": 2.0}, "got 2.0"),
         ({"blocks": True}, "got True"),
         ({"blocks": "many"}, "got 'many'"),
-        ({"blocks": 500}, "too small for"),
+        (
+            {"blocks": 500},
+            "leaves one of .* pools 0 replicas. Fewer blocks work, or a fraction of at least",
+        ),
     ],
 )
 def test_blocks_that_cannot_be(options, words):
@@ -168,3 +173,14 @@ def test_blocks_of_a_pool_of_ones_own():
     with pytest.raises(smh.errors.ArgumentError, match="blocks is decided by `pool`"):
         smh.compress(network(), pool=smh.ProductVariablePool(True, 20_000, 0.2), blocks=4)
     smh.compress(network(), pool=smh.ProductVariablePool(True, 20_000, 0.2), blocks=1)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 8, "auto"])
+def test_the_plan_says_what_comes_of_it(blocks):
+    plan = smh.plan(network(), [0.5, 0.2], blocks=blocks)
+    for row in plan.rows:
+        model = smh.compress(network(), row.fraction, blocks=blocks)
+        shapes = [pool.product.shape for pool in pools_of(model)]
+        assert row.trained == sum(math.prod(v.shape) for v in model.trainable_variables)
+        assert row.product == sum(shape.size * shape.replicas for shape in shapes)
+    smh.compress(network(), 1.001 * plan.smallest, blocks=1 if blocks == "auto" else blocks)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from smh.errors import ArgumentError
-from smh.errors.limits import COUNT, DROP, Limit
+from smh.errors.limits import BLOCKS, COUNT, DROP, Limit
 
 MODEL = "a .keras file, a .smh file, or a run directory of smh train"
 DATA = "digits, mnist, fashion_mnist, cifar10, cifar100, imagenette or image_folder"
@@ -146,6 +146,16 @@ def number(flag: str, limit: Limit) -> Callable[[str], Any]:
 def numbers(flag: str, limit: Limit) -> Callable[[str], list[Any]]:
     """What reads numbers between commas."""
     return reader(lambda text: [limit.read(part, flag) for part in text.split(",")])
+
+
+def add_blocks(parser: argparse.ArgumentParser) -> None:
+    """Adds `--blocks`, `None` where it is not given."""
+    parser.add_argument(
+        "--blocks",
+        type=reader(lambda text: text if text == "auto" else BLOCKS.read(text, "--blocks")),
+        metavar="N",
+        help="about how many products in place of one, or auto: a step costs less (default: 1)",
+    )
 
 
 def level(flag: str, limit: Limit) -> Callable[[str], Any]:

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import (
+    add_blocks,
     add_budget,
     add_command,
     add_data,
@@ -15,12 +16,11 @@ from smh.cli.arguments import (
     add_selection,
     number,
     numbers,
-    reader,
 )
 from smh.cli.files import check_output, open_model, open_with_images, write_model
 from smh.cli.shrinking import EXAMPLES, few, shrink
 from smh.errors import ArgumentError
-from smh.errors.limits import BLOCKS, COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
+from smh.errors.limits import COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
 from smh.progress import task
 
 if TYPE_CHECKING:
@@ -79,12 +79,7 @@ def add_commands(commands: Any) -> None:
         choices=("random", "fit"),
         help="how the factors start with --fraction and --target-params (default: random)",
     )
-    parser.add_argument(
-        "--blocks",
-        type=reader(lambda text: text if text == "auto" else BLOCKS.read(text, "--blocks")),
-        metavar="N",
-        help="about how many products in place of one, or auto: a step costs less (default: 1)",
-    )
+    add_blocks(parser)
     parser.add_argument(
         "--bits",
         type=numbers("--bits", SEARCHED_BITS),

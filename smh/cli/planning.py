@@ -6,7 +6,15 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from smh.cli.arguments import add_command, add_json, add_model, add_selection, numbers, show
+from smh.cli.arguments import (
+    add_blocks,
+    add_command,
+    add_json,
+    add_model,
+    add_selection,
+    numbers,
+    show,
+)
 from smh.cli.files import check_output, open_model, start_keras
 from smh.errors.limits import COUNT, FRACTION
 from smh.zoo.known import find_name
@@ -44,6 +52,7 @@ def add_commands(commands: Any) -> None:
         metavar="N,N,...",
         help="of one example, where the model leaves an axis free: 224,224,3",
     )
+    add_blocks(parser)
     add_selection(parser)
     add_json(parser)
     parser.add_argument("--csv", metavar="FILE", help="write the table as CSV, too")
@@ -62,6 +71,7 @@ def _plan(args: argparse.Namespace) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
         input_shape=args.input_shape,
+        blocks=args.blocks or 1,
     )
     show(args, planned)
     if args.csv is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from smh.parametrizations.pool_slice import PoolSlice
 from smh.pools.factor_initializers import factor_seeds
 from smh.pools.fit import PoolFit, fit_pool
 from smh.pools.fit_blocks import fit_blocks
-from smh.pools.grouping import Group, automatic_blocks, group_weights
+from smh.pools.grouping import Group, automatic_blocks, group_weights, least_fraction
 from smh.pools.shape import too_small
 from smh.variable_pool import ProductVariablePool
 
@@ -45,16 +46,10 @@ def make_pools(
 
 
 def _too_small(groups: Sequence[Group], selected, budget, fraction, target_params) -> ArgumentError:
-    least = max(g.shape.replica_size / g.shape.size for g in groups)  # of any group's numbers
-    smallest = sum(g.shape.replica_size for g in groups)
-    if fraction is not None and len(groups) == 1:
-        return too_small(fraction, smallest / numbers_in(selected))
+    numbers = numbers_in(selected)
     if fraction is not None:
-        return ArgumentError(
-            f"fraction={fraction:.4g} is too small for {len(groups)} pools: one of them has no "
-            f"replica. Give fewer blocks, or a fraction of at least {least:.3g}."
-        )
-    needed = target_params - budget + smallest
+        return too_small(fraction, least_fraction(groups, numbers), len(groups))
+    needed = target_params - budget + math.ceil(least_fraction(groups, numbers) * numbers)
     return ArgumentError(
         f"target_params={target_params:,} is too small: what stays dense and one replica of "
         f"{'the pool' if len(groups) == 1 else f'each of the {len(groups)} pools'} need "

@@ -74,6 +74,13 @@ def group_weights(shapes: Sequence[Shape], budget: int, blocks: int = 1) -> list
     ]
 
 
+def least_fraction(groups: Sequence[Group], numbers: int) -> float:
+    """A fraction of so many numbers from which on every group has a replica."""
+    entries = sum(group.shape.size for group in groups)
+    least = max(group.shape.replica_size / group.shape.size for group in groups)
+    return least * entries / numbers
+
+
 def _members(sizes: Sequence[int], share: float) -> list[tuple[int, ...]]:
     """Weights of at least a share alone; the others, in order, in as few groups as they fill."""
     small = [i for i, size in enumerate(sizes) if size < share]

@@ -101,8 +101,13 @@ def rounded_up(smallest: float) -> str:
     return f"{math.ceil(smallest * 10**digits) / 10**digits:.{digits}f}"
 
 
-def too_small(fraction: float, smallest: float) -> ArgumentError:
+def too_small(fraction: float, smallest: float, pools: int = 1) -> ArgumentError:
     """The error for a fraction that leaves a pool no replica; `smallest` is rounded up."""
+    if pools > 1:
+        return ArgumentError(
+            f"fraction={fraction:.4g} is too small: it leaves one of {pools} pools 0 replicas. "
+            f"Fewer blocks work, or a fraction of at least {rounded_up(smallest)}."
+        )
     return ArgumentError(
         f"fraction={fraction:.4g} is too small: it leaves the pool 0 replicas. "
         f"The smallest fraction that works here is {rounded_up(smallest)}."

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
@@ -15,8 +15,9 @@ from smh.container.replacing import replacing
 from smh.doors.built import check_is_built
 from smh.doors.compressible import Selected, numbers_in, select
 from smh.errors import ArgumentError
-from smh.errors.limits import FRACTION
-from smh.pools.shape import choose_sides, rounded_up, too_small
+from smh.errors.limits import BLOCKS, FRACTION
+from smh.pools.grouping import automatic_blocks, group_weights, least_fraction
+from smh.pools.shape import PoolShape, rounded_up, too_small
 from smh.sizes.multiply_adds import Cost, count_multiply_adds
 from smh.tables import Printed, new_table
 from smh.typing import Selector, Shape, itemsize
@@ -34,7 +35,7 @@ class PlanRow:
 
     Attributes:
         fraction: as it would be given to `smh.compress`.
-        replicas: the rank of the pool's product.
+        replicas: the rank of the pool's product; of several the smallest.
         trained: numbers that the model would train.
         bytes: bytes of all that is stored, as it is trained.
         bytes_8_bits: the same with factors of 8 bits; neither entropy-coded nor with a header.
@@ -123,6 +124,7 @@ def plan(
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     input_shape: Any = None,
+    blocks: int | Literal["auto"] = 1,
 ) -> Plan:
     """Says what `smh.compress` would make of a model, for several fractions, and changes nothing.
 
@@ -134,6 +136,7 @@ def plan(
         exclude: as for `smh.compress`.
         input_shape: of one example without the batch, or a list of them, for the cost of the dense
             model. Needed where an axis is free, or a subclassed model was built by a call.
+        blocks: as for `smh.compress`.
 
     Returns:
         A `Plan`: `print(plan)`, `plan.rows`, `plan.smallest`, `plan.to_csv(path)`.
@@ -154,14 +157,17 @@ def plan(
     """
     check_is_built(model)
     dense = _Dense.of(model, select(model, apply_to, exclude))
-    chosen = _chosen(fractions, dense.smallest)
+    if blocks != "auto":
+        blocks = BLOCKS.checked(blocks, "blocks")
+    smallest = dense.smallest(1 if blocks == "auto" else blocks)
+    chosen = _chosen(fractions, smallest)
     cost, remark = _cost(model, input_shape)
     own = None if cost is None else cost.multiply_adds
     whole = None if cost is None or cost.not_counted else own
     return Plan(
         model.name,
-        tuple(dense.row(fraction, whole) for fraction in chosen),
-        dense.smallest,
+        tuple(dense.row(fraction, whole, blocks) for fraction in chosen),
+        smallest,
         dense.selected,
         dense.trained,
         dense.bytes,
@@ -191,25 +197,34 @@ class _Dense:
             sum(_bytes(variable) for variable in variables.values()),
         )
 
-    @property
-    def smallest(self) -> float:
-        return choose_sides(self.shapes, 0).replica_size / self.selected
+    def smallest(self, blocks: int) -> float:
+        return least_fraction(group_weights(self.shapes, 0, blocks), self.selected)
 
-    def row(self, fraction: float, own: int | None) -> PlanRow:
-        pool = choose_sides(self.shapes, math.floor(fraction * self.selected + 1e-9))
+    def row(self, fraction: float, own: int | None, blocks: int | Literal["auto"]) -> PlanRow:
+        budget = math.floor(fraction * self.selected + 1e-9)
+        if blocks == "auto":
+            blocks = automatic_blocks(self.shapes, budget)
+        pools = [group.shape for group in group_weights(self.shapes, budget, blocks)]
         scales = len(self.shapes)
         rest = self.bytes - self.selected_bytes + 4 * scales
-        product = pool.size * pool.replicas
+        core = sum(pool.core_size for pool in pools)
+        product = sum(pool.size * pool.replicas for pool in pools)
         return PlanRow(
             fraction,
-            pool.replicas,
-            self.trained - self.selected + scales + pool.core_size,
-            rest + 4 * pool.core_size,
-            rest + pool.core_size,
-            rest + sum(-(-side * pool.replicas // 2) for side in (pool.rows, pool.cols)),
+            min(pool.replicas for pool in pools),
+            self.trained - self.selected + scales + core,
+            rest + 4 * core,
+            rest + core,
+            rest + sum(_four_bits(pool) for pool in pools),
             product,
             product / own if own else None,
         )
+
+
+def _four_bits(pool: PoolShape) -> int:
+    """Bytes of both factors."""
+    numbers = pool.blocks * pool.replicas
+    return sum(-(-side * numbers // 2) for side in (pool.rows, pool.cols))
 
 
 def _bytes(variable: keras.Variable) -> int:
