@@ -5,7 +5,8 @@
 trains one model on 55,000 of the 60,000 training images, writes it with `smh.save`, reads the file
 again into a fresh network, and measures that: on the 5,000 images held out, and once, at the very
 end, on the 10,000 test images. With `--no-test` the last step is left out: all choices are made so.
-DIR holds MNIST's four IDX files, see `smh.datasets.mnist`. It appends a row
+DIR holds MNIST's four IDX files, see `smh.datasets.mnist`; with `--data cifar10` CIFAR-10, see
+`smh.datasets.cifar10`, and the rows go to `results/cifar10.csv`. It appends a row
 to `results/mnist.csv` (`results/mnist_tried.csv` without the test) and writes a log. A run that
 is in the table is not run again; `--runs FILE` makes the runs of a file, one command line each.
 """
