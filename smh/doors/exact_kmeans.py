@@ -42,9 +42,10 @@ class Runs:
         grid = np.linspace(float(ordered[0]), float(ordered[-1]), half)
         widths = np.searchsorted(ordered, grid)
         edges = np.unique(np.concatenate([counts, widths, [0, ordered.size]]))
-        exact = ordered.astype(np.float64)
-        zero = np.zeros(1)
-        sums, squares = (np.concatenate([zero, np.cumsum(v)])[edges] for v in (exact, exact**2))
+        starts = edges[:-1]
+        sums = np.add.reduceat(ordered, starts, dtype=np.float64)
+        squares = np.add.reduceat(np.square(ordered, dtype=np.float64), starts)
+        sums, squares = (np.append(0.0, np.cumsum(parts)) for parts in (sums, squares))
         return cls(edges, sums, squares)
 
     def error(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
