@@ -160,7 +160,7 @@ INSIDE_EXPORTING = [
     {"samples", "serving", "low_bit.integers", "low_bit.onnx_writing", "low_bit.litert_writing"},
     {"trial", "recording", "saved_model", "keras_file"},
     {"litert", "onnx_graph", "explaining", "activations"},
-    {"checking"},
+    {"checking", "micro"},
 ]
 INSIDE_RUNTIME = [
     {"entries", "litert_file"},

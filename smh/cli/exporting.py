@@ -14,7 +14,13 @@ from smh.errors import ArgumentError
 from smh.errors.limits import COUNT, GRID_BITS
 from smh.progress import task
 
-_SUFFIXES = {"saved_model": (), "litert": (".tflite",), "onnx": (".onnx",), "keras": (".keras",)}
+_SUFFIXES = {
+    "saved_model": (),
+    "litert": (".tflite",),
+    "onnx": (".onnx",),
+    "micro": (".tflite",),
+    "keras": (".keras",),
+}
 _EXAMPLES = 200
 
 
@@ -38,7 +44,8 @@ def add_commands(commands: Any) -> None:
         "--to",
         required=True,
         choices=tuple(_SUFFIXES),
-        help="saved_model is a folder; litert needs .tflite, onnx .onnx, keras .keras",
+        help="saved_model is a folder; litert and micro (tflite-micro) need .tflite, onnx .onnx, "
+        "keras .keras",
     )
     parser.add_argument(
         "--mode",

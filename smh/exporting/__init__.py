@@ -16,9 +16,9 @@ from typing import Any
 import keras
 
 from smh.container.replacing import replacing
-from smh.exporting import keras_file, litert, onnx_graph, saved_model
+from smh.exporting import keras_file, litert, micro, onnx_graph, saved_model
 from smh.exporting.activations import litert_options, quantize_onnx
-from smh.exporting.checking import MODES, check, check_activations, checked_path
+from smh.exporting.checking import DENSE, MODES, check, check_activations, checked_path
 from smh.exporting.explaining import Attempt, explained
 from smh.exporting.failure import CannotExport
 from smh.exporting.samples import Sample, examples_of, first_of, sample_of
@@ -31,9 +31,15 @@ _WRITERS = {
     "saved_model": saved_model.write,
     "litert": litert.write,
     "onnx": onnx_graph.write,
+    "micro": micro.write,
     "keras": keras_file.write,
 }
-_RUNNERS = {"saved_model": saved_model.run, "litert": litert.run, "onnx": onnx_graph.run}
+_RUNNERS = {
+    "saved_model": saved_model.run,
+    "litert": litert.run,
+    "onnx": onnx_graph.run,
+    "micro": micro.run,
+}
 
 
 def export(
@@ -55,6 +61,7 @@ def export(
     | `"saved_model"` | a folder | TensorFlow, TF Serving | factors |
     | `"litert"` | `.tflite` | `ai-edge-litert`, TensorFlow Lite | factors, whole numbers |
     | `"onnx"` | `.onnx` | `onnxruntime` | the same; computed once, when it is loaded |
+    | `"micro"` | `.tflite` | `tflite-micro`; one input | floats; shared values and indices |
     | `"keras"` | `.keras` | Keras, any backend; can be trained | dense weights |
 
     Choose the mode by what is short:
@@ -162,6 +169,6 @@ def export(
 def _chosen_mode(model: keras.Model, format: str, mode: str | None) -> str:
     if mode is not None:
         return mode
-    if format == "keras" or not virtual_variables(model):
+    if format in DENSE or not virtual_variables(model):
         return "dense"
     return {"train": "factors", "stream": "stream", "cached": "dense"}[deployed_mode(model)]

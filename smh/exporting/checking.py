@@ -13,12 +13,14 @@ from smh.exporting import litert, onnx_graph
 from smh.tf1.backends import require_tensorflow
 from smh.virtual_variable import virtual_variables
 
-FORMATS = ("saved_model", "litert", "onnx", "keras")
+FORMATS = ("saved_model", "litert", "onnx", "micro", "keras")
 # What a model does while it is traced, see `running_as`.
 MODES = {"factors": "train", "stream": "stream", "dense": "cached"}
-SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "keras": ".keras"}
+SUFFIXES = {"litert": ".tflite", "micro": ".tflite", "onnx": ".onnx", "keras": ".keras"}
+# Of these a file is written as if the model was dense.
+DENSE = ("micro", "keras")
 OPTIONS = {"litert": litert.OPTIONS, "onnx": onnx_graph.OPTIONS}
-_PACKAGES = {"onnx": ("tf2onnx", "onnx")}
+_PACKAGES = {"onnx": ("tf2onnx", "onnx"), "micro": ("tflite_micro",)}
 
 
 def check(model: Any, format: str, mode: str | None, options: dict) -> None:
@@ -34,9 +36,9 @@ def check(model: Any, format: str, mode: str | None, options: dict) -> None:
             f"'{model.name}' is not built: there are no weights to export. Call it once, or "
             "model.build(input_shape)."
         )
-    if format == "keras" and mode not in (None, "dense"):
+    if format in DENSE and mode not in (None, "dense"):
         raise ArgumentError(
-            f"format='keras' holds dense weights only, got mode={mode!r}. Leave mode out, or "
+            f"format={format!r} holds dense weights only, got mode={mode!r}. Leave mode out, or "
             "choose format='saved_model'."
         )
     if mode in ("factors", "stream") and not virtual_variables(model):

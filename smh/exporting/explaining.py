@@ -18,9 +18,19 @@ from smh.exporting.samples import Sample, sample_of, shortened
 from smh.exporting.signatures import Signature, with_sizes, written
 from smh.virtual_variable import own_layers
 
-_NAMES = {"saved_model": "a SavedModel", "litert": "LiteRT", "onnx": "ONNX", "keras": ".keras"}
+_NAMES = {
+    "saved_model": "a SavedModel",
+    "litert": "LiteRT",
+    "onnx": "ONNX",
+    "micro": "LiteRT for microcontrollers",
+    "keras": ".keras",
+}
 # Floats that it does not compute in.
-_LACKS = {"litert": ("bfloat16", "float16", "float64"), "onnx": ("bfloat16",)}
+_LACKS = {
+    "litert": ("bfloat16", "float16", "float64"),
+    "micro": ("bfloat16", "float16", "float64"),
+    "onnx": ("bfloat16",),
+}
 _MOST_TRIALS = 20  # of single layers, a second or two each
 
 
@@ -183,6 +193,7 @@ def _other_formats(attempt: Attempt) -> str:
         "target_spec=tf.lite.TargetSpec(supported_ops=[tf.lite.OpsSet.TFLITE_BUILTINS, "
         "tf.lite.OpsSet.SELECT_TF_OPS]), for an interpreter with TensorFlow's operations.",
         "onnx": "format='saved_model', which has all of TensorFlow's operations.",
+        "micro": "format='litert', for an interpreter with all of LiteRT's operations.",
         "saved_model": "format='keras'.",
         "keras": "format='saved_model'.",
     }

@@ -51,6 +51,11 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
         opened.write(file.content)
 
 
+def converted(model: keras.Layer, signature: Signature, options: dict) -> bytes:
+    """The converter's file, with constants in floats where the model has no factors now."""
+    return _written(model, signature, options, [])
+
+
 class _Converted:
     """A file that is still to be changed."""
 

@@ -1,0 +1,69 @@
+"""Files for microcontrollers: the interpreter of tflite-micro reads shared values."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import smh
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def micro():
+    return pytest.importorskip("tflite_micro")
+
+
+def dense():
+    return keras.Sequential(
+        [keras.Input((64,)), layers.Dense(100, activation="relu"), layers.Dense(10)]
+    )
+
+
+def convolutional():
+    x = keras.Input((12, 12, 3))
+    y = layers.Conv2D(16, 3, activation="relu")(x)
+    y = layers.Flatten()(layers.MaxPooling2D()(y))
+    return keras.Model(x, layers.Dense(5, activation="softmax")(y))
+
+
+MODELS = {"dense": dense, "convolutional": convolutional, "lenet_5": smh.zoo.lenet_5}
+
+
+@pytest.mark.parametrize("bits", [1, 3, 4, 6])
+@pytest.mark.parametrize("name", MODELS)
+def test_shared_values_are_a_table_and_indices(name, bits, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = smh.cluster(MODELS[name](), bits)
+    # That the file computes what the model does, is what the export checks before it ends.
+    smh.export(model, tmp_path / "micro.tflite", "micro")
+    numbers = sum(int(np.prod(v.shape)) for v in smh.materialize(model).weights if v.ndim > 1)
+    size = (tmp_path / "micro.tflite").stat().st_size
+    assert size <= 1.05 * numbers * bits / 8 + 4 * 600 + 12_000  # biases in floats, and the graph
+
+
+def test_pruned_values_have_a_table_too_and_others_stay_floats(tmp_path):
+    pruned = smh.cluster(smh.prune(dense(), 0.5), 3)
+    smh.export(pruned, tmp_path / "pruned.tflite", "micro")
+    smh.export(dense(), tmp_path / "floats.tflite", "micro")
+    sizes = [(tmp_path / f"{n}.tflite").stat().st_size for n in ("pruned", "floats")]
+    assert sizes[0] < 0.4 * sizes[1]
+
+
+def test_what_it_cannot_take_is_refused(tmp_path):
+    a, b = keras.Input((4,)), keras.Input((4,))
+    two = keras.Model([a, b], layers.Dense(2)(layers.Add()([a, b])))
+    with pytest.raises(smh.errors.ArgumentError, match="one input, and .* has 2"):
+        smh.export(two, tmp_path / "two.tflite", "micro")
+    forked = keras.Model(a, [layers.Dense(2)(a), layers.Dense(3)(a)])
+    with pytest.raises(smh.errors.ArgumentError, match="one output, got 2"):
+        smh.export(forked, tmp_path / "forked.tflite", "micro")
+    x = keras.Input((6, 4))
+    recurrent = keras.Model(x, keras.ops.erfinv(layers.Dense(3)(x)))
+    with pytest.raises(smh.errors.ArgumentError, match="LiteRT for microcontrollers"):
+        smh.export(recurrent, tmp_path / "r.tflite", "micro")
+    compressed = smh.compress(dense(), 0.5)
+    with pytest.raises(smh.errors.ArgumentError, match="'micro' holds dense weights only"):
+        smh.export(compressed, tmp_path / "m.tflite", "micro", mode="factors")
+    assert not list(tmp_path.iterdir())
