@@ -21,8 +21,9 @@ from tflite_micro.tensorflow.lite.micro.compression import model_editor, spec
 random = np.random.default_rng(0)
 layer = keras.layers.Conv2D(8, 3)
 model = keras.Sequential([keras.Input((8, 8, 4), batch_size=1), layer])
-values = np.arange(4, dtype=np.float32)  # each filter has four values, all together four
-layer.kernel.assign(values[random.integers(0, 4, layer.kernel.shape)])
+# Each filter has four values of its own, all together there are 32.
+values = np.arange(1, 5, dtype=np.float32)[random.integers(0, 4, layer.kernel.shape)]
+layer.kernel.assign(values * 1.5 ** np.arange(8))
 model.export("saved", verbose=False)
 content = tf.lite.TFLiteConverter.from_saved_model("saved").convert()
 x = random.normal(size=(1, 8, 8, 4)).astype(np.float32)
@@ -38,16 +39,16 @@ def error(content):
     return float(np.abs(interpreter.get_output(0) - wanted).max() / np.abs(wanted).max())
 
 
-def coded(mode):
-    table = spec.LookUpTableCompression(index_bitwidth=2, mode=mode)
+def coded(mode, bits):
+    table = spec.LookUpTableCompression(index_bitwidth=bits, mode=mode)
     chosen = [spec.Tensor(subgraph=0, tensor=kernel, compression=[table])]
     return compression.compress(content, chosen)
 
 
 errors = {
     "as converted": error(content),
-    "one table": error(coded(spec.PerTensor())),
-    "one for each channel": error(coded(spec.PerChannel(axis=0))),
+    "one table": error(coded(spec.PerTensor(), 5)),
+    "one for each channel": error(coded(spec.PerChannel(axis=0), 2)),
 }
 for name, value in errors.items():
     print(f"{name}: {value:.1e} of the largest output")
