@@ -48,6 +48,9 @@ def parts():
 
 def nothing():
     return 7
+
+def unlabelled():
+    return table()[0]
 """
 
 
@@ -65,6 +68,8 @@ def folder(tmp_path, monkeypatch):
     np.savez("pairs.npz", x=x, y=(y % 2)[:, None])
     np.savez("wrong.npz", images=x)
     np.savez("short.npz", x=x, y=y[:7])
+    np.savez("bare.npz", x=x)
+    np.savez("few.npz", x=x, y=y % 3)
     classifier(6, 4).save("four.keras")
     classifier(6, 1).save("one.keras")
     inputs = [keras.Input((8, 8, 1), name="image"), keras.Input((4,), name="facts")]
@@ -97,6 +102,7 @@ EVALUATED = {
     "four.keras --data parts.npz": ("30 test examples", "accuracy"),
     "four.keras --data parts.npz --part validation": ("9 validation examples", "accuracy"),
     "four.keras --data table.npz --limit 20": ("20 test examples", "accuracy"),
+    "four.keras --data few.npz": ("120 test examples", "accuracy"),
     "one.keras --data pairs.npz": ("120 test examples", "accuracy"),
     "one.keras --data my_own_data:table": ("200 test examples", "mae"),
     "two.keras --data my_own_data:two_inputs": ("90 test examples", "accuracy"),
@@ -168,11 +174,14 @@ def test_prune_and_train_on(folder, capsys):
     assert [line.split("  ")[0] for line in lines[:3]] == [
         "before:",
         "pruned:",
-        "trained for 2 epochs:",
+        "trained, 2 epochs:",
     ]
-    losses = [float(line.split()[-1]) for line in lines[:3]]
+    assert all(line.endswith("on 10 validation examples") for line in lines[:3])
+    losses = [float(line.split("loss ")[1].split()[0]) for line in lines[:3]]
     assert losses[2] < losses[1]
-    plain = smh.materialize(keras.saving.load_model("pruned.keras"))
+    trained = keras.saving.load_model("pruned.keras")
+    assert not hasattr(trained, "optimizer") and not trained.compiled
+    plain = smh.materialize(trained)
     kernel = keras.ops.convert_to_numpy(plain.layers[0].kernel)
     assert (kernel == 0).mean() == pytest.approx(0.8, abs=0.01)
     assert run("prune four.keras --sparsity 0.8 --data table.npz --out no.keras") == 2
@@ -214,6 +223,57 @@ def test_every_command_that_takes_data(folder, capsys):
         assert run(line) == 0, (line, capsys.readouterr().err)
 
 
+def test_without_labels(folder, capsys):
+    """What only looks at examples takes them; all else says that labels are missing."""
+    for data in ("bare.npz", "my_own_data:unlabelled"):
+        for line in (
+            "shrink four.keras --quality 40 --out four.smh",
+            "compress four.keras --target-size 2KB --limit 50 --out four.smh",
+            "export four.keras --to litert --activations int8 --out four.tflite",
+            "export four.keras --to litert --bits 8 --out four.tflite",
+        ):
+            assert run(f"{line} --data {data} --force") == 0, (line, capsys.readouterr().err)
+        capsys.readouterr()
+        before = sorted(folder.iterdir())
+        for line in (
+            "evaluate four.keras",
+            "train --model four.keras --out run",
+            "shrink four.keras --max-drop 1 --out no.smh",
+            "compress four.keras --target-size 2KB --epochs 1 --out no.smh",
+            "prune four.keras --sparsity 0.5 --then-train 1 --out no.smh",
+            "sensitivity four.keras",
+        ):
+            assert run(f"{line} --data {data}") == 2, line
+            assert f"{data} has no labels, and they are needed" in capsys.readouterr().err, line
+        assert sorted(folder.iterdir()) == before
+
+
+def test_what_rounding_cost_is_told_where_there_are_labels(folder, capsys):
+    for line in (
+        "shrink four.keras --quality 40 --out four.smh",
+        "export four.keras --to onnx --bits 8 --out four.onnx",
+    ):
+        assert run(f"{line} --data table.npz") == 0
+        said = capsys.readouterr().out
+        assert said.count("accuracy ") == 2 and said.count("on 120 validation examples") == 2, said
+
+
+def test_numbers_that_are_not_finite_are_told(folder, capsys):
+    x = np.zeros((8, 6))
+    x[3, 1], x[4, 2] = np.nan, np.inf
+    np.savez("odd.npz", x=x, y=np.arange(8) % 4)
+    assert run("evaluate four.keras --data odd.npz") == 0
+    assert "odd.npz: 2 numbers of x are NaN or infinite" in capsys.readouterr().err
+
+
+def test_a_run_without_flags_has_its_own_data(folder, capsys):
+    assert run("train --model four.keras --data table.npz --epochs 1 --out run") == 0
+    assert run("compress run --target-size 2KB --out tiny.keras") == 0
+    said = capsys.readouterr().out
+    assert "before:  accuracy" in said and "now:  accuracy" in said
+    assert "not 2,000 bytes: only a .smh file is coded; --out tiny.smh writes it" in said
+
+
 def test_a_folder_of_pictures(folder, capsys):
     for i in range(8):
         path = folder / "photos" / "ab"[i % 2] / f"{i}.png"
@@ -228,7 +288,7 @@ def test_a_folder_of_pictures(folder, capsys):
 
 WRONG = {
     "four.keras --data none.npz": (2, "none.npz: No such file or directory"),
-    "four.keras --data wrong.npz": (1, "needs the arrays x and y, or x_train, y_train"),
+    "four.keras --data wrong.npz": (2, "needs the arrays x and y, or x_train, y_train"),
     "four.keras --data short.npz": (2, "x and y need as many examples each"),
     "four.keras --data no_module:f": (2, "No module named 'no_module'; data are MODULE:FUNCTION"),
     "four.keras --data my_own_data:no": (2, "'my_own_data' has no function 'no'"),

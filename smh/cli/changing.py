@@ -16,6 +16,7 @@ from smh.cli.arguments import (
     one_or_pairs,
 )
 from smh.cli.files import check_output, open_model, open_with_images, write_model
+from smh.cli.judging import Judge
 from smh.errors import ArgumentError
 from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, COUNT, GRID_BITS, SPARSITY
 
@@ -23,8 +24,9 @@ _OUT = "what to write: .keras (to train on) or .smh (small)"
 _PRUNE = """\
 Sets the smallest weights of a model to zero; of a compressed model, of its
 factors. Training makes good what that cost and keeps them zero: --then-train N
-does so here for N epochs, `smh train --model FILE --data NAME` with a run
-directory. Use `smh sensitivity` to choose."""
+does so here for N epochs, and measures on the validation part; `smh train
+--model FILE --data NAME` does it with a run directory. Use `smh sensitivity` to
+choose."""
 _PRUNE_EXAMPLE = """\
   smh prune model.keras --sparsity 0.9 --out pruned.keras
   smh prune model.keras --sparsity '.*conv=0.5' --sparsity kernel=0.9 \\
@@ -136,8 +138,9 @@ def _prune(args: argparse.Namespace) -> None:
             raise ArgumentError("--data and --peak-rate go with --then-train EPOCHS only.")
         model, told = open_model(args), None
     else:
-        model, data, x, y = open_with_images(args, whole=False)
-        told = _Told(model, x, y)
+        model, data, _, _ = open_with_images(args, whole=False)
+        told = Judge(data)
+        told(model, "before")
     import smh
     from smh.doors.pruning import sparsity_of
 
@@ -153,26 +156,12 @@ def _prune(args: argparse.Namespace) -> None:
     if told is not None:
         from smh.training.retraining import retraining
 
-        told("pruned")
+        told(model, "pruned")
         retraining(data, args.then_train, 0, args.peak_rate or _RATE)(model)
-        told(f"trained for {args.then_train} epochs")
+        told(model, f"trained, {args.then_train} epoch{'s' if args.then_train > 1 else ''}")
     write_model(model, args)
     if not args.quiet:
         print(f"{sparsity_of(model)['sparsity']:.2%} of the pruned weights are zero")
-
-
-class _Told:
-    """Says how good a model is on the validation examples, now and whenever it is called."""
-
-    def __init__(self, model: Any, x: Any, y: Any):
-        self._given = model, x, y
-        self("before")
-
-    def __call__(self, when: str) -> None:
-        from smh.training.data import measure
-
-        figures = measure(*self._given)
-        print("  ".join([f"{when}:", *(f"{name} {value:.4f}" for name, value in figures.items())]))
 
 
 def _slim(args: argparse.Namespace) -> None:
@@ -183,6 +172,12 @@ def _slim(args: argparse.Namespace) -> None:
     small, report = smh.slim(model, return_report=True)
     write_model(small, args)
     print(report)
+    before, after = report.numbers
+    if before == after and not args.quiet:
+        print(
+            "nothing could go: no whole channel is zero. First smh prune --structure channels, "
+            "then train"
+        )
 
 
 def _quantize(args: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from smh.cli.arguments import add_command, add_data, add_model, add_output, number, numbers
 from smh.cli.files import check_output, model_file, open_data, open_model, quiet
+from smh.cli.judging import Judge
+from smh.cli.shrinking import few
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT, GRID_BITS
 from smh.progress import task
@@ -65,7 +67,8 @@ def add_commands(commands: Any) -> None:
         "--bits",
         type=number("--bits", GRID_BITS),
         metavar="N",
-        help="round the weights first, of a compressed model the factors: 2 to 8",
+        help="round the weights first, of a compressed model the factors: 2 to 8; with --data it "
+        "says what that cost",
     )
     parser.add_argument(
         "--activations",
@@ -87,13 +90,26 @@ def add_commands(commands: Any) -> None:
 def _export(args: argparse.Namespace) -> None:
     check_output(args.out, args.force, _SUFFIXES[args.to])
     _check_rounding(args)
-    calibration = None if args.activations is None else [_examples(args)]
+    data = None
+    if args.data is not None or args.activations is not None:
+        model_file(args.model)
+        data = open_data(args, labels=False)
+    calibration = None
+    if data is not None and args.activations is not None:
+        calibration = [few(data, args.examples)]
     model = open_model(args)
+    if data is not None:
+        from smh.training.data import check_fits
+
+        check_fits(model, data)
+    judge = Judge(data if args.bits is not None else None, args.quiet)
+    judge(model, "before")
     import smh
 
     signature = None if args.shape is None else _signature(model, args.shape)
     if args.bits is not None:
         _round(model, args.bits)
+        judge(model, f"{args.bits} bits")
     # The runtimes that run the file once say so on stderr.
     with task(f"writing {args.out}"), contextlib.nullcontext() if args.verbose else quiet():
         smh.export(
@@ -105,8 +121,15 @@ def _export(args: argparse.Namespace) -> None:
             activations=args.activations,
             calibration=calibration,
         )
-    if not args.quiet:
-        print(f"{args.out}: {_bytes(args.out):,} bytes")
+    if args.quiet:
+        return
+    print(f"{args.out}: {_bytes(args.out):,} bytes")
+    source = model_file(args.model)
+    if source.endswith(".smh") and _bytes(args.out) > _bytes(source):
+        print(
+            f"{source}, which is coded, has {_bytes(source):,}: what runs elsewhere holds whole "
+            "numbers of 4 to 16 bits, or floats"
+        )
 
 
 def _check_rounding(args: argparse.Namespace) -> None:
@@ -116,19 +139,12 @@ def _check_rounding(args: argparse.Namespace) -> None:
             "--bits is for --to litert and --to onnx, and not for --mode dense: other files hold "
             "floats. A .smh file keeps few bits too: smh quantize."
         )
-    if args.activations is None and args.data is not None:
-        raise ArgumentError("--data goes with --activations int8: nothing else looks at images.")
+    if args.activations is None and args.bits is None and args.data is not None:
+        raise ArgumentError(
+            "--data goes with --activations int8 and --bits: nothing else looks at images."
+        )
     if args.activations is not None and args.to not in ("litert", "onnx"):
         raise ArgumentError("--activations int8 is for --to litert and --to onnx.")
-
-
-def _examples(args: argparse.Namespace) -> Any:
-    """Training images, for the ranges of activations."""
-    model_file(args.model)
-    data = open_data(args)
-    from smh.datasets.dataset import map_arrays
-
-    return map_arrays(lambda array: array[: args.examples], data.x_train)
 
 
 def _round(model: Any, bits: int) -> None:
@@ -136,8 +152,15 @@ def _round(model: Any, bits: int) -> None:
     import smh
     from smh.virtual_variable import virtual_variables
 
-    if any(virtual.parametrization.source for virtual in virtual_variables(model)):
+    virtual = virtual_variables(model)
+    if any(one.parametrization.source for one in virtual):
         smh.quantize_factors(model, bits)
+    elif virtual:
+        raise ArgumentError(
+            f"--bits {bits} rounds dense weights and factors, and '{virtual[0].path}' is "
+            f"{virtual[0].parametrization.describe()} already. Leave --bits out: the file holds "
+            "the whole numbers that there are."
+        )
     else:
         smh.quantize_weights(model, bits)
 

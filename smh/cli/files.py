@@ -9,13 +9,13 @@ import importlib.util
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smh.cli.judging import to_judge_by
 from smh.container.replacing import replacing
-from smh.errors import ArgumentError, MissingPackageError, SmhWarning
+from smh.errors import ArgumentError, MissingPackageError
 from smh.progress import task
 from smh.training import RunDirectory
 from smh.training.foreign import explained
@@ -164,7 +164,7 @@ def open_with_images(
 ) -> tuple[keras.Model, Dataset, Any, Any]:
     """Returns the model of `args.model`, its data, and the images and labels to judge it by.
 
-    These are the validation images; where there are none, the test images, with a warning.
+    As `to_judge_by` chooses them.
     """
     model_file(args.model)
     data = open_data(args, whole)
@@ -172,10 +172,7 @@ def open_with_images(
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    if data.x_validation is not None and data.y_validation is not None:
-        return model, data, data.x_validation, data.y_validation
-    warnings.warn("There are no validation images; test images it is.", SmhWarning, stacklevel=2)
-    return model, data, data.x_test, data.y_test
+    return model, data, *to_judge_by(data)[:2]
 
 
 def check_output(
@@ -217,23 +214,36 @@ def write_model(model: keras.Model, args: argparse.Namespace) -> None:
         else:
             with replacing(path) as partial:
                 model.save(partial)
-    if not args.quiet:
-        print(f"{path}: {os.path.getsize(path):,} bytes; {report(model).in_words}")
+    if args.quiet:
+        return
+    print(f"{path}: {os.path.getsize(path):,} bytes; {report(model).in_words}")
+    wanted = getattr(args, "target_size", None)
+    if wanted is not None and path.endswith(".keras"):
+        print(
+            f"that is to train on, and not {wanted:,} bytes: only a .smh file is coded; --out "
+            f"{path.removesuffix('.keras')}.smh writes it"
+        )
 
 
-def open_data(args: argparse.Namespace, whole: bool = True) -> Dataset:
+def has_data(args: argparse.Namespace) -> bool:
+    """Whether there are examples to look at: the flags name them, or the model is that of a run."""
+    return args.data is not None or os.path.isdir(args.model)
+
+
+def open_data(args: argparse.Namespace, whole: bool = True, labels: bool = True) -> Dataset:
     """Loads the data set that the flags name, else that of the run.
 
     Args:
         args: what was typed.
         whole: whether examples of a user's own are not split, as nothing is trained on them.
+        labels: whether they are needed.
 
     Raises:
-        ArgumentError: neither names one.
+        ArgumentError: neither names one, or it has no labels.
     """
     options: dict[str, Any] = {}
     name = args.data
-    if os.path.isdir(args.model) and name is None:
+    if name is None and has_data(args):
         config = RunDirectory(args.model).config()
         name, options = config.data, {"validation": config.validation}
         options |= {"data_dir": config.data_dir, "image_size": config.image_size}
@@ -246,4 +256,4 @@ def open_data(args: argparse.Namespace, whole: bool = True) -> Dataset:
     check_data(name, options.get("data_dir"), options.get("image_size"))
     start_keras()
     with task(f"reading {name}"):
-        return load_data(name, **options, whole=whole)
+        return load_data(name, **options, whole=whole, labels=labels)

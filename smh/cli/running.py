@@ -47,7 +47,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--out",
         metavar="RUN",
-        help="run directory (default: runs/MODEL-DATA-FRACTION, and -4bit with --bits 4)",
+        help="run directory (default: runs/MODEL-DATA, then -0.1 with --fraction 0.1 and -4bit "
+        "with --bits 4)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with a run that was stopped, or begin it"

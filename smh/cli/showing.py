@@ -51,7 +51,11 @@ def _report(args: argparse.Namespace) -> None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     sizes = _sizes(args)
     names = ("original_params", "trained_params", "original_bytes", "bytes", "packed")
-    show(args, sizes, **{name: getattr(sizes, name) for name in names})
+    file = _file(args)
+    more = {name: getattr(sizes, name) for name in names}
+    show(args, sizes, **more, file_bytes=os.path.getsize(file))
+    if not args.json:
+        print(f"{file}: {os.path.getsize(file):,} bytes")
     if args.csv is not None:
         sizes.to_csv(args.csv)
     if args.html is not None:
@@ -62,9 +66,7 @@ def _report(args: argparse.Namespace) -> None:
 
 def _sizes(args: argparse.Namespace) -> SizeReport:
     """The report of a model; of a `.smh` file, or of a run, which has one, without Keras."""
-    file = model_file(args.model)
-    if os.path.isdir(args.model):
-        file = artifact_file(args.model)
+    file = _file(args)
     found = None
     if file.endswith(".smh"):
         from smh.sizes.file_report import report_of_file
@@ -76,6 +78,11 @@ def _sizes(args: argparse.Namespace) -> SizeReport:
     import smh
 
     return smh.report(model)
+
+
+def _file(args: argparse.Namespace) -> str:
+    """The file that is read: of a run the small one."""
+    return artifact_file(args.model) if os.path.isdir(args.model) else model_file(args.model)
 
 
 def _inspect(args: argparse.Namespace) -> None:

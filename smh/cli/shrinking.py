@@ -14,7 +14,16 @@ from smh.cli.arguments import (
     add_selection,
     number,
 )
-from smh.cli.files import check_output, open_data, open_model, open_with_images, write_model
+from smh.cli.files import (
+    check_output,
+    has_data,
+    model_file,
+    open_data,
+    open_model,
+    open_with_images,
+    write_model,
+)
+from smh.cli.judging import Judge
 from smh.errors.limits import COUNT, QUALITY
 
 if TYPE_CHECKING:
@@ -24,8 +33,9 @@ _TEXT = """\
 Rounds the weights of a trained model so that its file is small: each as finely
 as it matters for the model's outputs. Nothing is trained. With --data it looks
 at what some hundred images do in the network, which makes the file half as
-large at the same accuracy; no labels are used but by --max-drop, which measures
-on the validation images (of a .npz file without parts: on all in it)."""
+large at the same accuracy; labels are used by --max-drop alone, which measures
+on the validation images (of a .npz file without parts: on all in it). Where
+there are labels, it says what the rounding cost."""
 _EXAMPLE = """\
   smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
   smh shrink model.keras --max-drop 0.5 --data cifar10 --out small.smh
@@ -71,12 +81,14 @@ def shrink(args: argparse.Namespace) -> None:
     for flag, path in (("--csv", args.csv), ("--png", args.png)):
         if path is not None:
             check_output(path, args.force, (f".{flag[2:]}",), flag)
-    model, images, evaluate, judged = _opened(args)
+    model, data, evaluate, judged = _opened(args)
+    judge = Judge(data if evaluate is None else None, args.quiet)
+    judge(model, "before")
     import smh
 
     report = smh.shrink(
         model,
-        images,
+        None if data is None else few(data, args.examples),
         target_size=args.target_size,
         max_drop=None if args.max_drop is None else args.max_drop / 100,
         quality=args.quality,
@@ -86,6 +98,7 @@ def shrink(args: argparse.Namespace) -> None:
         examples=args.examples,
     )
     print(report)
+    judge(model, "now")
     if report.baseline is not None and report.chosen.score is not None:
         print(
             f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}, on the {judged:,} "
@@ -99,22 +112,23 @@ def shrink(args: argparse.Namespace) -> None:
 
 
 def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
-    """The model, images to look at, and what measures its accuracy on how many, if asked for."""
+    """The model, its data, and what measures its accuracy on how many, if asked for."""
     if args.max_drop is not None:
         model, data, x, y = open_with_images(args)
         from smh.training.data import check_has_accuracy, measure
 
         check_has_accuracy(data)
         evaluate = lambda model: measure(model, x, y)["accuracy"]  # noqa: E731
-        return model, few(data, args.examples), evaluate, len(y)
-    if args.data is None:
+        return model, data, evaluate, len(y)
+    if not has_data(args):
         return open_model(args), None, None, 0
-    data = open_data(args)
+    model_file(args.model)
+    data = open_data(args, labels=False)
     model = open_model(args)
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    return model, few(data, args.examples), None, 0
+    return model, data, None, 0
 
 
 def few(data: Dataset, count: int) -> Any:

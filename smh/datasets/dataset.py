@@ -26,7 +26,7 @@ class Dataset:
         x_train: images `[n, h, w, c]`, float32 in [0, 1], or uint8 in 0..255 where asked for; what
             a user gave is any array `[n, ...]`, or several of them.
         y_train: labels `[n]`, int64; what a user gave may be numbers `[n, ...]` to predict, or
-            those of several outputs by their names.
+            those of several outputs by their names; None if there are no labels.
         x_test: as `x_train`.
         y_test: as `y_train`.
         name: what it is called in tables.
@@ -37,12 +37,12 @@ class Dataset:
     """
 
     x_train: np.ndarray
-    y_train: np.ndarray
+    y_train: Any
     x_test: np.ndarray
-    y_test: np.ndarray
+    y_test: Any
     name: str
     x_validation: np.ndarray | None = None
-    y_validation: np.ndarray | None = None
+    y_validation: Any = None
     classes: tuple[str, ...] = ()
     source: str = ""
 
@@ -162,10 +162,10 @@ def limited(data: Dataset, count: int) -> Dataset:
     new: dict[str, Any] = {}
     for part in ("train", "test", "validation"):
         x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
-        if x is not None and count_of(y) > count:
-            taken = np.sort(np.random.RandomState(0).permutation(count_of(y))[:count])
-            few = map_arrays(itemgetter(taken), x)
-            new |= {f"x_{part}": few, f"y_{part}": map_arrays(itemgetter(taken), y)}
+        if x is not None and count_of(x) > count:
+            taken = np.sort(np.random.RandomState(0).permutation(count_of(x))[:count])
+            new[f"x_{part}"] = map_arrays(itemgetter(taken), x)
+            new[f"y_{part}"] = None if y is None else map_arrays(itemgetter(taken), y)
     return replace(data, **new)
 
 

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from smh.datasets.dataset import Dataset, as_arrays, count_of, map_arrays, numbers_of, split_indices
 from smh.datasets.picture_sets import image_folder
-from smh.errors import ArgumentError, DataFormatError
+from smh.errors import ArgumentError, DataFormatError, SmhWarning
 
 _PARTS = ("train", "test", "validation")
 _TEST = 0.2  # the share of the examples, where nobody made a test part
@@ -47,6 +48,8 @@ def find_own(name: str) -> Callable[..., Dataset] | None:
 def npz(path: str, *, validation: int | float = 0.1, whole: bool = False) -> Dataset:
     """Loads the arrays `x` and `y`, or `x_train`, `y_train`, `x_test` and `y_test`.
 
+    Without labels, `x` alone or `x_train`, all examples are each part.
+
     Args:
         path: the file.
         validation: see `image_folder`.
@@ -54,7 +57,8 @@ def npz(path: str, *, validation: int | float = 0.1, whole: bool = False) -> Dat
             not trained.
 
     Raises:
-        DataFormatError: the file is damaged, or has no such arrays.
+        ArgumentError: the file has no such arrays.
+        DataFormatError: the file is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -64,18 +68,21 @@ def npz(path: str, *, validation: int | float = 0.1, whole: bool = False) -> Dat
     if {"x_train", "y_train"} <= set(arrays):
         parts = {p: (arrays.get(f"x_{p}"), arrays.get(f"y_{p}")) for p in _PARTS}
         return _of_parts(parts, Path(path).stem, path, validation)
-    if not {"x", "y"} <= set(arrays):
-        raise DataFormatError(
+    x = arrays.get("x", arrays.get("x_train"))
+    if x is None or "y_train" in arrays:
+        raise ArgumentError(
             f"{path} needs the arrays x and y, or x_train, y_train, x_test and y_test; it has "
             f"{', '.join(arrays) or 'none'}: np.savez(path, x=x, y=y)."
         )
-    return of_arrays(arrays["x"], arrays["y"], Path(path).stem, path, validation, whole)
+    return of_arrays(x, arrays.get("y"), Path(path).stem, path, validation, whole)
 
 
 def called(
     module: str, function: str, *, validation: int | float = 0.1, whole: bool = False
 ) -> Dataset:
     """Calls a function without arguments: it returns `(x, y)`, two such pairs, or a `Dataset`.
+
+    In place of `y` there may be `None`, and an array alone is examples without labels.
 
     Raises:
         ArgumentError: there is no such function, or it returns something else.
@@ -86,6 +93,8 @@ def called(
     given, source = found(), f"{module}:{function}"
     if isinstance(given, Dataset):
         return given
+    if hasattr(given, "shape"):
+        given = given, None
     if not isinstance(given, tuple | list) or len(given) != 2:
         raise ArgumentError(
             f"{source} must return (x, y), or ((x, y), (x_test, y_test)), or a Dataset; got "
@@ -106,7 +115,8 @@ def of_arrays(
     Args:
         x: an array `[n, ...]`, or a list, tuple or mapping of arrays for several inputs.
         y: `[n]` for classes, `[n, classes]` of zeros and ones likewise, or `[n, ...]` of numbers;
-            for several outputs a mapping by their names.
+            for several outputs a mapping by their names; or None: there are no labels, and all
+            examples are each part.
         name: what it is called.
         source: where it is from.
         validation: see `image_folder`.
@@ -116,7 +126,7 @@ def of_arrays(
         ArgumentError: the numbers of examples differ, or there is none.
     """
     x, y = _checked((x, y), source)
-    if whole:
+    if whole or y is None:
         return Dataset(x, y, x, y, name, x, y, source=source)
     train, test = split_indices(_strata(y), _TEST, 0)
     parts = {
@@ -143,15 +153,27 @@ def _of_parts(
 
 
 def _checked(part: tuple[Any, Any], source: str) -> tuple[Any, Any]:
-    x, y = map_arrays(np.asarray, part[0]), map_arrays(np.asarray, as_arrays(part[1]))
-    counts, labels = numbers_of(x), numbers_of(y)
+    x = map_arrays(np.asarray, part[0])
+    y = None if part[1] is None else map_arrays(np.asarray, as_arrays(part[1]))
+    counts = numbers_of(x)
+    labels = counts if y is None else numbers_of(y)
     if counts != labels or len(counts) != 1 or counts & {0, -1}:
-        shape = map_arrays(np.shape, y)
+        labelled = "" if y is None else f", y has shape {map_arrays(np.shape, y)}"
         raise ArgumentError(
             f"{source}: x and y need as many examples each, at least one; x has "
-            f"{', '.join(map(str, sorted(counts)))}, y has shape {shape}."
+            f"{', '.join(map(str, sorted(counts)))}{labelled}."
         )
-    return x, map_arrays(_plain, y)
+    _warn_of_nan(x, source)
+    return x, None if y is None else map_arrays(_plain, y)
+
+
+def _warn_of_nan(x: Any, source: str) -> None:
+    """A layer may know what to make of them; mostly they are a fault of whoever made the data."""
+    arrays: list[np.ndarray] = []
+    map_arrays(arrays.append, x)
+    odd = sum(int((~np.isfinite(a)).sum()) for a in arrays if a.dtype.kind in "fc")
+    if odd:
+        warnings.warn(f"{source}: {odd:,} numbers of x are NaN or infinite.", SmhWarning, 2)
 
 
 def _plain(y: np.ndarray) -> np.ndarray:

@@ -17,7 +17,10 @@ _TORCH = (
     "transposed), then model.save('new.keras')"
 )
 _WEIGHTS = "a file of weights alone: build the model, model.load_weights({0!r}), and save it"
-_INFERENCE = "a file for inference, which has no layers to change: begin with the model it is from"
+_INFERENCE = (
+    "a file for inference, which smh writes and does not read: give the model that it was made "
+    "from. What runs it also measures it: ai-edge-litert a .tflite, onnxruntime an .onnx"
+)
 _BY_SUFFIX = {
     (".pt", ".pth", ".ckpt", ".safetensors"): _TORCH,
     (".tflite", ".onnx", ".pb"): _INFERENCE,

@@ -18,6 +18,8 @@ def retraining(
 ) -> Callable[[keras.Model], None]:
     """Returns a function that trains a model in place on the training examples.
 
+    The optimizer goes afterwards, so that a file of the model has no state of it.
+
     Args:
         data: what to train on.
         epochs: passes over it.
@@ -36,5 +38,8 @@ def retraining(
             told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: advance(1))
             # The batches are shuffled.
             model.fit(examples, epochs=epochs, shuffle=False, verbose=0, callbacks=[told])
+        # Keras writes what `optimizer` holds, and the arguments of `compile` while `compiled`.
+        del model.optimizer
+        model.compiled = False
 
     return train

@@ -56,6 +56,7 @@ def load_data(
     validation: float = 0.1,
     limit: int | None = None,
     whole: bool = False,
+    labels: bool = True,
 ) -> Dataset:
     """Loads a data set with a validation part, split the same way every time.
 
@@ -67,9 +68,11 @@ def load_data(
         limit: see `TrainingConfig`.
         whole: whether all examples of a user's own are each part, where nobody made parts: for a
             model that is not trained on them.
+        labels: whether they are needed; examples of a user's own may have none.
 
     Raises:
         As `smh.datasets.load`.
+        ArgumentError: labels are needed, and there are none.
     """
     from smh import datasets
     from smh.datasets.dataset import limited
@@ -78,6 +81,11 @@ def load_data(
     if whole and _is_own(name):
         options["whole"] = True
     data = datasets.load(name, data_dir, **options)
+    if labels and data.y_train is None:
+        raise ArgumentError(
+            f"{name} has no labels, and they are needed here: a .npz file with x and y. Without "
+            "them go smh shrink --target-size or --quality, and smh export --activations int8."
+        )
     return data if limit is None else limited(data, limit)
 
 

@@ -1,0 +1,45 @@
+"""How good a model is, before a command changes it and after."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from smh.errors import SmhWarning
+
+if TYPE_CHECKING:
+    import keras
+
+    from smh.datasets import Dataset
+
+
+def to_judge_by(data: Dataset) -> tuple[Any, Any, str]:
+    """Examples and labels that nothing is trained on, and which part of the data they are.
+
+    These are the validation examples; where there are none the test examples, with a warning.
+    """
+    if data.x_validation is not None and data.y_validation is not None:
+        return data.x_validation, data.y_validation, "validation"
+    warnings.warn("There are no validation images; test images it is.", SmhWarning, stacklevel=2)
+    return data.x_test, data.y_test, "test"
+
+
+class Judge:
+    """Prints how good a model is, each time it is called; silent where there are no labels."""
+
+    def __init__(self, data: Dataset | None, quiet: bool = False):
+        self._part = None
+        if data is not None and data.y_train is not None and not quiet:
+            self._part = to_judge_by(data)
+
+    def __call__(self, model: keras.Model, when: str) -> None:
+        """Measures, and prints a line that begins with `when`."""
+        if self._part is None:
+            return
+        from smh.datasets.dataset import count_of
+        from smh.training.data import measure
+
+        x, y, part = self._part
+        figures = measure(model, x, y)
+        words = [f"{name} {value:.4f}" for name, value in figures.items()]
+        print("  ".join([f"{when}:", *words, f"on {count_of(x):,} {part} examples"]))
