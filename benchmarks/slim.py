@@ -29,7 +29,7 @@ def networks(args):
     dense = smh.zoo.build(args.model, (args.size, args.size, 3), args.classes)
     masked = keras.models.clone_model(dense)
     masked.set_weights(dense.get_weights())
-    smh.prune(masked, args.share, structure="channels", of="multiply_adds")
+    smh.prune(masked, args.share, structure="channels", of="multiply_adds", round_to=args.round_to)
     small, report = smh.slim(masked, return_report=True)
     return {"dense": dense, "slim": small}, report
 
@@ -76,6 +76,7 @@ def main(argv=None):
     parser.add_argument("--size", type=int, default=32, help="pixels per side")
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--share", type=float, default=0.5, help="of the multiply-adds that goes")
+    parser.add_argument("--round-to", type=int, default=8, help="of channels a multiple stays")
     parser.add_argument("--rounds", type=int, default=30, help="images for each time")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=8, help="training steps for each time")

@@ -44,8 +44,9 @@ HOUSE = [
         "frame",
     ),
     (
-        "virtual_variable index_store coding",
-        "the mechanism; where a weight lies (integers only); a tensor as bytes",
+        "virtual_variable index_store coding examples",
+        "the mechanism; where a weight lies (integers only); a tensor as bytes; batches of a "
+        "user's examples, and gradients there",
     ),
     (
         "progress tables errors typing",
@@ -104,6 +105,7 @@ INSIDE_ARTIFACT = [
     {"saving", "loading"},
     {"files"},
 ]
+INSIDE_EXAMPLES = [{"batching"}, {"gradients"}]
 INSIDE_BLUEPRINT = [{"describe", "restore", "checking", "keras_version"}, {"keras_files"}]
 INSIDE_POOLS = [
     {"shape", "hashing", "low_rank", "row_plan", "base"},
@@ -118,7 +120,7 @@ INSIDE_PARAMETRIZATIONS = [
 INSIDE_DOORS = [
     {"built", "selection", "exact_kmeans", "remaking", "weight_roles", "slimming.labels"},
     {"candidates", "compressible", "output_units", "slimming.wiring", "kmeans"},
-    {"slimming.seen", "slimming.removable", "pools_for"},
+    {"slimming.seen", "slimming.removable", "pools_for", "importance"},
     {"slimming.elementwise", "slimming.shaping"},
     {"slimming.mixing", "slimming.recurrent"},
     {"slimming.attention", "slimming.cutting"},
@@ -138,8 +140,8 @@ INSIDE_SIZES = [
     {"planning", "size_report"},
 ]
 INSIDE_SENSITIVITY = [
-    {"examples", "magnitude", "suggestion", "metrics", "scanned", "picture"},
-    {"gradients", "result", "resuming"},
+    {"magnitude", "suggestion", "metrics", "scanned", "picture"},
+    {"result", "resuming"},
     {"second_order"},
     {"plan"},
     {"scan"},
@@ -176,7 +178,7 @@ NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifac
 NUMPY_ONLY += ["runtime", "training.sources", "training.every", "cli", "report_page"]
 NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
-USES_TENSORFLOW |= {"sensitivity"}  # the gradients of each backend, only on that one
+USES_TENSORFLOW |= {"examples"}  # the gradients of each backend, only on that one
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 
@@ -245,6 +247,7 @@ def test_contributing_shows_the_house():
         ("coding", INSIDE_CODING),
         ("datasets", INSIDE_DATASETS),
         ("doors", INSIDE_DOORS),
+        ("examples", INSIDE_EXAMPLES),
         ("exporting", INSIDE_EXPORTING),
         ("parametrizations", INSIDE_PARAMETRIZATIONS),
         ("pools", INSIDE_POOLS),

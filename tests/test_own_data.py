@@ -185,7 +185,7 @@ def test_prune_and_train_on(folder, capsys):
     kernel = keras.ops.convert_to_numpy(plain.layers[0].kernel)
     assert (kernel == 0).mean() == pytest.approx(0.8, abs=0.01)
     assert run("prune four.keras --sparsity 0.8 --data table.npz --out no.keras") == 2
-    assert "--data and --peak-rate go with --then-train EPOCHS only" in capsys.readouterr().err
+    assert "--peak-rate goes with --then-train EPOCHS only, --data also" in capsys.readouterr().err
 
 
 def test_what_is_measured_by_the_kind_of_labels():
@@ -231,6 +231,7 @@ def test_without_labels(folder, capsys):
             "compress four.keras --target-size 2KB --limit 50 --out four.smh",
             "export four.keras --to litert --activations int8 --out four.tflite",
             "export four.keras --to litert --bits 8 --out four.tflite",
+            "prune four.keras --sparsity 0.5 --importance fisher --out four.smh",
         ):
             assert run(f"{line} --data {data} --force") == 0, (line, capsys.readouterr().err)
         capsys.readouterr()

@@ -15,8 +15,15 @@ from smh.cli.arguments import (
     number,
     one_or_pairs,
 )
-from smh.cli.files import check_output, open_model, open_with_images, write_model
+from smh.cli.files import (
+    check_output,
+    open_model,
+    open_with_examples,
+    open_with_images,
+    write_model,
+)
 from smh.cli.judging import Judge
+from smh.cli.shrinking import EXAMPLES, few
 from smh.errors import ArgumentError
 from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, COUNT, GRID_BITS, SPARSITY
 
@@ -83,9 +90,22 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument(
         "--of",
-        choices=("channels", "multiply_adds"),
+        choices=("channels", "multiply_adds", "numbers"),
         default="channels",
         help="what --sparsity is a share of, with --structure channels (default: channels)",
+    )
+    parser.add_argument(
+        "--round-to",
+        type=number("--round-to", COUNT),
+        default=1,
+        metavar="N",
+        help="a multiple of N channels stays of each layer: 8 or 16 for fast runtimes",
+    )
+    parser.add_argument(
+        "--importance",
+        choices=("magnitude", "fisher"),
+        default="magnitude",
+        help="what goes first: the smallest, or what changes the outputs for --data least",
     )
     add_selection(parser)
     parser.add_argument(
@@ -133,14 +153,20 @@ def add_commands(commands: Any) -> None:
 def _prune(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
     sparsity = one_or_pairs(args.sparsity, "--sparsity")
-    if args.then_train is None:
-        if args.data is not None or args.peak_rate is not None:
-            raise ArgumentError("--data and --peak-rate go with --then-train EPOCHS only.")
-        model, told = open_model(args), None
-    else:
+    looks = args.importance == "fisher"
+    if args.then_train is None and (args.peak_rate is not None or args.data and not looks):
+        raise ArgumentError(
+            "--peak-rate goes with --then-train EPOCHS only, --data also with --importance fisher."
+        )
+    data, told = None, None
+    if args.then_train is not None:
         model, data, _, _ = open_with_images(args, whole=False)
         told = Judge(data)
         told(model, "before")
+    elif looks:
+        model, data = open_with_examples(args)
+    else:
+        model = open_model(args)
     import smh
     from smh.doors.pruning import sparsity_of
 
@@ -150,10 +176,13 @@ def _prune(args: argparse.Namespace) -> None:
         scope=args.scope,
         structure=args.structure,
         of=args.of,
+        round_to=args.round_to,
+        importance=args.importance,
+        data=few(data, EXAMPLES) if looks and data is not None else None,
         apply_to=args.apply_to,
         exclude=args.exclude,
     )
-    if told is not None:
+    if told is not None and data is not None:
         from smh.training.retraining import retraining
 
         told(model, "pruned")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smh.cli.arguments import add_command, add_data, add_model, add_output, number, numbers
-from smh.cli.files import check_output, model_file, open_data, open_model, quiet
+from smh.cli.files import check_output, model_file, open_model, open_with_examples, quiet
 from smh.cli.judging import Judge
 from smh.cli.shrinking import few
 from smh.errors import ArgumentError
@@ -92,16 +92,12 @@ def _export(args: argparse.Namespace) -> None:
     _check_rounding(args)
     data = None
     if args.data is not None or args.activations is not None:
-        model_file(args.model)
-        data = open_data(args, labels=False)
+        model, data = open_with_examples(args)
+    else:
+        model = open_model(args)
     calibration = None
     if data is not None and args.activations is not None:
         calibration = [few(data, args.examples)]
-    model = open_model(args)
-    if data is not None:
-        from smh.training.data import check_fits
-
-        check_fits(model, data)
     judge = Judge(data if args.bits is not None else None, args.quiet)
     judge(model, "before")
     import smh

@@ -166,13 +166,21 @@ def open_with_images(
 
     As `to_judge_by` chooses them.
     """
+    model, data = open_with_examples(args, whole, labels=True)
+    return model, data, *to_judge_by(data)[:2]
+
+
+def open_with_examples(
+    args: argparse.Namespace, whole: bool = True, labels: bool = False
+) -> tuple[keras.Model, Dataset]:
+    """Returns the model of `args.model`, and its data, which may have no labels."""
     model_file(args.model)
-    data = open_data(args, whole)
+    data = open_data(args, whole, labels)
     model = open_model(args)
     from smh.training.data import check_fits
 
     check_fits(model, data)
-    return model, data, *to_judge_by(data)[:2]
+    return model, data
 
 
 def check_output(

@@ -17,9 +17,8 @@ from smh.cli.arguments import (
 from smh.cli.files import (
     check_output,
     has_data,
-    model_file,
-    open_data,
     open_model,
+    open_with_examples,
     open_with_images,
     write_model,
 )
@@ -122,13 +121,7 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
         return model, data, evaluate, len(y)
     if not has_data(args):
         return open_model(args), None, None, 0
-    model_file(args.model)
-    data = open_data(args, labels=False)
-    model = open_model(args)
-    from smh.training.data import check_fits
-
-    check_fits(model, data)
-    return model, data, None, 0
+    return *open_with_examples(args), None, 0
 
 
 def few(data: Dataset, count: int) -> Any:

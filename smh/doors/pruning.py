@@ -17,10 +17,11 @@ from smh.doors.candidates import (
     pairs_of,
     reparametrize,
 )
+from smh.doors.importance import KINDS, Importance, importance_of, magnitude
 from smh.doors.output_units import Units, units_of
-from smh.doors.slimming.choosing import SHARES, take_channels
+from smh.doors.slimming.choosing import SHARES, Wish, take_channels
 from smh.errors import ArgumentError, SelectionError
-from smh.errors.limits import SPARSITY
+from smh.errors.limits import COUNT, SPARSITY
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
@@ -41,6 +42,9 @@ def prune(
     scope: str = "layer",
     structure: str = "weights",
     of: str = "channels",
+    round_to: int = 1,
+    importance: str = "magnitude",
+    data: Any = None,
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     seed: int = 0,
@@ -72,7 +76,13 @@ def prune(
             layers. Only those that `smh.slim` can take out; needs one number, and a graph of
             layers.
         of: with `structure="channels"`: `sparsity` is the share of the `"channels"` that can go,
-            or of the model's `"multiply_adds"`.
+            or of the model's `"multiply_adds"`, or of the `"numbers"` in its weights (so of its
+            bytes as a plain model).
+        round_to: with `structure="channels"`: of each layer's channels a multiple of this stays.
+            Runtimes compute in blocks of 8 or 16 channels, and some are slower with fewer.
+        importance: `"magnitude"`: what counts least is what is smallest. `"fisher"`: what changes
+            the outputs for `data` least, of second order (`smh.doors.importance`).
+        data: with `"fisher"`: some hundred examples, unlabelled, as in `smh.shrink`.
         apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
@@ -90,7 +100,8 @@ def prune(
         In every case the model is as it was.
 
     Cost: a partial sort of each weight; in memory one byte more for each number. The first call
-    resets the optimizer's state, later ones do not.
+    resets the optimizer's state, later ones do not. `"fisher"` takes a forward and a backward pass
+    of at most 512 examples.
 
     Example:
         >>> model = smh.prune(model, [("conv.*", 0.6), ("dense/kernel", 0.95)])
@@ -103,22 +114,26 @@ def prune(
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
     check_choice("of", of, SHARES)
+    check_choice("importance", importance, KINDS)
+    COUNT.checked(round_to, "round_to")
     items = candidates(model, apply_to, exclude)
     if structure == "channels":
-        return _prune_channels(model, sparsity, of, items, exclude, seed)
-    if of != "channels":
-        raise ArgumentError(f"of={of!r} goes with structure='channels' only.")
+        kinds = importance, data
+        return _prune_channels(model, sparsity, of, round_to, kinds, items, exclude, seed)
+    if of != "channels" or round_to != 1:
+        raise ArgumentError("of and round_to go with structure='channels' only.")
     levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
     if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
         raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
     check_may_be_pruned(items)
     random = np.random.default_rng(seed)
+    counts = importance_of(model, items, importance, data)
     if scope == "global":
-        masks = _global_masks(items, float(next(iter(levels.values()))), random)
+        masks = _global_masks(items, float(next(iter(levels.values()))), random, counts)
     else:
         pairs = list(zip(items, levels.values(), strict=True))
-        masks = (_unit_masks if structure == "filters" else _weight_masks)(pairs, random)
+        masks = (_unit_masks if structure == "filters" else _weight_masks)(pairs, random, counts)
     _apply(model, items, masks)
     return model
 
@@ -210,14 +225,18 @@ def magnitude_mask(
     return mask
 
 
-def _weight_masks(pairs: Sequence[tuple[Candidate, float]], random) -> list[np.ndarray]:
+def _weight_masks(
+    pairs: Sequence[tuple[Candidate, float]], random, counts: Importance = magnitude
+) -> list[np.ndarray]:
     return [
-        magnitude_mask(_magnitude(item), item.mask(), round(level * item.size), random)
+        magnitude_mask(counts(item), item.mask(), round(level * item.size), random)
         for item, level in track(pairs, "pruning")
     ]
 
 
-def _unit_masks(pairs: Sequence[tuple[Candidate, float]], random) -> list[np.ndarray]:
+def _unit_masks(
+    pairs: Sequence[tuple[Candidate, float]], random, counts: Importance
+) -> list[np.ndarray]:
     """Masks of whole units; weights that make the same units up, at the same level, go together."""
     groups: dict[Any, list[tuple[int, Units]]] = {}
     for number, (item, level) in enumerate(pairs):
@@ -227,52 +246,50 @@ def _unit_masks(pairs: Sequence[tuple[Candidate, float]], random) -> list[np.nda
     masks: dict[int, np.ndarray] = {}
     for group in track(list(groups.values()), "pruning"):
         kept = _kept_units(
-            [(pairs[n][0], units) for n, units in group], pairs[group[0][0]][1], random
+            [(pairs[n][0], units) for n, units in group], pairs[group[0][0]][1], random, counts
         )
         for number, units in group:
             masks[number] = units.spread(kept, tuple(pairs[number][0].variable._shape))
     return [masks[number] for number in range(len(pairs))]
 
 
-def _kept_units(made_of: Sequence[tuple[Candidate, Units]], level: float, random) -> np.ndarray:
+def _kept_units(
+    made_of: Sequence[tuple[Candidate, Units]], level: float, random, counts: Importance
+) -> np.ndarray:
     """Which units stay, bool: those of largest norm over all weights that they are made of."""
-    squares = [units.sums(np.square(_magnitude(item))) for item, units in made_of]
+    squares = [units.sums(np.square(counts(item))) for item, units in made_of]
     norms = np.sqrt(np.sum(squares, axis=0))
     kept = np.sum([units.sums(item.mask()) for item, units in made_of], axis=0) > 0
     return magnitude_mask(norms, kept, min(round(level * norms.size), norms.size - 1), random)
 
 
-def _prune_channels(model, sparsity: Any, of: str, items, exclude, seed: int) -> keras.Model:
+def _prune_channels(
+    model, sparsity: Any, of: str, round_to: int, kinds, items, exclude, seed: int
+) -> keras.Model:
     if isinstance(sparsity, Mapping | Sequence):
         raise ArgumentError("structure='channels' needs one number as sparsity.")
     level = checked_sparsity(sparsity, "sparsity")
     every = candidates(model, lambda variable: True, exclude)
     check_may_be_pruned(every)
     random = np.random.default_rng(seed)
-    taken = take_channels(model, level, of, every, items, _magnitude, random)
+    counts = importance_of(model, items, *kinds)
+    wish = Wish(level, of, round_to, relative=kinds[0] == "magnitude")
+    taken = take_channels(model, wish, every, items, counts, random)
     _apply(model, [item for item, _ in taken.masks], [mask for _, mask in taken.masks])
     for variable, value in taken.zeroed:
         variable.assign(value)
     return model
 
 
-def _global_masks(items: Sequence[Candidate], level: float, random) -> list[np.ndarray]:
+def _global_masks(
+    items: Sequence[Candidate], level: float, random, counts: Importance
+) -> list[np.ndarray]:
     edges = np.cumsum([item.size for item in items])
-    magnitude = np.concatenate([_magnitude(item).ravel() for item in items])
+    sizes = np.concatenate([counts(item).ravel() for item in items])
     kept = np.concatenate([item.mask().ravel() for item in items])
-    mask = magnitude_mask(magnitude, kept, round(level * edges[-1]), random)
+    mask = magnitude_mask(sizes, kept, round(level * edges[-1]), random)
     parts = np.split(mask, edges[:-1])
     return [m.reshape(item.variable._shape) for m, item in zip(parts, items, strict=True)]
-
-
-def _magnitude(item: Candidate) -> np.ndarray:
-    """Magnitudes, also of what is pruned: of the numbers behind the mask."""
-    item.numbers()  # raises if any is not finite
-    p = item.parametrization
-    stored = p.weight if isinstance(p, Masked) else item.variable
-    value = np.abs(np.asarray(keras.ops.convert_to_numpy(stored.value)))
-    value = value if value.dtype.name in ("float32", "float64") else value.astype("float32")
-    return np.nan_to_num(value, copy=False, nan=0.0)
 
 
 def add_masks(model: keras.Model, items: Sequence[Candidate]) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
 from smh.doors.candidates import Candidate
+from smh.doors.importance import Importance
 from smh.doors.slimming.labels import KEPT
 from smh.doors.slimming.removable import axes_of, could_go
 from smh.doors.slimming.walking import numbers_of, walk
@@ -17,8 +21,25 @@ from smh.doors.weight_roles import Role, role_of
 from smh.errors import ArgumentError, SelectionError
 
 # What a sparsity is a share of.
-SHARES = ("channels", "multiply_adds")
+SHARES = ("channels", "multiply_adds", "numbers")
 _ALONG = frozenset({Role.BIAS, Role.SCALE})
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How much is to go.
+
+    Attributes:
+        level: the share of `share_of`, from 0 to below 1.
+        share_of: one of `SHARES`.
+        round_to: of how many channels a multiple stays, wherever some can go.
+        relative: whether a channel is compared with the others of its weight, not with all.
+    """
+
+    level: float
+    share_of: str
+    round_to: int
+    relative: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,25 +57,24 @@ class Taken:
 
 def take_channels(
     model: keras.Model,
-    level: float,
-    share_of: str,
+    wish: Wish,
     every: Sequence[Candidate],
     selected: Sequence[Candidate],
-    magnitude: Callable[[Candidate], np.ndarray],
+    counts: Importance,
     random: np.random.Generator,
 ) -> Taken:
-    """Chooses the channels of smallest weights over all layers; changes nothing.
+    """Chooses the channels that count least over all layers; changes nothing.
 
-    A channel's magnitude is the root of the mean, over the weights that make it, of its sum of
-    squares over the mean of that weight's channels. So a layer of large numbers is not favoured.
+    A channel counts as much as the sum of squares over the weights that make it, for each of the
+    `share_of` that goes with it. Relative: the mean over these weights of the sum over that of the
+    weight's channels on average, so that a layer of large numbers is not favoured.
 
     Args:
         model: a graph of layers.
-        level: the share of `share_of` that goes, from 0 to below 1.
-        share_of: one of `SHARES`.
+        wish: how much.
         every: all trained weights; a channel of which one cannot be masked stays.
         selected: the weights that may lose channels.
-        magnitude: of each number of a weight, also behind a mask.
+        counts: how much each number of a weight does, also behind a mask.
         random: decides among equals.
 
     Raises:
@@ -74,9 +94,14 @@ def take_channels(
     ]
     classes = np.flatnonzero(free & (roots == np.arange(len(roots))))
     before = _gone_before(made, roots)
-    order = np.lexsort((random.random(len(classes)), _scores(made, roots, magnitude)[classes]))
+    scores = _scores(made, roots, counts, wish.relative)[classes]
+    numbers = sum(math.prod(item.variable.shape) for item in every)
+    ledger = _Ledger(net, roots, classes, wish.round_to, numbers)
+    if not wish.relative:
+        scores = scores / ledger.costs(classes, wish.share_of)
+    order = np.lexsort((random.random(len(classes)), scores))
     order = order[np.argsort(~before[classes][order], kind="stable")]
-    gone = _Ledger(net, roots).take(classes[order], level, share_of, len(classes))
+    gone = ledger.take(classes[order], wish)
     masks = [(item, _mask(cut, item, roots, gone, before)) for cut, item in made]
     concerned = [
         (item, mask)
@@ -132,17 +157,17 @@ def _made_of(cut: Cut, roots: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return found
 
 
-def _scores(made, roots: np.ndarray, magnitude) -> np.ndarray:
-    sums, counts = np.zeros(len(roots)), np.zeros(len(roots))
+def _scores(made, roots: np.ndarray, counts: Importance, relative: bool) -> np.ndarray:
+    sums, weights = np.zeros(len(roots)), np.zeros(len(roots))
     for cut, item in made:
         if _goes_along(item):
             continue
-        squares = np.square(magnitude(item), dtype="float64")
+        squares = np.square(counts(item), dtype="float64")
         for axis, labels in cut.makes.items():
             along = squares.sum(axis=tuple(a for a in range(squares.ndim) if a != axis))
-            np.add.at(sums, roots[labels], along / (along.mean() or 1))
-            np.add.at(counts, roots[labels], 1)
-    return np.sqrt(sums / np.maximum(counts, 1))
+            np.add.at(sums, roots[labels], along / (along.mean() or 1) if relative else along)
+            np.add.at(weights, roots[labels], 1)
+    return sums / np.maximum(weights, 1) if relative else sums
 
 
 def _gone_before(made, roots: np.ndarray) -> np.ndarray:
@@ -169,60 +194,105 @@ def _zeroed(cut: Cut, roots: np.ndarray, gone: np.ndarray) -> np.ndarray:
 
 
 class _Ledger:
-    """How many channels stay along each axis, and what the multiply-adds come to."""
+    """How many channels stay along each axis, and what is left with them.
 
-    def __init__(self, net: Wiring, roots: np.ndarray):
-        self.net, self.roots = net, roots
+    Classes that lie along the same axes are a group. Of each group a multiple of `round_to` stays,
+    or all: its channels go that many at a time, when the last of them is due.
+    """
+
+    def __init__(
+        self, net: Wiring, roots: np.ndarray, classes: np.ndarray, round_to: int, numbers: int
+    ):
+        self.net, self.roots, self.round_to = net, roots, round_to
         self.axes = [roots[labels] for labels in axes_of(net)]
         self.live = np.array([len(axis) for axis in self.axes])
         self.on: dict[int, list[tuple[int, int]]] = {}
         for number, axis in enumerate(self.axes):
             for label, times in zip(*np.unique(axis, return_counts=True), strict=True):
                 self.on.setdefault(int(label), []).append((number, int(times)))
+        self.members = Counter(self._group(int(label)) for label in classes)
+        self.due: dict[Any, list[int]] = {}
+        self.gone = np.zeros(len(roots), bool)
+        self.taken = 0
+        self.trained = [cut for cut in net.cuts.values() if not cut.state]
+        self.rest = 0.0
+        self.rest = numbers - self._numbers()  # of weights around which nothing is cut
 
-    def take(self, order: np.ndarray, level: float, share_of: str, count: int) -> np.ndarray:
+    def take(self, order: np.ndarray, wish: Wish) -> np.ndarray:
         """Takes classes in their order until it is enough, bool `[labels]`.
 
         The last channel of an axis stays, whatever its place in the order.
         """
-        gone = np.zeros(len(self.roots), bool)
-        if share_of == "channels":
-            wanted = round(level * count)
-            taken = 0
+        if wish.share_of == "channels":
+            wanted = round(wish.level * len(order))
             for label in order:
-                if taken == wanted:
+                if self.taken >= wanted:
                     break
-                taken += self._go(int(label), gone)
-            return gone
-        whole = self._multiply_adds(gone)
+                self._go(int(label))
+            return self.gone
+        left = self._left(wish.share_of)
+        whole = left()
         # Few at a time, so that the sums are not made anew for each.
         step, place = max(1, len(order) // 500), 0
-        while self._multiply_adds(gone) > (1 - level) * whole:
+        while left() > (1 - wish.level) * whole:
             if place >= len(order):
-                least = self._multiply_adds(gone) / whole
+                stay = "one channel" if wish.round_to == 1 else f"{wish.round_to} channels"
                 raise ArgumentError(
-                    f"sparsity {level} of the multiply-adds cannot go: at most {1 - least:.3f} do, "
-                    "with one channel left everywhere that can be cut."
+                    f"sparsity {wish.level} of the {wish.share_of.replace('_', '-')} cannot go: at "
+                    f"most {1 - left() / whole:.3f} do, with {stay} left everywhere that can be "
+                    "cut."
                 )
             for label in order[place : place + step]:
-                self._go(int(label), gone)
+                self._go(int(label))
             place += step
-        return gone
+        return self.gone
 
-    def _go(self, label: int, gone: np.ndarray) -> bool:
-        places = self.on.get(label, [])
-        if any(self.live[axis] <= times for axis, times in places):
-            return False
-        for axis, times in places:
+    def costs(self, classes: np.ndarray, share_of: str) -> np.ndarray:
+        """What goes with each class, while all others are there; at least a little."""
+        if share_of == "channels":
+            return np.ones(len(classes))
+        left = self._left(share_of)
+        whole, found = left(), {}
+        for label in classes:
+            group = self._group(int(label))
+            if group not in found:
+                self.gone[label] = True
+                found[group] = max(whole - left(), 1e-9)
+                self.gone[label] = False
+        return np.array([found[self._group(int(label))] for label in classes])
+
+    def _left(self, share_of: str) -> Callable[[], float]:
+        return self._multiply_adds if share_of == "multiply_adds" else self._numbers
+
+    def _group(self, label: int) -> tuple:
+        return tuple(self.on.get(label, ()))
+
+    def _go(self, label: int) -> None:
+        """Marks a class as due, and takes as many of its group as leave a multiple."""
+        group = self._group(label)
+        if any(self.live[axis] <= times for axis, times in group):
+            return
+        for axis, times in group:
             self.live[axis] -= times
-        gone[label] = True
-        return True
+        due = self.due.setdefault(group, [])
+        due.append(label)
+        extra = (self.members[group] - len(due)) % self.round_to
+        if extra == 0:
+            self.taken += int(np.count_nonzero(~self.gone[due]))
+            self.gone[due] = True
 
-    def _multiply_adds(self, gone: np.ndarray) -> float:
-        counts = [
-            work.count(lambda labels: int(np.count_nonzero(~gone[self.roots[labels]])))
-            for work in self.net.works
-        ]
+    def _stay(self, labels: np.ndarray) -> int:
+        return int(np.count_nonzero(~self.gone[self.roots[labels]]))
+
+    def _numbers(self) -> float:
+        found = self.rest
+        for cut in self.trained:
+            shape = enumerate(cut.variable.shape)
+            found += math.prod(self._stay(cut.axes[a]) if a in cut.axes else n for a, n in shape)
+        return found
+
+    def _multiply_adds(self) -> float:
+        counts = [work.count(self._stay) for work in self.net.works]
         if any(n is None for n in counts):
             raise ArgumentError(
                 "What the layers take depends on the size of the input, which is free. Give "

@@ -36,6 +36,11 @@ class SlimRow:
     after: tuple[int, ...]
     multiply_adds: tuple[int | None, int | None]
 
+    @property
+    def is_odd(self) -> bool:
+        """Whether onnxruntime has no fast convolution for it: findings/onnx_channels_by_four.sh."""
+        return "Depthwise" in self.kind and any(n % 4 for n in self.after)
+
 
 @dataclass(frozen=True)
 class SlimReport(Printed):
@@ -70,6 +75,12 @@ class SlimReport(Printed):
         before, after = self.numbers
         lines = [f"numbers: {before:,} -> {after:,} ({after / max(1, before):.1%})"]
         lines += [f"left whole around {x.layer} ({x.kind}): {x.reason}" for x in self.left]
+        odd = sum(row.before != row.after and row.is_odd for row in self.rows)
+        if odd:
+            lines.append(
+                f"{odd} depthwise layers keep no multiple of 4 channels, which onnxruntime is slow "
+                "with: smh.prune(round_to=8)"
+            )
         table.caption, table.caption_justify = "\n".join(lines), "left"
         return table
 
