@@ -1,18 +1,23 @@
-"""How building, a step and memory grow with a model, from a million weights to half a milliard.
+"""How building, a step and memory grow with a model, from a million weights to a milliard.
 
 A stack of square Dense layers, each side and size in a process of its own:
   dense       the model as it is
   compressed  built dense, then smh.compress
+  in blocks   the same with blocks="auto"
   in scope    built compressed: VariableFactory.custom_getter_tf2 in a tf.variable_creator_scope
+A call is one example after training: of the dense model, or streamed (smh.deploy(mode="stream")).
 All memory is the process's above what it held before the model, in MB of 10^6 bytes.
 
     python benchmarks/growth.py                         # 1 M, 10 M, 100 M weights
-    python benchmarks/growth.py --weights 5e8 --steps 1 # needs about 12 GB
+    python benchmarks/growth.py --weights 1e9 --steps 1 --sides dense "in blocks"  # about 16 GB
     python benchmarks/growth.py --csv growth.csv --plot growth.png
 """
 
 import csv
+import ctypes
+import gc
 import math
+import os
 import statistics
 import time
 
@@ -21,9 +26,13 @@ import measuring
 import numpy as np
 
 import smh
+from smh.virtual_variable import virtual_variables
 
-SIDES = ("dense", "compressed", "in scope")
-COLUMNS = "weights side trained build_s build_peak_mb largest_layer_mb step_ms step_peak_mb".split()
+SIDES = ("dense", "compressed", "in blocks", "in scope")
+COLUMNS = (
+    "weights side trained build_s build_peak_mb largest_layer_mb step_ms step_peak_mb call_ms "
+    "call_peak_mb"
+).split()
 SEED = 0
 
 
@@ -42,8 +51,10 @@ def built(side, args):
     keras.utils.set_random_seed(SEED)
     if side == "dense":
         return stack(args.weights[0], args.depth)
-    if side == "compressed":
-        return smh.compress(stack(args.weights[0], args.depth), args.fraction, seed=SEED)
+    if side != "in scope":
+        blocks = "auto" if side == "in blocks" else 1
+        dense = stack(args.weights[0], args.depth)
+        return smh.compress(dense, args.fraction, seed=SEED, blocks=blocks)
     import tensorflow as tf
 
     size = args.depth * round(math.sqrt(args.weights[0] / args.depth)) ** 2
@@ -73,6 +84,8 @@ def one(side, args):
         begin = time.perf_counter()
         model.train_on_batch(batch, batch)
         seconds.append(time.perf_counter() - begin)
+    step_peak = measuring.peak_bytes() - before
+    call_s, call_peak = called(model, batch[:1], args.steps)
     values = (
         args.depth * width**2,
         side,
@@ -81,9 +94,43 @@ def one(side, args):
         round(build_peak / 1e6, 1),
         round(4 * width**2 / 1e6, 1),
         round(1000 * statistics.median(seconds), 1),
-        round((measuring.peak_bytes() - before) / 1e6, 1),
+        round(step_peak / 1e6, 1),
+        round(1000 * call_s, 1),
+        round((call_peak - before) / 1e6, 1),
     )
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def called(model, example, calls):
+    """Seconds for one example, the weights never all in memory, and the peak of memory there."""
+    model.optimizer = None
+    if virtual_variables(model):
+        smh.deploy(model, "stream")
+    gc.collect()
+    model.predict_on_batch(example)  # traces
+    ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what the training step has freed
+    measuring.reset_peak()
+    seconds = []
+    for _ in range(calls):
+        begin = time.perf_counter()
+        model.predict_on_batch(example)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds), measuring.peak_bytes()
+
+
+def merged(rows, path):
+    """The rows of an earlier table as well, but for those that were measured again."""
+    if not os.path.exists(path):
+        return rows
+    with open(path, newline="") as file:
+        kinds = {name: str if name == "side" else float for name in COLUMNS}
+        old = [{name: kinds[name](row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+    for row in old:
+        row |= {name: int(row[name]) for name in ("weights", "trained")}
+    new = {(row["weights"], row["side"]): row for row in [*old, *rows]}
+    return sorted(
+        new.values(), key=lambda row: (round(row["weights"], -5), SIDES.index(row["side"]))
+    )
 
 
 def write_csv(rows, path):
@@ -97,8 +144,9 @@ PANELS = {  # column: label, unit, how many of it the column's unit is
     "step_ms": ("a training step", "s", 1e-3),
     "step_peak_mb": ("peak memory of a step", "B", 1e6),
     "build_peak_mb": ("peak memory while building", "B", 1e6),
+    "call_ms": ("a call, streamed", "s", 1e-3),
 }
-STYLES = {"dense": "k*--", "compressed": "o-", "in scope": "s:"}
+STYLES = {"dense": "k*--", "compressed": "o-", "in blocks": "D-", "in scope": "s:"}
 
 
 def plot(rows, path, title):
@@ -106,7 +154,7 @@ def plot(rows, path, title):
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure = Figure(figsize=(14, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (column, panel) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
         label, unit, factor = panel
@@ -133,7 +181,7 @@ def main(arguments=None):
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--fraction", type=float, default=0.1)
     parser.add_argument("--steps", type=int, default=5, help="timed steps, after one")
-    parser.add_argument("--csv", metavar="PATH", help="write the table")
+    parser.add_argument("--csv", metavar="PATH", help="write the table, or add to it")
     parser.add_argument("--plot", metavar="PATH", help="write the picture")
     parser.add_argument("--one", choices=SIDES, help="one side and size, in this process")
     args = parser.parse_args(arguments)
@@ -147,6 +195,7 @@ def main(arguments=None):
         for side in args.sides
     ]
     if args.csv:
+        rows = merged(rows, args.csv)
         write_csv(rows, args.csv)
     if args.plot:
         plot(

@@ -50,7 +50,7 @@ def side(args, parts, rate):
     if args.bits:
         smh.quantize_weights(model, args.bits)
     else:
-        smh.shrink(model, train[0][:512], quality=args.quality, verbose=0)
+        smh.shrink(model, train[0][:512], quality=args.quality)
     begin = time.perf_counter()
     if rate is not None:
         smh.recipes.penalise_bits(model, rate)

@@ -45,6 +45,7 @@ class Run:
     granularity: str = "auto"  # of the rounding, see smh.quantize_factors
     density: float = 1.0  # of Deep Compression's share of weights that pruning keeps
     l2: float = 0.0  # times the squares of the weights, see smh.recipes.penalise_weights
+    target: int = 0  # bytes of the file that smh.shrink makes of the dense network
     teacher: str = ""  # name of the run whose network gives soft targets, see smh.distill
 
     @property
