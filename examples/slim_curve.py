@@ -34,15 +34,14 @@ EXAMPLES = 512
 
 def prune(model: keras.Model, way: str, options, train) -> None:
     """Makes channels zero until the share of the multiply-adds is gone."""
-    looked_at = train.x[:EXAMPLES] if way == "fisher" else None
+    fisher = smh.sensitivity.fisher(model, train.x[:EXAMPLES]) if way == "fisher" else None
     smh.prune(
         model,
         options.share,
         structure="channels",
         of="multiply_adds",
         round_to=options.round_to,
-        importance=way,
-        data=looked_at,
+        importance=fisher,
     )
 
 

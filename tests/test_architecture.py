@@ -44,9 +44,8 @@ HOUSE = [
         "frame",
     ),
     (
-        "virtual_variable index_store coding examples",
-        "the mechanism; where a weight lies (integers only); a tensor as bytes; batches of a "
-        "user's examples, and gradients there",
+        "virtual_variable index_store coding",
+        "the mechanism; where a weight lies (integers only); a tensor as bytes",
     ),
     (
         "progress tables errors typing",
@@ -105,7 +104,6 @@ INSIDE_ARTIFACT = [
     {"saving", "loading"},
     {"files"},
 ]
-INSIDE_EXAMPLES = [{"batching"}, {"gradients"}]
 INSIDE_BLUEPRINT = [{"describe", "restore", "checking", "keras_version"}, {"keras_files"}]
 INSIDE_POOLS = [
     {"shape", "hashing", "low_rank", "row_plan", "base"},
@@ -140,10 +138,10 @@ INSIDE_SIZES = [
     {"planning", "size_report"},
 ]
 INSIDE_SENSITIVITY = [
-    {"magnitude", "suggestion", "metrics", "scanned", "picture"},
-    {"result", "resuming"},
+    {"examples", "magnitude", "suggestion", "metrics", "scanned", "picture"},
+    {"gradients", "result", "resuming"},
     {"second_order"},
-    {"plan"},
+    {"plan", "importance"},
     {"scan"},
 ]
 INSIDE_SHRINKING = [
@@ -162,7 +160,7 @@ INSIDE_EXPORTING = [
     {"samples", "serving", "low_bit.integers", "low_bit.onnx_writing", "low_bit.litert_writing"},
     {"trial", "recording", "saved_model", "keras_file"},
     {"litert", "onnx_graph", "explaining", "activations"},
-    {"checking", "micro"},
+    {"checking", "micro", "running"},
 ]
 INSIDE_RUNTIME = [
     {"entries", "litert_file"},
@@ -178,7 +176,7 @@ NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifac
 NUMPY_ONLY += ["runtime", "training.sources", "training.every", "cli", "report_page"]
 NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]
 USES_TENSORFLOW = {"variable_factory", "tf1", "tf_slim_compat", "exporting"}
-USES_TENSORFLOW |= {"examples"}  # the gradients of each backend, only on that one
+USES_TENSORFLOW |= {"sensitivity"}  # the gradients of each backend, only on that one
 USES_TENSORFLOW |= {"datasets"}  # tf.data, on every backend
 
 
@@ -247,7 +245,6 @@ def test_contributing_shows_the_house():
         ("coding", INSIDE_CODING),
         ("datasets", INSIDE_DATASETS),
         ("doors", INSIDE_DOORS),
-        ("examples", INSIDE_EXAMPLES),
         ("exporting", INSIDE_EXPORTING),
         ("parametrizations", INSIDE_PARAMETRIZATIONS),
         ("pools", INSIDE_POOLS),

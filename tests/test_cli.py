@@ -155,7 +155,7 @@ MISTAKES = {
     "train --config none.json": "none.json: No such file",
     "train --resume": "--resume needs --out RUN",
     "train --resume --out nowhere": "there is no run in 'nowhere'",
-    "train --model model.keras --data digits": "takes images of shape",
+    "train --model model.keras --data digits": "takes examples of shape",
     "evaluate none.keras": "none.keras: No such file",
     "evaluate model.keras": "--data NAME is needed",
     "evaluate .": "is no run directory",

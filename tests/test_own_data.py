@@ -49,6 +49,10 @@ def parts():
 def nothing():
     return 7
 
+def misnamed():
+    x, y = two_inputs()
+    return {"photo": x["image"], "facts": x["facts"]}, y
+
 def unlabelled():
     return table()[0]
 """
@@ -256,7 +260,12 @@ def test_what_rounding_cost_is_told_where_there_are_labels(folder, capsys):
     ):
         assert run(f"{line} --data table.npz") == 0
         said = capsys.readouterr().out
-        assert said.count("accuracy ") == 2 and said.count("on 120 validation examples") == 2, said
+        assert said.count("accuracy ") == 2 and said.count("on 120 given examples") == 2, said
+
+
+def test_missing_classes_are_told(folder, capsys):
+    assert run("evaluate four.keras --data few.npz") == 0
+    assert "few has no example of 1 of the 4 classes" in capsys.readouterr().err
 
 
 def test_numbers_that_are_not_finite_are_told(folder, capsys):
@@ -265,6 +274,36 @@ def test_numbers_that_are_not_finite_are_told(folder, capsys):
     np.savez("odd.npz", x=x, y=np.arange(8) % 4)
     assert run("evaluate four.keras --data odd.npz") == 0
     assert "odd.npz: 2 numbers of x are NaN or infinite" in capsys.readouterr().err
+
+
+def test_what_is_looked_at_is_what_a_model_is_measured_on(folder, capsys):
+    """Images in bytes are seen in [0, 1] by every command, not only by those that evaluate."""
+    images = np.random.default_rng(0).integers(0, 256, (90, 8, 8, 1), "uint8")
+    y, bytes_, floats = np.arange(90) % 4, "bytes.npz", "floats.npz"
+    np.savez(bytes_, x=images, y=y)
+    np.savez(floats, x=images.astype("float32") / 255, y=y)
+    net = [keras.Input((8, 8, 1)), layers.Conv2D(6, 3, activation="relu"), layers.Flatten()]
+    keras.Sequential([*net, layers.Dense(4)]).save("net.keras")
+    for line, kind in (
+        ("shrink net.keras --quality 40", "smh"),
+        ("prune net.keras --sparsity 0.5 --importance fisher", "smh"),
+        ("export net.keras --to litert --activations int8", "tflite"),
+        ("export net.keras --to onnx --activations int8", "onnx"),
+        ("sensitivity net.keras --method fisher --sparsities 0.5 --csv CSV", ""),
+    ):
+        said = {}
+        for data in (bytes_, floats):
+            out = f"--out {data}.{kind}" if kind else ""
+            command = f"{line} --data {data} {out} --force".replace("CSV", f"{data}.csv")
+            assert run(command) == 0, (command, capsys.readouterr().err)
+            said[data] = capsys.readouterr().out.replace(data, "DATA")
+        if kind == "onnx":  # its nodes are named by what came before
+            said = {data: text.splitlines()[-1] for data, text in said.items()}
+        assert said[bytes_] == said[floats], line
+        one, two = (Path(f"{data}.{kind or 'csv'}").read_bytes() for data in (bytes_, floats))
+        assert one == two or kind == "onnx", line
+        if "int8" in line:
+            assert "accuracy" in said[bytes_].splitlines()[-1]
 
 
 def test_a_run_without_flags_has_its_own_data(folder, capsys):
@@ -296,8 +335,10 @@ WRONG = {
     "four.keras --data my_own_data:nothing": (2, "must return (x, y), or ((x, y), (x_test, y_te"),
     "four.keras --data table.npz --image-size 9": (2, "table.npz has no option image_size"),
     "two.keras --data table.npz": (2, "takes 2 inputs, of shapes image (8, 8, 1), facts (4,)"),
-    "four.keras --data my_own_data:parts": (2, "takes images of shape (6,)"),
+    "four.keras --data my_own_data:parts": (2, "takes examples of shape (6,)"),
     "named.keras --data table.npz": (2, "has 2 outputs (sign, sum), and the labels are one array"),
+    "two.keras --data my_own_data:misnamed": (2, "takes the inputs facts, image, and the arrays"),
+    "three.keras --data table.npz": (2, "The labels of table go up to 3, and 'sequential"),
     "four.keras --data nothing": (2, "No data set is called 'nothing'. There are: digits"),
 }
 

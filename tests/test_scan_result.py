@@ -181,9 +181,10 @@ def test_a_target_is_reached_and_hulls_bound_the_best_choice(curves, share):
     whole = free(curves, target, measured_only=True)
     assert sum(whole) >= target - 1e-6
     assert all(f in c.freed for f, c in zip(whole, curves, strict=True))
-    # Greedy on hulls is at most one segment worse than the best of all choices.
-    best = min(loss for f, loss in choices(curves) if sum(f) >= target - 1e-6)
-    assert predict(curves, whole) <= best + max(c.drop[-1] for c in curves) + 1e-9
+    # As good as the best of all choices that free a little more.
+    more = target * (1 + len(curves) / 4096)
+    enough = [loss for f, loss in choices(curves) if sum(f) >= more]
+    assert not enough or predict(curves, whole) <= min(enough) + 1e-9
 
 
 @quick

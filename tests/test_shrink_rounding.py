@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from smh.examples.gradients import squared_gradients
+from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import rounding
 from smh.shrinking.report import Attempt
 from smh.shrinking.rounding import ALONE, DAMPING, Inputs, Outputs, Price, round_in_order

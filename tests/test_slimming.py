@@ -273,20 +273,24 @@ def test_what_matters_to_the_outputs_stays_though_it_is_small():
     """The units 0 to 3 are large, and the next layer does not look at them."""
     x = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
     ways = [
-        ("magnitude", None, [0, 1, 2, 3]),
-        ("fisher", x, [4, 5, 6, 7]),
-        ("fisher", (x, np.zeros(64)), [4, 5, 6, 7]),  # labels beside them are left out
+        (None, [0, 1, 2, 3]),
+        (x, [4, 5, 6, 7]),
+        ((x, np.zeros(64)), [4, 5, 6, 7]),  # labels beside them are left out
     ]
     for structure in ("channels", "filters", "weights"):
-        for importance, data, kept in ways:
+        for data, kept in ways:
             model = keras.Sequential([keras.Input((5,)), layers.Dense(8), layers.Dense(3)])
             first, _, second, _ = model.trainable_variables
             first.assign(np.where(np.arange(8) < 4, 3.0, 0.3) * np.ones((5, 8)))
             second.assign(np.where(np.arange(8) < 4, 1e-3, 1.0)[:, None] * np.ones((8, 3)))
             path = {} if structure == "channels" else {"apply_to": f"{model.layers[0].name}/kernel"}
-            smh.prune(model, 0.5, structure=structure, importance=importance, data=data, **path)
+            importance = None if data is None else smh.sensitivity.fisher(model, data)
+            for _ in range(2):  # the second time of what is masked already
+                smh.prune(model, 0.5, structure=structure, importance=importance, **path)
+                if importance is not None:
+                    importance = smh.sensitivity.fisher(model, data)
             kernel = np.asarray(keras.ops.convert_to_numpy(model.layers[0].kernel))
-            assert np.flatnonzero(kernel.any(axis=0)).tolist() == kept, (structure, importance)
+            assert np.flatnonzero(kernel.any(axis=0)).tolist() == kept, structure
 
 
 def test_channels_go_by_magnitude_further_and_come_back():
@@ -335,16 +339,19 @@ def test_bad_calls_say_what_to_do_and_change_nothing():
     assert not virtual_variables(model)
     with pytest.raises(smh.errors.UnbuiltModelError):
         smh.slim(keras.Sequential([layers.Dense(3)]))
-    model = dense_stack(8)
+    model, other = dense_stack(8), dense_stack(8)
     wrong = {
         "one number": {"sparsity": [("kernel", 0.5)], "structure": "channels"},
         "structure='channels'": {"of": "multiply_adds"},
         "round_to go with structure='channels'": {"round_to": 8},
         "round_to must be": {"round_to": 0, "structure": "channels"},
-        "importance must be one of": {"importance": "size"},
-        "importance='fisher' looks at examples": {"importance": "fisher"},
-        "data goes with importance='fisher'": {"data": np.ones((3, 4))},
-        "cannot be called on these data": {"importance": "fisher", "data": np.ones((3, 99))},
+        "importance is a function of a weight": {"importance": "size"},
+        "importance must return numbers, zero or more": {"importance": lambda v: np.ones(3)},
+        r"zero or more, of shape \(": {"importance": lambda v: -np.ones(v.shape)},
+        "is no stored trained weight of": {
+            "importance": smh.sensitivity.fisher(other, np.ones((3, *other.input_shape[1:])))
+        },
+        "round_to=64 leaves nothing": {"structure": "channels", "round_to": 64},
         "with 8 channels left": {
             "sparsity": 0.9,
             "of": "numbers",

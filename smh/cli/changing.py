@@ -153,6 +153,8 @@ def add_commands(commands: Any) -> None:
 def _prune(args: argparse.Namespace) -> None:
     check_output(args.out, args.force)
     sparsity = one_or_pairs(args.sparsity, "--sparsity")
+    if args.structure != "channels" and (args.of != "channels" or args.round_to != 1):
+        raise ArgumentError("--of and --round-to go with --structure channels only.")
     looks = args.importance == "fisher"
     if args.then_train is None and (args.peak_rate is not None or args.data and not looks):
         raise ArgumentError(
@@ -177,8 +179,7 @@ def _prune(args: argparse.Namespace) -> None:
         structure=args.structure,
         of=args.of,
         round_to=args.round_to,
-        importance=args.importance,
-        data=few(data, EXAMPLES) if looks and data is not None else None,
+        importance=smh.sensitivity.fisher(model, few(data, EXAMPLES)) if looks and data else None,
         apply_to=args.apply_to,
         exclude=args.exclude,
     )

@@ -98,7 +98,7 @@ def _export(args: argparse.Namespace) -> None:
     calibration = None
     if data is not None and args.activations is not None:
         calibration = [few(data, args.examples)]
-    judge = Judge(data if args.bits is not None else None, args.quiet)
+    judge = Judge(data, args.quiet)
     judge(model, "before")
     import smh
 
@@ -120,6 +120,8 @@ def _export(args: argparse.Namespace) -> None:
     if args.quiet:
         return
     print(f"{args.out}: {_bytes(args.out):,} bytes")
+    if args.activations is not None and args.shape is None:
+        judge.of_file(model, args.out, args.to, args.out)
     source = model_file(args.model)
     if source.endswith(".smh") and _bytes(args.out) > _bytes(source):
         print(

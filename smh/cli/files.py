@@ -262,6 +262,7 @@ def open_data(args: argparse.Namespace, whole: bool = True, labels: bool = True)
     given["limit"] = args.limit
     options |= {key: value for key, value in given.items() if value is not None}
     check_data(name, options.get("data_dir"), options.get("image_size"))
-    start_keras()
+    if not name.endswith(".npz"):  # which needs none, so that what is wrong is told at once
+        start_keras()
     with task(f"reading {name}"):
         return load_data(name, **options, whole=whole, labels=labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from smh.errors import SmhWarning
@@ -13,11 +14,16 @@ if TYPE_CHECKING:
     from smh.datasets import Dataset
 
 
+_FEW = 1_000  # examples for a file, which runs them at once
+
+
 def to_judge_by(data: Dataset) -> tuple[Any, Any, str]:
     """Examples and labels that nothing is trained on, and which part of the data they are.
 
     These are the validation examples; where there are none the test examples, with a warning.
     """
+    if data.x_validation is data.x_train:
+        return data.x_train, data.y_train, "given"  # nobody made parts
     if data.x_validation is not None and data.y_validation is not None:
         return data.x_validation, data.y_validation, "validation"
     warnings.warn("There are no validation images; test images it is.", SmhWarning, stacklevel=2)
@@ -36,10 +42,29 @@ class Judge:
         """Measures, and prints a line that begins with `when`."""
         if self._part is None:
             return
-        from smh.datasets.dataset import count_of
         from smh.training.data import measure
 
         x, y, part = self._part
-        figures = measure(model, x, y)
+        self._say(when, measure(model, x, y), x, part)
+
+    def of_file(self, model: keras.Model, path: str, format: str, when: str) -> None:
+        """Measures what a file for another runtime answers to the first of these examples."""
+        if self._part is None:
+            return
+        from smh.datasets.dataset import as_arrays, map_arrays, scaled
+        from smh.exporting.running import answers
+        from smh.training.data import measure_outputs
+
+        x, y, part = self._part
+        x, y = (map_arrays(lambda array: array[:_FEW], one) for one in (x, as_arrays(y)))
+        found = answers(model, path, format, scaled(x))
+        if found:
+            self._say(
+                when, measure_outputs(model, found if len(found) > 1 else found[0], y), x, part
+            )
+
+    def _say(self, when: str, figures: Mapping[str, float], x: Any, part: str) -> None:
+        from smh.datasets.dataset import count_of
+
         words = [f"{name} {value:.4f}" for name, value in figures.items()]
         print("  ".join([f"{when}:", *words, f"on {count_of(x):,} {part} examples"]))

@@ -65,7 +65,7 @@ def add_commands(commands: Any) -> None:
         metavar="N,N,...",
         help="default: 8,6,4,3,2",
     )
-    _add_common(parser, "bits of a number on average to suggest")
+    _add_common(parser, "bits of a number on average to suggest, with the tables of values")
 
 
 def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
@@ -78,7 +78,7 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         "--max-drop",
         type=number("--max-drop", DROP),
         metavar="N",
-        help="or: how much accuracy it may cost, 0.01 for a point",
+        help="or: points of accuracy it may cost, 0.5; of numbers to predict, of the loss",
     )
     parser.add_argument(
         "--method",
@@ -107,11 +107,12 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     model, _, x, y = open_with_images(args)
     import smh
+    from smh.datasets.dataset import scaled
     from smh.training.data import measure
 
     result = getattr(smh, name)(
         model,
-        x if args.method == "fisher" else lambda model: measure(model, x, y),
+        scaled(x) if args.method == "fisher" else lambda model: measure(model, x, y),
         levels,
         apply_to=args.apply_to,
         exclude=args.exclude,
@@ -136,7 +137,10 @@ def _suggestion(args: argparse.Namespace, result: Any) -> list | None:
     """A level for each weight, where a budget or a drop is given."""
     if args.budget is None and args.max_drop is None:
         return None
-    found = result.suggest(args.budget, max_drop=args.max_drop)
+    max_drop = args.max_drop
+    if max_drop is not None and "accuracy" in result.metric:
+        max_drop /= 100  # points, as everywhere on the command line
+    found = result.suggest(args.budget, max_drop=max_drop)
     if not found:
         raise ArgumentError("no weight can be changed within that; allow more, or scan less far.")
     return found
@@ -145,7 +149,11 @@ def _suggestion(args: argparse.Namespace, result: Any) -> list | None:
 def _print(args: argparse.Namespace, result: Any, suggestion: list, flag: str) -> None:
     drop = result.predicted_drop(suggestion)
     command = "smh prune" if flag == "--sparsity" else "smh quantize --kind codebook"
-    print(f"\nsuggested, at a drop of {drop:.4f} if the drops add up:")
+    unit = "sparsity" if flag == "--sparsity" else "bits a number, tables of values included,"
+    print(
+        f"\nsuggested: {result.reached(suggestion):.3g} {unit} on average, at a drop of "
+        f"{drop:.4f} if the drops add up:"
+    )
     lines = [f"  {flag} '{path}={level:g}'" for path, level in suggestion]
     source = Path(args.model)
     print(" \\\n".join([f"{command} {source}", *lines, "  --out FILE"]))

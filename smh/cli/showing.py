@@ -62,6 +62,8 @@ def _report(args: argparse.Namespace) -> None:
         from smh.report_page import write_page
 
         write_page(args.html, sizes, args.model)
+        if not args.json:
+            print(f"{args.html}: a page for a browser")
 
 
 def _sizes(args: argparse.Namespace) -> SizeReport:

@@ -125,7 +125,7 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
 
 
 def few(data: Dataset, count: int) -> Any:
-    """The first training examples, without labels."""
-    from smh.datasets.dataset import map_arrays
+    """The first training examples as a model takes them, without labels."""
+    from smh.datasets.dataset import map_arrays, scaled
 
-    return map_arrays(lambda array: array[:count], data.x_train)
+    return scaled(map_arrays(lambda array: array[:count], data.x_train))

@@ -137,6 +137,13 @@ def map_arrays(function: Callable[[Any], Any], x: Any) -> Any:
     return function(x)
 
 
+def scaled(x: Any) -> Any:
+    """Images in bytes as float32 in [0, 1], as `smh.datasets.batches` gives them to a model."""
+    return map_arrays(
+        lambda a: a.astype("float32") / 255 if a.dtype == np.uint8 and a.ndim == 4 else a, x
+    )
+
+
 def as_arrays(y: Any) -> Any:
     """Labels as an array; those of several outputs, a mapping or a list of arrays, as they are."""
     several = isinstance(y, list | tuple) and all(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,49 +10,38 @@ import numpy as np
 
 from smh.doors.candidates import Candidate
 from smh.errors import ArgumentError
-from smh.examples.batching import batches_of, without_labels
-from smh.examples.gradients import squared_gradients
 from smh.parametrizations.masked import Masked
 
-KINDS = ("magnitude", "fisher")
 # From a weight to what each of its numbers counts, in its shape; zero or more.
 Importance = Callable[[Candidate], np.ndarray]
-_MOST = 512  # examples
 
 
-def importance_of(
-    model: keras.Layer, items: Sequence[Candidate], kind: str, data: Any
-) -> Importance:
-    """Returns how much the numbers of some weights count.
-
-    Args:
-        model: it is run on the examples, and stays as it is.
-        items: the weights that may be asked for.
-        kind: one of `KINDS`: the magnitude; or times the root of the mean squared gradient of the
-            outputs, so that half of the square is what taking the number away adds to their
-            divergence, of second order.
-        data: examples for the second, as the model takes them.
+def importance_of(given: Callable[[keras.Variable], Any] | None) -> Importance:
+    """Returns how much the numbers of a weight count: what a user's function says, or magnitudes.
 
     Raises:
-        ArgumentError: examples are missing, or of no use.
-
-    Cost: of the second, a forward and a backward pass of at most 512 examples.
-
-    References: LeCun, Denker, Solla, "Optimal Brain Damage", NIPS 1989; of whole channels: Theis
-    et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning", 2018 (1801.05787).
+        ArgumentError: `given` is no function; when asked, that it returned something else than
+            numbers, zero or more, in the weight's shape.
     """
-    if kind == "magnitude":
-        if data is not None:
-            raise ArgumentError("data goes with importance='fisher': magnitudes need no examples.")
+    if given is None:
         return magnitude
-    if data is None:
+    if not callable(given):
         raise ArgumentError(
-            "importance='fisher' looks at examples: data, some hundred as the model takes them."
+            "importance is a function of a weight, for example smh.sensitivity.fisher(model, x); "
+            f"got {given!r:.100}."
         )
-    batches = batches_of(model, without_labels(model, data), _MOST)
-    squares = squared_gradients(model, [_stored(item) for item in items], batches)
-    roots = {id(item.variable): np.sqrt(s) for item, s in zip(items, squares, strict=True)}
-    return lambda item: magnitude(item) * roots[id(item.variable)]
+
+    def counts(item: Candidate) -> np.ndarray:
+        item.numbers()  # raises if any is not finite
+        value, shape = np.asarray(given(_stored(item))), tuple(item.variable._shape)
+        if value.shape != shape or value.dtype.kind not in "fiu" or not (value >= 0).all():
+            raise ArgumentError(
+                f"importance must return numbers, zero or more, of shape {shape} for "
+                f"'{item.path}', got {value.dtype} {value.shape}."
+            )
+        return value
+
+    return counts
 
 
 def magnitude(item: Candidate) -> np.ndarray:

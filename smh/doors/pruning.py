@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,7 +17,7 @@ from smh.doors.candidates import (
     pairs_of,
     reparametrize,
 )
-from smh.doors.importance import KINDS, Importance, importance_of, magnitude
+from smh.doors.importance import Importance, importance_of, magnitude
 from smh.doors.output_units import Units, units_of
 from smh.doors.slimming.choosing import SHARES, Wish, take_channels
 from smh.errors import ArgumentError, SelectionError
@@ -43,8 +43,7 @@ def prune(
     structure: str = "weights",
     of: str = "channels",
     round_to: int = 1,
-    importance: str = "magnitude",
-    data: Any = None,
+    importance: Callable[[keras.Variable], Any] | None = None,
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
     seed: int = 0,
@@ -80,9 +79,9 @@ def prune(
             bytes as a plain model).
         round_to: with `structure="channels"`: of each layer's channels a multiple of this stays.
             Runtimes compute in blocks of 8 or 16 channels, and some are slower with fewer.
-        importance: `"magnitude"`: what counts least is what is smallest. `"fisher"`: what changes
-            the outputs for `data` least, of second order (`smh.doors.importance`).
-        data: with `"fisher"`: some hundred examples, unlabelled, as in `smh.shrink`.
+        importance: what counts least goes: by default what is smallest. Or a function from a weight
+            to what each of its numbers counts, zero or more, in its shape:
+            `smh.sensitivity.fisher(model, x)` says what the outputs depend on.
         apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
@@ -100,8 +99,7 @@ def prune(
         In every case the model is as it was.
 
     Cost: a partial sort of each weight; in memory one byte more for each number. The first call
-    resets the optimizer's state, later ones do not. `"fisher"` takes a forward and a backward pass
-    of at most 512 examples.
+    resets the optimizer's state, later ones do not.
 
     Example:
         >>> model = smh.prune(model, [("conv.*", 0.6), ("dense/kernel", 0.95)])
@@ -114,12 +112,10 @@ def prune(
     check_choice("scope", scope, _SCOPES)
     check_choice("structure", structure, _STRUCTURES)
     check_choice("of", of, SHARES)
-    check_choice("importance", importance, KINDS)
     COUNT.checked(round_to, "round_to")
     items = candidates(model, apply_to, exclude)
     if structure == "channels":
-        kinds = importance, data
-        return _prune_channels(model, sparsity, of, round_to, kinds, items, exclude, seed)
+        return _prune_channels(model, sparsity, of, round_to, importance, items, exclude, seed)
     if of != "channels" or round_to != 1:
         raise ArgumentError("of and round_to go with structure='channels' only.")
     levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
@@ -128,7 +124,7 @@ def prune(
         raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
     check_may_be_pruned(items)
     random = np.random.default_rng(seed)
-    counts = importance_of(model, items, importance, data)
+    counts = importance_of(importance)
     if scope == "global":
         masks = _global_masks(items, float(next(iter(levels.values()))), random, counts)
     else:
@@ -264,7 +260,7 @@ def _kept_units(
 
 
 def _prune_channels(
-    model, sparsity: Any, of: str, round_to: int, kinds, items, exclude, seed: int
+    model, sparsity: Any, of: str, round_to: int, importance, items, exclude, seed: int
 ) -> keras.Model:
     if isinstance(sparsity, Mapping | Sequence):
         raise ArgumentError("structure='channels' needs one number as sparsity.")
@@ -272,8 +268,8 @@ def _prune_channels(
     every = candidates(model, lambda variable: True, exclude)
     check_may_be_pruned(every)
     random = np.random.default_rng(seed)
-    counts = importance_of(model, items, *kinds)
-    wish = Wish(level, of, round_to, relative=kinds[0] == "magnitude")
+    counts = importance_of(importance)
+    wish = Wish(level, of, round_to, relative=importance is None)
     taken = take_channels(model, wish, every, items, counts, random)
     _apply(model, [item for item, _ in taken.masks], [mask for _, mask in taken.masks])
     for variable, value in taken.zeroed:

@@ -153,6 +153,20 @@ class ScanResult(Printed):
         freed = [self._freed(p, levels[p]) if p in levels else 0.0 for p in self.paths]
         return predict(curves, freed)
 
+    def reached(self, suggestion: Sequence[tuple[str, float]]) -> float:
+        """What a suggestion comes to, as `budget` counts: the sparsity, or the bits of a number.
+
+        Raises:
+            ArgumentError: a path that was not scanned.
+        """
+        self.predicted_drop(suggestion)  # knows all paths
+        freed = sum(self._freed(path, level) for path, level in suggestion)
+        rows = [self._row(path) for path in self.paths]
+        numel = sum(row.numel for row in rows)
+        if self.kind == "sparsity":
+            return freed / numel
+        return (sum(row.bits * row.numel for row in rows) - freed) / numel
+
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes a line for the unchanged model and one per row, replacing `path` at the end."""
         names = list(self.baseline)

@@ -17,8 +17,8 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.examples.batching import batches_of, without_labels
-from smh.examples.gradients import squared_gradients
+from smh.sensitivity.examples import batches_of, without_labels
+from smh.sensitivity.gradients import squared_gradients
 from smh.sensitivity.scanned import Candidate
 
 DIVERGENCE = "divergence"

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+_CELLS = 4096
+
 
 class Curve(NamedTuple):
     """What one weight costs as it gives up numbers (or bits).
@@ -66,19 +68,63 @@ def predict(curves: Sequence[Curve], freed: Sequence[float]) -> float:
 def free(curves: Sequence[Curve], target: float, measured_only: bool) -> list[float]:
     """What each weight gives up, so that all together give up `target` at the least drop.
 
-    Takes the segments of the curves' lower convex hulls from the flattest to the steepest: optimal
-    but for the last one, of which a part is taken; with `measured_only` all of it.
+    Takes the segments of the curves' lower convex hulls from the flattest to the steepest, of the
+    last one a part: optimal. With `measured_only` a choice of whole points, see `_points`.
     """
+    if measured_only:
+        return _points(curves, target)
     state, left = [0.0] * len(curves), target
     for segment in _segments(curves):
         if left <= 1e-9 * target:
             break
         begin = state[segment.curve]
-        length = float(curves[segment.curve].freed[segment.stop]) - begin
-        taken = length if measured_only else min(length, left)
+        taken = min(float(curves[segment.curve].freed[segment.stop]) - begin, left)
         state[segment.curve] = begin + taken
         left -= taken
     return state
+
+
+def _points(curves: Sequence[Curve], target: float) -> list[float]:
+    """A point of each curve, so that they free `target` or more at the least sum of drops.
+
+    A knapsack with a choice of each kind, by dynamic programming: for each of `_CELLS` cells of
+    what is freed so far the least drop, and of equal ones what frees most. Amounts are rounded to
+    cells, so that of choices closer than that one may be missed; what is returned frees enough.
+
+    Cost: curves x points x cells.
+    """
+    if target <= 0:
+        return [0.0] * len(curves)
+    freed, drop = np.full(_CELLS + 1, -np.inf), np.full(_CELLS + 1, np.inf)
+    freed[0], drop[0] = 0.0, 0.0
+    choices = []
+    for curve in curves:
+        new_freed, new_drop = np.full_like(freed, -np.inf), np.full_like(drop, np.inf)
+        choice, source = np.zeros((2, _CELLS + 1), np.int64)
+        for point, (amount, cost) in enumerate(zip(curve.freed, curve.drop, strict=True)):
+            after, worse = freed + amount, drop + cost
+            there = np.flatnonzero(np.isfinite(after))
+            share = np.minimum(after[there], target) / target
+            cells = np.floor(share * _CELLS + 1e-9).astype(int)
+            # The best of those that fall into a cell comes last, and stays.
+            order = np.lexsort((after[there], -worse[there]))
+            there, cells = there[order], cells[order]
+            better = (worse[there] < new_drop[cells]) | (
+                (worse[there] == new_drop[cells]) & (after[there] > new_freed[cells])
+            )
+            there, cells = there[better], cells[better]
+            new_freed[cells], new_drop[cells] = after[there], worse[there]
+            choice[cells], source[cells] = point, there
+        freed, drop = new_freed, new_drop
+        choices.append((choice, source))
+    enough = np.flatnonzero(freed >= target * (1 - 1e-9))
+    if not enough.size:
+        return [float(curve.freed[-1]) for curve in curves]
+    cell, found = enough[np.argmin(drop[enough])], []
+    for curve, (choice, source) in zip(reversed(curves), reversed(choices), strict=True):
+        found.append(float(curve.freed[choice[cell]]))
+        cell = source[cell]
+    return found[::-1]
 
 
 def free_most(curves: Sequence[Curve], max_drop: float, measured_only: bool) -> list[float]:

@@ -17,9 +17,9 @@ from smh.artifact.tensors import Options, flat_ways
 from smh.blueprint.describe import describe
 from smh.blueprint.restore import restore
 from smh.doors.candidates import Candidate, candidates, changed, reparametrize
-from smh.examples.batching import values
 from smh.parametrizations.counting import Steps
 from smh.parametrizations.stepped import Stepped
+from smh.sensitivity.examples import values
 from smh.shrinking.flow import Rounded
 from smh.shrinking.items import Item
 from smh.virtual_variable import virtual_variables

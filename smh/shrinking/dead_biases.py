@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.examples.batching import values
+from smh.sensitivity.examples import values
 from smh.virtual_variable import own_layers
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.examples.batching import values
 from smh.parametrizations.counting import Steps
+from smh.sensitivity.examples import values
 from smh.shrinking.items import Item, assign
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.shares import steps_of

@@ -10,11 +10,11 @@ import numpy as np
 
 from smh.doors.candidates import Candidate
 from smh.errors import ArgumentError
-from smh.examples.batching import values
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
+from smh.sensitivity.examples import values
 from smh.shrinking.products import Diagonal, Product, products_of
 from smh.shrinking.rounding import Inputs, Outputs
 from smh.virtual_variable import own_layers, wrapping_of

@@ -98,7 +98,7 @@ class ShrinkReport(Printed):
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
-        table = new_table(f"{self.name}: {self.before:,} bytes, now {self.bytes:,}")
+        table = new_table(f"{self.name}: {self.before:,} bytes as .smh, now {self.bytes:,}")
         table.add_column("weight", ratio=1)
         for title in ("numbers", "bits each", "bytes", "zeros", "of the error"):
             table.add_column(title, justify="right")

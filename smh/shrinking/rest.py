@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from smh.examples.batching import values
+from smh.sensitivity.examples import values
 from smh.shrinking.items import Item
 from smh.virtual_variable import own_layers
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
-from smh.examples.batching import batches_of, joined
-from smh.examples.gradients import squared_gradients
+from smh.sensitivity.examples import batches_of, joined
+from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking.applying import FileSize, apply, payload, saved_bytes, zeros
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from smh.examples.batching import values
-from smh.examples.gradients import Noticeable, gradients, signed_sum
 from smh.progress import track
+from smh.sensitivity.examples import values
+from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
 from smh.shrinking.items import Item
 from smh.shrinking.rounding import Inputs, Outputs
 from smh.shrinking.taps import tapped

@@ -120,7 +120,9 @@ class SizeReport(Sums, Printed):
     @property
     def in_words(self) -> str:
         """How many numbers it has, in half a sentence."""
-        if self.trained_params == self.original_params:  # dense, or rounded
+        if all(row.kind == "dense" for row in self.rows) or (
+            self.trained_params == self.original_params  # rounded
+        ):
             return f"{self.original_params:,} numbers"
         return (
             f"training changes {self.trained_params:,} numbers, the dense model has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from smh import datasets
 from smh.datasets import Dataset
 from smh.datasets.dataset import as_arrays, map_arrays
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, SmhWarning
 from smh.progress import task
 from smh.recipes.outputs import names_of, per_output
 from smh.training.kinds import figures_of, kind_of
@@ -60,6 +61,8 @@ def check_fits(model: keras.Model, data: Dataset) -> None:
     if not inputs or outputs is None:  # subclassed: its first call will tell
         return
     wanted = [tuple(one.shape)[1:] for one in inputs]
+    if isinstance(data.x_train, Mapping):
+        _check_names(model, data)
     given = _shapes(data.x_train)
     if len(wanted) != len(given) or not all(map(_fits, wanted, given)):
         raise ArgumentError(_unfit(model, wanted, data, given))
@@ -69,12 +72,36 @@ def check_fits(model: keras.Model, data: Dataset) -> None:
     named = bool(data.classes)  # else they may be whole numbers to predict
     if given_back == (1,) and (classes <= 2 or not named):
         return
-    # Without names the examples of some classes may just not be there.
-    fits = len(given_back) == 1 and given_back[0] is not None and given_back[0] >= classes
-    if given_back != (classes,) and (named or not fits):
+    if given_back == (classes,) and named:
+        return
+    if len(given_back) != 1 or given_back[0] is None or named:
         raise ArgumentError(
             f"'{model.name}' returns {outputs}, and {data.name} has {classes} classes: expected "
-            f"(None, {classes}){'' if named else ' or more'}."
+            f"(None, {classes})."
+        )
+    if given_back[0] < classes:
+        raise ArgumentError(
+            f"The labels of {data.name} go up to {classes - 1}, and '{model.name}' has outputs for "
+            f"0 to {given_back[0] - 1}."
+        )
+    # The examples of some classes may just not be there.
+    missing = np.setdiff1d(np.arange(given_back[0]), [*data.y_train, *data.y_test])
+    if missing.size:
+        warnings.warn(
+            f"{data.name} has no example of {missing.size} of the {given_back[0]} classes that "
+            f"'{model.name}' tells apart: {', '.join(map(str, missing[:9]))}.",
+            SmhWarning,
+            stacklevel=2,
+        )
+
+
+def _check_names(model: keras.Model, data: Dataset) -> None:
+    struct = model.input
+    given = list(struct) if isinstance(struct, Mapping) else [one.name for one in model.inputs]
+    if set(given) - set(data.x_train):
+        raise ArgumentError(
+            f"'{model.name}' takes the inputs {', '.join(sorted(given))}, and the arrays of "
+            f"{data.name} are called {', '.join(sorted(data.x_train))}."
         )
 
 
@@ -92,10 +119,11 @@ def _fits(wanted: tuple, given: tuple) -> bool:
 
 def _unfit(model: keras.Model, wanted: list[tuple], data: Dataset, given: list[tuple]) -> str:
     if len(wanted) == len(given) == 1:
+        pictures = len(given[0]) == len(wanted[0]) == 3
+        other = ", or scale the images where that is possible: --image-size" if pictures else ""
         return (
-            f"'{model.name}' takes images of shape {wanted[0]}, and those of {data.name} have "
-            f"{given[0]}. Take another data set, or scale the images where that is possible: "
-            "--image-size."
+            f"'{model.name}' takes examples of shape {wanted[0]}, and those of {data.name} have "
+            f"{given[0]}. Take another data set{other}."
         )
     named = zip(model.inputs, wanted, strict=True)
     shapes = ", ".join(f"{one.name} {shape}" for one, shape in named)
@@ -129,8 +157,13 @@ def measure(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
     with task("evaluating", len(images)) as advance:
         told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance(1))
         outputs = model.predict(images, verbose=0, callbacks=[told])
+    return measure_outputs(model, outputs, y)
+
+
+def measure_outputs(model: keras.Model, outputs: Any, y: Any) -> dict[str, float]:
+    """As `measure`, of what the model, or a file made of it, has answered."""
     found = {}
-    for name, output, labels in by_output(model, outputs, y):
+    for name, output, labels in by_output(model, outputs, as_arrays(y)):
         numbers = np.asarray(output, "float64")
         found[name] = figures_of(kind_of(name, numbers, labels), numbers, labels)
     if len(found) == 1:

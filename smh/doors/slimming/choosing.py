@@ -229,6 +229,11 @@ class _Ledger:
                 if self.taken >= wanted:
                     break
                 self._go(int(label))
+            if wanted and not self.taken:
+                raise ArgumentError(
+                    f"round_to={wish.round_to} leaves nothing to take: no layer can lose so many "
+                    "channels, or to a multiple of that."
+                )
             return self.gone
         left = self._left(wish.share_of)
         whole = left()

@@ -20,8 +20,8 @@ import numpy as np
 from keras import ops
 
 from smh.errors import ArgumentError
-from smh.examples.batching import values
 from smh.progress import track
+from smh.sensitivity.examples import values
 from smh.typing import Tensor
 
 _SMALL = 1e-12
