@@ -49,6 +49,9 @@ def parts():
 def nothing():
     return 7
 
+def unfit():
+    return table()[0][:, :, None], np.zeros((200, 5))
+
 def misnamed():
     x, y = two_inputs()
     return {"photo": x["image"], "facts": x["facts"]}, y
@@ -261,6 +264,11 @@ def test_what_rounding_cost_is_told_where_there_are_labels(folder, capsys):
         assert run(f"{line} --data table.npz") == 0
         said = capsys.readouterr().out
         assert said.count("accuracy ") == 2 and said.count("on 120 given examples") == 2, said
+    # Labels that say nothing of the outputs are left alone.
+    assert run("shrink steps.keras --quality 40 --data my_own_data:unfit --out s.smh") == 0
+    assert run("shrink four.keras --quality 40 --data table.npz --limit 30 --out 30.smh") == 0
+    said = capsys.readouterr().out
+    assert said.count("accuracy ") == 2 and said.count("on 30 given examples") == 2, said
 
 
 def test_missing_classes_are_told(folder, capsys):

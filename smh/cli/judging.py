@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from smh.errors import SmhWarning
+from smh.errors import ArgumentError, SmhWarning
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +31,10 @@ def to_judge_by(data: Dataset) -> tuple[Any, Any, str]:
 
 
 class Judge:
-    """Prints how good a model is, each time it is called; silent where there are no labels."""
+    """Prints how good a model is, each time it is called.
+
+    It is silent where there are no labels, or none that say how good these outputs are.
+    """
 
     def __init__(self, data: Dataset | None, quiet: bool = False):
         self._part = None
@@ -45,7 +48,12 @@ class Judge:
         from smh.training.data import measure
 
         x, y, part = self._part
-        self._say(when, measure(model, x, y), x, part)
+        try:
+            figures = measure(model, x, y)
+        except ArgumentError:  # of a model that returns something else than labels
+            self._part = None
+            return
+        self._say(when, figures, x, part)
 
     def of_file(self, model: keras.Model, path: str, format: str, when: str) -> None:
         """Measures what a file for another runtime answers to the first of these examples."""

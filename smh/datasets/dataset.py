@@ -167,12 +167,16 @@ def count_of(x: Any) -> int:
 def limited(data: Dataset, count: int) -> Dataset:
     """Draws at most `count` examples of each part, the same ones every time."""
     new: dict[str, Any] = {}
+    made: dict[int, tuple[Any, Any]] = {}  # one part may stand for all of them
     for part in ("train", "test", "validation"):
         x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
-        if x is not None and count_of(x) > count:
+        if x is None or count_of(x) <= count:
+            continue
+        if id(x) not in made:
             taken = np.sort(np.random.RandomState(0).permutation(count_of(x))[:count])
-            new[f"x_{part}"] = map_arrays(itemgetter(taken), x)
-            new[f"y_{part}"] = None if y is None else map_arrays(itemgetter(taken), y)
+            few = None if y is None else map_arrays(itemgetter(taken), y)
+            made[id(x)] = map_arrays(itemgetter(taken), x), few
+        new[f"x_{part}"], new[f"y_{part}"] = made[id(x)]
     return replace(data, **new)
 
 
