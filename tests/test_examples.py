@@ -198,6 +198,7 @@ def test_the_examples_folder_holds_what_is_tested_here():
         "numpy_lenet",
         "toy_training",  # what the toy examples share
         "profile_step",
+        "slim_curve",  # tests/test_mnist_curve.py
     }
 
 

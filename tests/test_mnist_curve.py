@@ -1,6 +1,7 @@
 """The curve on MNIST: the harness behind results/, on a small copy of MNIST's files."""
 
 import csv
+import json
 import struct
 import sys
 from dataclasses import replace
@@ -17,6 +18,7 @@ import mnist_images  # noqa: E402
 import mnist_tables  # noqa: E402
 import mnist_training  # noqa: E402
 import plot_mnist_curve  # noqa: E402
+import slim_curve  # noqa: E402
 from mnist_tables import Measured, Run  # noqa: E402
 
 from smh.datasets import digits  # noqa: E402
@@ -288,3 +290,21 @@ def test_fused_normalisation_is_keras_normalisation(training):
     for one, other in zip(layers[1].weights, layers[0].weights, strict=True):
         # TensorFlow's variance is that of a sample: n / (n - 1), here 200 / 199.
         np.testing.assert_allclose(one, other, rtol=1e-2)
+
+
+def test_what_is_made_of_the_dense_network(folder, arguments, capsys):
+    """Shrunk into so many bytes, and with fewer multiply-adds, trained on."""
+    dense = [*arguments, "--network", "lenet_5", "--method", "dense", "--rate", "0.002"]
+    mnist_curve.main([*dense, "--no-test"])
+    mnist_curve.main([*dense[:-4], "--method", "shrunk", "--rate", "0.002", "--target", "60000"])
+    (row,) = mnist_tables.rows_of(Path("results/mnist.csv"))
+    assert 55_000 < int(row["file_bytes"]) <= 60_000 and float(row["test_error"]) < 30
+    (file,) = (p for p in Path("out/mnist").glob("lenet_5-dense*.smh") if "whole" not in p.name)
+    capsys.readouterr()
+    options = ["--network", "lenet_5", "--data", "mnist", "--epochs", "1", "--batch", "50"]
+    slim_curve.main(["--data-dir", f"{folder}", "--file", f"{file}", *options])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == "{"]
+    assert [side["way"] for side in found] == ["dense", "magnitude", "fisher"]
+    whole, *slim = (side["multiply_adds"] for side in found)
+    assert all(0.3 * whole < work <= 0.5 * whole for work in slim)
+    assert all(side["test_error"] < 40 for side in found)

@@ -14,6 +14,7 @@ from networks.network import Network
 MODULES = {
     "lenet_5": "lenet",
     "resnet_8": "resnet",
+    "resnet_20": "resnet",
     "vww_96": "mlperf_tiny",
     "ad01": "mlperf_tiny",
     "deeplc": "deeplc",
