@@ -8,8 +8,8 @@ multiply-adds is gone, what is left is trained on for the same epochs at the sam
 `smh.slim` takes out what went. Each is read back from its file, and measured on the 5,000 images
 held out and on the test images.
 
-It is slimmed after training: on a CPU with AMX, a step in bfloat16 took 659 ms with what was left of
-16, 32 and 64 channels by fours, 250 ms with all of them, and 185 ms with multiples of 16.
+It is slimmed after training: on a CPU with AMX, a step in bfloat16 took 659 ms with channels by
+fours, 250 ms with all of the 16, 32 and 64, and 185 ms with multiples of 16.
 """
 
 from __future__ import annotations
