@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 import numpy as np
 
 from smh.doors.slimming.labels import Channels
@@ -18,7 +19,8 @@ def multi_head(seen: Seen, net: Wiring) -> list[Channels] | None:
 
     A head is one in all of them, `size` is one in query and key, `value size` one in value and
     output, each in all heads. Scores are divided by the root of `size`, so the query makes up for
-    what goes of it.
+    what goes of it. On JAX both sizes are one: Keras 3.15 computes attention by
+    `jax.nn.dot_product_attention`, which takes no others (findings/keras_attention_on_jax.sh).
     """
     layer = seen.layer
     if len(seen.shapes) != 1:  # the scores are asked for as well
@@ -30,7 +32,8 @@ def multi_head(seen: Seen, net: Wiring) -> list[Channels] | None:
     key = value if given.get("key") is None else given["key"]
     heads = net.made_by(layer, layer.num_heads, "heads")
     sizes = net.made_by(layer, layer.key_dim, "size")
-    value_sizes = net.made_by(layer, layer.value_dim, "value_size")
+    tied = keras.backend.backend() == "jax" and layer.value_dim == layer.key_dim
+    value_sizes = sizes if tied else net.made_by(layer, layer.value_dim, "value_size")
     q = _project(layer.query_dense, query, heads, sizes, net)
     k = _project(layer.key_dense, key, heads, sizes, net)
     v = _project(layer.value_dense, value, heads, value_sizes, net)
