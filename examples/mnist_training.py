@@ -1,7 +1,7 @@
-"""How the networks of `mnist_curve.py` are trained: dense, from pools, pruned, with shared values.
+"""How the networks of `mnist_curve.py` are made: dense, from pools, pruned, shared values, shrunk.
 
 Each method trains a model that is written with `smh.save`. `pruned` goes on from the file of the
-dense network of the same settings, and `shared` from that of the pruned one.
+dense network of the same settings, as `shrunk` does, and `shared` from that of the pruned one.
 """
 
 from __future__ import annotations

@@ -24,12 +24,10 @@ from pathlib import Path
 import keras
 from mnist_images import error, load, split
 from mnist_tables import Run, versions
-from mnist_training import Log, build, fit, training_precision
+from mnist_training import EXAMPLES, Log, build, fit, training_precision
 
 import smh
 from smh.sizes.multiply_adds import count_multiply_adds
-
-EXAMPLES = 512
 
 
 def prune(model: keras.Model, way: str, options, train) -> None:

@@ -269,6 +269,17 @@ def test_a_multiple_of_the_channels_stays(case):
     assert all(n == whole or n % 2 == 0 for n, whole in zip(after, widths, strict=True)), after
 
 
+def test_channels_that_a_runtime_is_slow_with_are_told():
+    x = keras.Input((8, 8, 3))
+    y = layers.DepthwiseConv2D(3)(layers.Conv2D(32, 1)(x))
+    net = keras.Model(x, layers.Dense(2)(layers.Flatten()(y)))
+    for round_to, told in ((1, True), (4, False)):
+        model = keras.models.clone_model(net)
+        smh.prune(model, 0.3, structure="channels", round_to=round_to)  # 10 of 32, or 12
+        report = smh.slim(model, return_report=True)[1]
+        assert ("onnxruntime is slow" in str(report)) == told
+
+
 def test_what_matters_to_the_outputs_stays_though_it_is_small():
     """The units 0 to 3 are large, and the next layer does not look at them."""
     x = np.random.default_rng(0).normal(size=(64, 5)).astype("float32")
