@@ -34,7 +34,7 @@ from mnist_tables import (
     versions,
     write_rows,
 )
-from mnist_training import METHODS, Log, build, file_of
+from mnist_training import METHODS, Log, build, file_of, fused_normalisation
 
 import smh
 
@@ -68,7 +68,8 @@ def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     begin = time.perf_counter()
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.seed)
-    model, fraction = METHODS[run.method](run, train, Log(write, validation), out)
+    with fused_normalisation():
+        model, fraction = METHODS[run.method](run, train, Log(write, validation), out)
     seconds = time.perf_counter() - begin
     sizes = write_both(model, run, out)
     whole, bare = out / f"{run.name}.whole.smh", file_of(run, out)

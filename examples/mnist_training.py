@@ -57,7 +57,8 @@ def training_precision(run: Run):
 def fused_normalisation():
     """Lets batch normalisation train by TensorFlow's one operation in place of Keras' ten.
 
-    The same numbers; a step of ResNet-20 in bfloat16 took half of the processor's time by it.
+    The same numbers; a step of ResNet-20 in bfloat16 took half of the processor's time by it. To be
+    entered before a model is pruned or compressed: smh keeps the `call` that a layer has then.
     """
     of_keras = keras.layers.BatchNormalization.call
 
@@ -132,16 +133,15 @@ def fit(model: keras.Model, run: Run, train: Images, callbacks: list, switch=Non
             switch()
             model.make_train_function(force=True)  # a distiller does not see what its student is
         if first < last:
-            with fused_normalisation():
-                model.fit(
-                    batches(run, train, stage),
-                    steps_per_epoch=steps,
-                    initial_epoch=first,
-                    epochs=last,
-                    shuffle=False,  # `batches` does
-                    verbose=0,
-                    callbacks=callbacks,
-                )
+            model.fit(
+                batches(run, train, stage),
+                steps_per_epoch=steps,
+                initial_epoch=first,
+                epochs=last,
+                shuffle=False,  # `batches` does
+                verbose=0,
+                callbacks=callbacks,
+            )
 
 
 def train_dense(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:

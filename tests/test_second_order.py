@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import smh
 from smh.errors import ArgumentError
+from smh.sensitivity import second_order
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -97,3 +98,20 @@ def test_wrong_arguments_change_nothing(arguments, match):
         smh.sensitivity_scan(model, evaluate, [0.5], verbose=0, **arguments)
     for v, was in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(v.value), was)
+
+
+@pytest.mark.parametrize("together", [1.0, -1.0])
+def test_what_two_numbers_do_together_counts(together):
+    """Two inputs that are always alike: what leaves with both adds up, or cancels out."""
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
+    model.layers[0].kernel.assign([[1.0], [together]])
+    x = np.random.default_rng(0).normal(size=(512, 1)).astype("float32").repeat(2, axis=1)
+    (variable,) = model.trainable_variables
+    off = np.array([[-0.1, -0.1 * together], [-0.4, -0.4 * together]], "float32")
+    (found,) = second_order.divergences(model, x, [[(variable, off)]])
+    moved = x @ off.T  # `[examples, levels]`
+    spread = model.predict(x[:64], verbose=0).std() or 1.0
+    wanted = 0.5 * np.square(moved / spread).mean(0)
+    np.testing.assert_allclose(found, wanted, rtol=0.5, atol=1e-12)
+    apart = [(variable, off * np.float32([[1, 0]])), (variable, off * np.float32([[0, 1]]))]
+    np.testing.assert_allclose(second_order.divergences(model, x, [apart])[0], found, rtol=1e-4)

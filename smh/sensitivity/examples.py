@@ -13,14 +13,15 @@ from smh.errors import ArgumentError
 _BATCH = 32
 
 
-def batches_of(model: keras.Layer, data: Any, most: int) -> list[Any]:
-    """Returns batches of 32 examples as NumPy arrays, nested as the model takes them.
+def batches_of(model: keras.Layer, data: Any, most: int, size: int = _BATCH) -> list[Any]:
+    """Returns batches of examples as NumPy arrays, nested as the model takes them.
 
     Args:
         model: is called on one example.
         data: an array, or arrays nested as the model's inputs; a data set of batches (labels beside
             them are left out); or a function that returns one of these.
         most: how many examples are taken, the first ones.
+        size: of a batch.
 
     Raises:
         ArgumentError: there is no example, arrays of different lengths, numbers that are not
@@ -40,8 +41,8 @@ def batches_of(model: keras.Layer, data: Any, most: int) -> list[Any]:
             raise ArgumentError("data has numbers that are not finite (NaN or infinity).")
     count = min(most, lengths.pop())
     made = [
-        keras.tree.map_structure(lambda x, s=start: x[s : min(s + _BATCH, count)], whole)
-        for start in range(0, count, _BATCH)
+        keras.tree.map_structure(lambda x, s=start: x[s : min(s + size, count)], whole)
+        for start in range(0, count, size)
     ]
     _check_fits(model, keras.tree.map_structure(lambda x: x[:1], whole))
     return made

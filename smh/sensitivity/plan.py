@@ -17,7 +17,7 @@ from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.sensitivity.resuming import resuming
 from smh.sensitivity.scanned import Candidate
-from smh.sensitivity.second_order import DIVERGENCE, divergences
+from smh.sensitivity.second_order import DIVERGENCE, check_are_examples, divergences
 
 METHODS = ("exact", "fisher")
 
@@ -52,14 +52,14 @@ def scan(
         raise ArgumentError(f"stop must be a function of a row, or None, got {stop!r}.")
     if method not in METHODS:
         raise ArgumentError(f"method must be one of {', '.join(METHODS)}, got {method!r:.80}.")
-    estimate = None
-    if method == "fisher":
+    estimates = method == "fisher"
+    if estimates:
         if metric is not None or higher_is_better is not None:
             raise ArgumentError(
                 "method='fisher' estimates the divergence of the outputs: it takes no metric and "
                 "no higher_is_better."
             )
-        estimate = divergences(model, evaluate, plan.candidates)
+        check_are_examples(evaluate)
         higher_is_better = False
         measure = _nothing_changed
     else:
@@ -80,11 +80,11 @@ def scan(
             return stop is not None and bool(stop(row))
 
         try:
-            if estimate is None:
+            if estimates:
+                _estimate_all(model, plan, evaluate, show, add)
+            else:
                 resume = resuming(model, evaluate, measure, baseline)
                 _measure_all(plan, resume, show, add)
-            else:
-                _estimate_all(plan, estimate, show, add)
         except KeyboardInterrupt:
             warnings.warn(
                 f"Interrupted after {len(rows)} of {planned} evaluations. The model is as it was; "
@@ -121,19 +121,23 @@ def _nothing_changed() -> dict[str, float]:
     return {DIVERGENCE: 0.0}
 
 
-def _estimate_all(plan: Plan, estimate, show, add) -> None:
+def _estimate_all(model, plan: Plan, data, show, add) -> None:
     """As `_measure_all`, by the numbers alone."""
-    for path, group in plan.groups.items():
-        stored = [candidate.stored() for candidate in group]
+    groups = [[(c.variable, _changes(plan, c)) for c in group] for group in plan.groups.values()]
+    found = divergences(model, data, groups)
+    for (path, group), own in zip(plan.groups.items(), found, strict=True):
         numel, bits = sum(c.numel for c in group), group[0].bits
-        for level in plan.levels:
+        for level, divergence in zip(plan.levels, own.tolist(), strict=True):
             show(f"{without_middle(path, 24)} {level:g}", None)
-            found = 0.0
-            for candidate, own in zip(group, stored, strict=True):
-                number = plan.candidates.index(candidate)
-                found += estimate(candidate, own, plan.change(candidate, own, level, number))
-            if add(ScanRow(path, level, numel, bits, {DIVERGENCE: found})):
+            if add(ScanRow(path, level, numel, bits, {DIVERGENCE: divergence})):
                 return
+
+
+def _changes(plan: Plan, candidate: Candidate) -> np.ndarray:
+    """By how much its numbers change at each level: float32 `[levels, numbers]`."""
+    own, number = candidate.stored(), plan.candidates.index(candidate)
+    changed = (plan.change(candidate, own, level, number) for level in plan.levels)
+    return np.stack([(new - own).astype(np.float32).ravel() for new in changed])
 
 
 @contextlib.contextmanager

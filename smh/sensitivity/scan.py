@@ -88,8 +88,8 @@ def sensitivity_scan(
         Of a functional model of Keras' own layers that is compiled and evaluated on arrays, only
         what lies behind the changed weight is evaluated, on average half of it; the inputs of that
         are kept, up to 1 GiB (`smh.sensitivity.resuming`).
-        By `"fisher"`, a forward and a backward pass of the examples, and memory for twice the
-        weights in float64.
+        By `"fisher"`, a forward and a backward pass of the examples, and memory for as many copies
+        of the weights as there are sparsities.
 
     Example:
         >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)

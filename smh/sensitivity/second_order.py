@@ -1,57 +1,82 @@
 """What changing a weight does to a model's outputs, without running it again: second order.
 
-By the diagonal of the Gauss-Newton matrix, from gradients of some hundred examples: half of the
-sum of `squared gradient * change ** 2` is the divergence that a small change makes. Large changes
-(most of a weight gone) make more than that; the order of the weights stays.
+To first order a change `d` of a weight moves the outputs by `J d`, and half of the square of that
+(on the scale of `smh.sensitivity.gradients`) is the divergence that it makes. `|J d|^2` is the mean
+of `(g . d) ** 2` over gradients `g` of the outputs with random signs, one for each few examples: all
+weights and levels come of the same passes. What two numbers of a weight do together counts, which
+the diagonal of the Gauss-Newton matrix leaves out. Large changes (most of a weight gone) make more
+than that; the order of the weights stays.
 
 References: LeCun, Denker, Solla, "Optimal Brain Damage", NIPS 1989; Theis et al., "Faster Gaze
-Prediction with Dense Networks and Fisher Pruning", 2018 (1801.05787).
+Prediction with Dense Networks and Fisher Pruning", 2018 (1801.05787), for the diagonal; Singh,
+Alistarh, "WoodFisher", NeurIPS 2020 (2004.14340), for the rest; the signs: see `gradients`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.sensitivity.examples import batches_of, without_labels
-from smh.sensitivity.gradients import squared_gradients
-from smh.sensitivity.scanned import Candidate
+from smh.progress import track
+from smh.sensitivity.examples import batches_of, joined, without_labels
+from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
 
 DIVERGENCE = "divergence"
 MOST = 512  # examples
+TOGETHER = 8  # of them give one gradient; more gradients tell more and take longer
+
+Change = tuple[keras.Variable, np.ndarray]
 
 
-def divergences(
-    model: keras.Layer, data: Any, candidates: Sequence[Candidate]
-) -> Callable[[Candidate, np.ndarray, np.ndarray], float]:
-    """Returns `f(candidate, stored, changed)`: the divergence that the change makes.
-
-    Args:
-        model: it is run, and stays as it is.
-        data: examples as the model takes them; labels beside them are left out.
-        candidates: the weights that will be asked for.
+def check_are_examples(data: Any) -> None:
+    """Raises.
 
     Raises:
-        ArgumentError: `data` is a function, or nothing that the model takes.
-
-    Cost: a forward and a backward pass of the examples.
+        ArgumentError: `data` is a function.
     """
     if callable(data) and not hasattr(data, "__iter__"):
         raise ArgumentError(
             "method='fisher' looks at examples and evaluates nothing: give some hundred as the "
             "model takes them, for example x[:500], in the place of a function."
         )
-    batches = batches_of(model, without_labels(model, data), MOST)
-    variables = [candidate.variable for candidate in candidates]
-    squares = squared_gradients(model, variables, batches)
-    known = {id(v): square for v, square in zip(variables, squares, strict=True)}
 
-    def divergence(candidate: Candidate, stored: np.ndarray, changed: np.ndarray) -> float:
-        off = changed.astype(np.float64) - stored
-        return 0.5 * float((known[id(candidate.variable)] * np.square(off)).sum())
 
-    return divergence
+def divergences(
+    model: keras.Layer, data: Any, groups: Sequence[Sequence[Change]], seed: int = 0
+) -> np.ndarray:
+    """Returns the divergence that each change makes, `[groups, levels]`.
+
+    Args:
+        model: it is run, and stays as it is.
+        data: examples as the model takes them; labels beside them are left out.
+        groups: of each the stored variables that change together, and by how much at each level:
+            float32 `[levels, numbers]`.
+        seed: of the random signs.
+
+    Raises:
+        ArgumentError: `data` is nothing that the model takes.
+
+    Cost: a forward and a backward pass of up to 512 examples, 8 at a time, and as many products of
+        the changes and a gradient.
+    """
+    batches = batches_of(model, without_labels(model, data), MOST, TOGETHER)
+    scale = Noticeable.of(model, joined(batches, MOST // TOGETHER))
+    random, examples = np.random.default_rng(seed), 0
+    variables = [variable for group in groups for variable, _ in group]
+    squares = np.zeros((len(groups), len(groups[0][0][1])))
+    for batch in track(batches, "weighing the layers"):
+        signs = int(random.integers(2**32))
+
+        def score(batch=batch, signs=signs):
+            return signed_sum(scale(model(batch, training=False)), signs)
+
+        found = iter(gradients(score, variables))
+        for total, group in zip(squares, groups, strict=True):
+            moved = sum(off @ next(found).ravel().astype(np.float32) for _, off in group)
+            total += np.square(moved, dtype=np.float64)
+        examples += len(keras.tree.flatten(batch)[0])
+    return 0.5 * squares / examples
