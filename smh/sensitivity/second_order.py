@@ -2,10 +2,10 @@
 
 To first order a change `d` of a weight moves the outputs by `J d`, and half of the square of that
 (on the scale of `smh.sensitivity.gradients`) is the divergence that it makes. `|J d|^2` is the mean
-of `(g . d) ** 2` over gradients `g` of the outputs with random signs, one for each few examples: all
-weights and levels come of the same passes. What two numbers of a weight do together counts, which
-the diagonal of the Gauss-Newton matrix leaves out. Large changes (most of a weight gone) make more
-than that; the order of the weights stays.
+of `(g . d) ** 2` over gradients `g` of the outputs with random signs, one for each few examples, so
+all weights and levels come of the same passes. What two numbers of a weight do together counts,
+which the diagonal of the Gauss-Newton matrix leaves out. Large changes (most of a weight gone) make
+more than that; the order of the weights stays.
 
 References: LeCun, Denker, Solla, "Optimal Brain Damage", NIPS 1989; Theis et al., "Faster Gaze
 Prediction with Dense Networks and Fisher Pruning", 2018 (1801.05787), for the diagonal; Singh,

@@ -25,7 +25,7 @@ import numpy as np
 
 DAMPING = 0.01  # of the mean square of an input; less fits the examples and not the next ones
 ALONE = 0.35  # how far outputs are taken to be independent
-_BLOCK = 64  # rows whose errors reach the rows behind together, in one product
+_BLOCK = 128  # rows whose errors reach the rows behind together, in one product
 
 
 @dataclass(frozen=True)
@@ -208,37 +208,49 @@ def _by_diagonals(scaled, rows, columns, multiplier, price: Price, kept) -> np.n
     across = np.diagonal(columns, axis1=1, axis2=2)
     for start in range(0, n, _BLOCK):
         stop = min(n, start + _BLOCK)
-        block, factor = left[:, start:stop], rows[:, start:stop, start:stop]
+        block = np.ascontiguousarray(left[:, start:stop])
+        factor = np.ascontiguousarray(rows[:, start:stop, start:stop].swapaxes(1, 2))
         passed = np.zeros_like(block)  # sum over the columns before of z_aj V_jb
         whole = np.zeros_like(block)  # with the own column
+        integers = np.empty_like(block)
+        keeps = None if kept is None else np.ascontiguousarray(kept[:, start:stop])
         for t in range(stop - start + m - 1):
-            first, last = max(0, t - m + 1), min(stop - start - 1, t) + 1
-            a = np.arange(first, last)
-            b = t - a
-            before, here = passed[:, a, b], down[:, start + first : start + last]
-            wanted = block[:, a, b] - here * before
+            first, last = max(0, t - m + 1), min(stop - start - 1, t) + 1  # rows `a`
+            leftmost = t - last + 1
+            b = slice(t - first, leftmost - 1 if leftmost else None, -1)
+            before, here = _diagonal(passed, t, first, last), down[:, start + first : start + last]
+            wanted = _diagonal(block, t, first, last) - here * before
             pivot = here * across[:, b]
             chosen = _cheapest(wanted, 1 / np.square(pivot), multiplier, price)
-            if kept is not None:
-                chosen = chosen * kept[:, start + a, b]
-            found[:, start + a, b] = chosen
+            if keeps is not None:
+                chosen = chosen * _diagonal(keeps, t, first, last)
+            _diagonal(integers, t, first, last)[...] = chosen
             z = (wanted - chosen) / pivot
             y = before + z * across[:, b]
-            whole[:, a, b] = y
-            passed[:, first:last] += z[..., None] * columns[:, b]
-            block[:, first:, b] -= (factor[:, first:last, first:] * y[..., None]).swapaxes(1, 2)
+            _diagonal(whole, t, first, last)[...] = y
+            passed[:, first:last, leftmost:] += z[..., None] * columns[:, b, leftmost:]
+            block[:, first:, b] -= factor[:, first:, first:last] * y[:, None]
+        found[:, start:stop] = integers
         if stop < n:
             left[:, stop:] -= rows[:, start:stop, stop:].swapaxes(1, 2) @ whole
     return found
 
 
+def _diagonal(matrices: np.ndarray, total: int, first: int, last: int) -> np.ndarray:
+    """Of each, the numbers `(a, total - a)` of the rows `a` from first to before last: a view."""
+    groups, n, m = matrices.shape
+    begin = total + first * (m - 1)
+    end = total + (last - 1) * (m - 1)
+    return matrices.reshape(groups, n * m)[:, begin : end + 1 : max(1, m - 1)]
+
+
 def _cheapest(wanted, cost, multiplier, price: Price) -> np.ndarray:
     """Of the integers near each number, and zero, the one of least error and bits."""
-    nearest = np.clip(np.rint(wanted), -price.reach, price.reach)
-    best, least = nearest, cost * np.square(wanted - nearest) + multiplier * price(nearest)
-    lower = np.clip(np.trunc(wanted), -price.reach, price.reach)  # towards zero
-    for other in (lower, lower - np.sign(lower), np.zeros_like(nearest)):
-        total = cost * np.square(wanted - other) + multiplier * price(other)
-        better = total < least
-        best, least = np.where(better, other, best), np.where(better, total, least)
-    return best
+    near = np.clip(wanted, -price.reach, price.reach)
+    candidates = np.zeros((4, *wanted.shape), np.float32)  # the first of equal ones is taken
+    np.rint(near, out=candidates[0])
+    lower = np.trunc(near, out=candidates[1])  # towards zero
+    np.subtract(lower, np.sign(lower), out=candidates[2])
+    total = cost * np.square(wanted - candidates) + multiplier * price(candidates)
+    best = total.argmin(0)
+    return np.take_along_axis(candidates, best[None], 0)[0]
