@@ -125,7 +125,7 @@ def resumed(name: str, images: int, parts: int, repeats: int) -> None:
     )
 
 
-def suggestions(path: str, data: str) -> None:
+def suggestions(path: str, data: str, levels: tuple[float, ...]) -> None:
     """Prints accuracy and loss after pruning by what each method suggests."""
     given = np.load(data)
     images = given["x_train"][40000:41000].astype("float32")
@@ -135,10 +135,10 @@ def suggestions(path: str, data: str) -> None:
     model = _judged(path)
     scans = {
         "exact, accuracy": smh.sensitivity_scan(
-            model, (images, labels), LEVELS, metric="accuracy", seed=0, verbose=0
+            model, (images, labels), levels, metric="accuracy", seed=0, verbose=0
         ),
-        "exact, divergence": scan(model, divergence(model, images), "exact")[0],
-        "fisher": scan(model, images[:512], "fisher")[0],
+        "exact, divergence": scan(model, divergence(model, images), "exact", levels)[0],
+        "fisher": scan(model, images[:512], "fisher", levels)[0],
     }
     for budget in budgets:
         for name, found in scans.items():
@@ -170,12 +170,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--ranks", nargs=2, metavar=("MODEL", "NPZ"), help="a trained network")
     parser.add_argument("--suggestions", nargs=2, metavar=("MODEL", "NPZ"), help="the same")
+    parser.add_argument("--usual", action="store_true", help="nine sparsities to suggest from")
     parser.add_argument("--resumed", type=int, help="of so many weights: going on from a layer")
     options = parser.parse_args()
     if options.ranks:
         ranks(*options.ranks)
     elif options.suggestions:
-        suggestions(*options.suggestions)
+        suggestions(*options.suggestions, USUAL if options.usual else LEVELS)
     elif options.resumed:
         resumed(options.network, options.images, options.resumed, options.repeats)
     else:
