@@ -302,9 +302,21 @@ def test_what_is_made_of_the_dense_network(folder, arguments, capsys):
     (file,) = (p for p in Path("out/mnist").glob("lenet_5-dense*.smh") if "whole" not in p.name)
     capsys.readouterr()
     options = ["--network", "lenet_5", "--data", "mnist", "--epochs", "1", "--batch", "50"]
-    slim_curve.main(["--data-dir", f"{folder}", "--file", f"{file}", *options])
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == "{"]
+    arguments = ["--data-dir", f"{folder}", "--file", f"{file}", *options, "--teacher", f"{file}"]
+    slim_curve.main(arguments)
+    found = sides(capsys)
     assert [side["way"] for side in found] == ["dense", "magnitude", "fisher"]
     whole, *slim = (side["multiply_adds"] for side in found)
     assert all(0.3 * whole < work <= 0.5 * whole for work in slim)
     assert all(side["test_error"] < 40 for side in found)
+    times = {path: path.stat().st_mtime_ns for path in Path("out/slim").iterdir()}
+    slim_curve.main([*arguments, "--ways", "magnitude", "--sizes", "30000"])
+    again, small = sides(capsys)
+    assert again == found[1] and times == {path: path.stat().st_mtime_ns for path in times}
+    assert small["multiply_adds"] == again["multiply_adds"]
+    assert 29_000 < small["bytes"] <= 30_000 and small["test_error"] < 40
+
+
+def sides(capsys):
+    """The rows that were printed."""
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == "{"]
