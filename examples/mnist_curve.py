@@ -8,7 +8,8 @@ end, on the 10,000 test images. With `--no-test` the last step is left out: all 
 DIR holds MNIST's four IDX files, see `smh.datasets.mnist`; with `--data cifar10` CIFAR-10, see
 `smh.datasets.cifar10`, and the rows go to `results/cifar10.csv`. It appends a row
 to `results/mnist.csv` (`results/mnist_tried.csv` without the test) and writes a log. A run that
-is in the table is not run again; `--runs FILE` makes the runs of a file, one command line each.
+is in the table is not run again, and one that was killed goes on after its last epoch; `--runs
+FILE` makes the runs of a file, one command line each.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from mnist_tables import (
     versions,
     write_rows,
 )
-from mnist_training import METHODS, Log, build, file_of, fused_normalisation
+from mnist_training import METHODS, Log, build, file_of, fused_normalisation, state_of
 
 import smh
 
@@ -107,7 +108,7 @@ def once(run: Run, options, tested: bool) -> None:
     row = find(run, tried)
     bare = file_of(run, out)
     if row is None or not bare.exists() or bare.stat().st_size != int(row["file_bytes"]):
-        with log.open("w") as file:
+        with log.open("a" if state_of(run, out).exists() else "w") as file:
 
             def write(line):
                 print(line, file=file, flush=True)

@@ -73,8 +73,11 @@ def transforms(run: Run, count: int, side: int, seed: Tensor) -> Tensor:
     return tf.stack([sign * a, -sign * b, first, b, a, dy, zero, zero], axis=1)
 
 
-def batches(run: Run, data: Images, stage: int) -> tf.data.Dataset:
-    """Endless batches, shuffled and changed at random; `stage` gives each fit its own numbers."""
+def batches(run: Run, data: Images, stage: int, done: int = 0) -> tf.data.Dataset:
+    """Endless batches, shuffled and changed at random; `stage` gives each fit its own numbers.
+
+    The first `done` batches are left out.
+    """
     x, y = tf.constant(data.x), tf.constant(data.y)
     moved, side = run.shift or run.rotate or run.zoom or run.flip, data.x.shape[1]
 
@@ -95,8 +98,8 @@ def batches(run: Run, data: Images, stage: int) -> tf.data.Dataset:
         return images, tf.gather(y, rows)
 
     order = tf.data.Dataset.range(len(data.y)).shuffle(len(data.y), seed=run.seed + 7_919 * stage)
-    rows = order.repeat().batch(run.batch, drop_remainder=True)
-    return tf.data.Dataset.zip((tf.data.Dataset.counter(), rows)).map(take).prefetch(4)
+    rows = order.repeat().batch(run.batch, drop_remainder=True).skip(done)
+    return tf.data.Dataset.zip((tf.data.Dataset.counter(done), rows)).map(take).prefetch(4)
 
 
 def error(model: keras.Model, data: Images) -> float:

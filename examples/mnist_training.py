@@ -7,6 +7,7 @@ dense network of the same settings, as `shrunk` does, and `shared` from that of 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import re
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from mnist_images import Images, batches, error
 from mnist_tables import Run
@@ -62,6 +64,7 @@ def fused_normalisation():
     """
     of_keras = keras.layers.BatchNormalization.call
 
+    @functools.wraps(of_keras)  # `smh.slim` has no rule for layers with a `call` that is not Keras'
     def call(layer, inputs, training=None, mask=None):
         if not training or len(inputs.shape) != 4:
             return of_keras(layer, inputs, training=training, mask=mask)
@@ -104,6 +107,51 @@ class Log(keras.callbacks.Callback):
         self.write(f"{line}, {time.perf_counter() - self.begin:.0f} s")
 
 
+class State(keras.callbacks.Callback):
+    """Keeps what training has reached after each epoch, so that a run that was killed goes on.
+
+    Args:
+        path: of the file; `None` keeps nothing.
+    """
+
+    def __init__(self, path: Path | None):
+        super().__init__()
+        self.path, self.done = path, 0
+        self.at_switch, self.now = [], []
+        if path is not None and path.exists():
+            with np.load(path) as saved:
+                self.done = int(saved["done"])
+                self.at_switch, self.now = (
+                    [saved[name] for name in sorted(saved.files) if name.startswith(part)]
+                    for part in ("switch", "now")
+                )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.path is not None:
+            parts = {"switch": self.at_switch, "now": numbers(self.model)}
+            named = {f"{p}{i:06d}": x for p, values in parts.items() for i, x in enumerate(values)}
+            partial = self.path.with_suffix(".part.npz")
+            np.savez(partial, done=epoch + 1, **named)
+            partial.replace(self.path)
+
+
+def variables(model: keras.Model) -> list:
+    """What training changes: what is stored, and the optimizer's numbers; not its metrics."""
+    return [*model.weights, *model.optimizer.variables]
+
+
+def numbers(model: keras.Model) -> list[np.ndarray]:
+    """Copies of their values."""
+    return [np.array(variable.value) for variable in variables(model)]
+
+
+def put(model: keras.Model, values: list[np.ndarray]) -> None:
+    """Puts them back; the model must be stored as it was then."""
+    model.optimizer.build(model.trainable_variables)
+    for variable, value in zip(variables(model), values, strict=True):
+        variable.assign(value)
+
+
 def with_teacher(model: keras.Model, run: Run, out: Path) -> keras.Model:
     """The model, or what trains it with the soft targets of the run's teacher."""
     if not run.teacher:
@@ -115,8 +163,18 @@ def with_teacher(model: keras.Model, run: Run, out: Path) -> keras.Model:
         return smh.distill(model, smh.load_weights(build(run), path))
 
 
-def fit(model: keras.Model, run: Run, train: Images, callbacks: list, switch=None) -> None:
-    """Trains; at `float_share` of the epochs `switch()` changes how the model is stored."""
+def fit(
+    model: keras.Model,
+    run: Run,
+    train: Images,
+    callbacks: list,
+    switch=None,
+    state: Path | None = None,
+) -> None:
+    """Trains; at `float_share` of the epochs `switch()` changes how the model is stored.
+
+    With a file `state` it goes on where it was stopped, and ends with the same numbers.
+    """
     steps = len(train.y) // run.batch
     if run.l2:
         smh.recipes.penalise_weights(model, run.l2)
@@ -128,27 +186,38 @@ def fit(model: keras.Model, run: Run, train: Images, callbacks: list, switch=Non
     )
     begin = round(run.float_share * run.epochs) if switch else run.epochs
     cuts = [begin + (run.epochs - begin) * i // (run.refits + 1) for i in range(run.refits + 2)]
+    reached = State(state)
     for stage, (first, last) in enumerate(itertools.pairwise([0, *cuts])):
+        goes_on = first < reached.done <= last
         if stage and switch:
+            if goes_on:  # what is rounded to depends on the numbers that there were
+                put(model, reached.at_switch)
+            elif reached.done <= first:
+                reached.at_switch = numbers(model)
             switch()
             model.make_train_function(force=True)  # a distiller does not see what its student is
-        if first < last:
+        if goes_on:
+            put(model, reached.now)
+        begin = max(first, reached.done)
+        if begin < last:
             model.fit(
-                batches(run, train, stage),
+                batches(run, train, stage, (begin - first) * steps),
                 steps_per_epoch=steps,
-                initial_epoch=first,
+                initial_epoch=begin,
                 epochs=last,
                 shuffle=False,  # `batches` does
                 verbose=0,
-                callbacks=callbacks,
+                callbacks=[*callbacks, reached],
             )
+    if state is not None:
+        state.unlink(missing_ok=True)
 
 
 def train_dense(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.Model, float]:
     """The network as it is, for comparison."""
     with training_precision(run):
         model = build(run)
-    fit(model, run, train, [callback])
+    fit(model, run, train, [callback], state=state_of(run, out))
     return model, 1.0
 
 
@@ -202,13 +271,19 @@ def train_smh(run: Run, train: Images, callback: Log, out: Path) -> tuple[keras.
     def switch():
         return smh.quantize_factors(model, run.bits, granularity=run.granularity)
 
-    fit(with_teacher(model, run, out), run, train, [callback], switch if run.bits else None)
+    learns = with_teacher(model, run, out)
+    fit(learns, run, train, [callback], switch if run.bits else None, state_of(run, out))
     return model, round(trained / numbers, 6)
 
 
 def file_of(run: Run, out: Path) -> Path:
     """Where the file of a run lies: without the architecture."""
     return out / f"{run.name}.smh"
+
+
+def state_of(run: Run, out: Path) -> Path:
+    """Where a run that is not done yet keeps what it has reached."""
+    return out / f"{run.name}.state.npz"
 
 
 def before(run: Run) -> Run:

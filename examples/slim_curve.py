@@ -64,12 +64,13 @@ def train(way: str, run: Run, options, parts, path: Path) -> None:
             print(f"{way}, not trained on: {error(model, validation):.2f} %", flush=True)
             if options.teacher:
                 trained = smh.distill(model, smh.load_weights(build(run), options.teacher))
-        fit(trained, run, images, [Log(lambda line: print(line, flush=True), validation)])
+        log = Log(lambda line: print(line, flush=True), validation)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fit(trained, run, images, [log], state=path.with_suffix(".state.npz"))
     with tempfile.TemporaryDirectory() as folder:
         masked = os.path.join(folder, "masked.smh")
         smh.save(model, masked, architecture=False)
         plain = smh.load_weights(build(run), masked)  # in float32
-    path.parent.mkdir(parents=True, exist_ok=True)
     smh.save(smh.slim(plain), path)
 
 

@@ -21,6 +21,7 @@ import plot_mnist_curve  # noqa: E402
 import slim_curve  # noqa: E402
 from mnist_tables import Measured, Run  # noqa: E402
 
+import smh  # noqa: E402
 from smh.datasets import digits  # noqa: E402
 
 
@@ -292,6 +293,28 @@ def test_fused_normalisation_is_keras_normalisation(training):
         np.testing.assert_allclose(one, other, rtol=1e-2)
 
 
+@pytest.mark.parametrize("method", [pytest.param("dense", marks=pytest.mark.slow), "smh"])
+def test_a_run_that_is_killed_after_each_epoch_ends_with_the_same_file(
+    method, arguments, monkeypatch
+):
+    command = [*arguments, "--method", method, "--refits", "1", "--shift", "2", "--no-test"]
+    mnist_curve.main([*command, "--out", "whole"])
+    Path("results/mnist_tried.csv").unlink()
+
+    class Killed(mnist_training.State):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mnist_training, "State", Killed)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            mnist_curve.main([*command, "--out", "killed"])
+    mnist_curve.main([*command, "--out", "killed"])
+    files = {path.name: path.read_bytes() for path in Path("whole").iterdir()}
+    assert files and files == {path.name: path.read_bytes() for path in Path("killed").iterdir()}
+
+
 def test_what_is_made_of_the_dense_network(folder, arguments, capsys):
     """Shrunk into so many bytes, and with fewer multiply-adds, trained on."""
     dense = [*arguments, "--network", "lenet_5", "--method", "dense", "--rate", "0.002"]
@@ -315,6 +338,26 @@ def test_what_is_made_of_the_dense_network(folder, arguments, capsys):
     assert again == found[1] and times == {path: path.stat().st_mtime_ns for path in times}
     assert small["multiply_adds"] == again["multiply_adds"]
     assert 29_000 < small["bytes"] <= 30_000 and small["test_error"] < 40
+
+
+def test_fused_normalisation_reaches_pruned_layers(monkeypatch):
+    layers = [
+        keras.layers.Conv2D(8, 3),
+        keras.layers.BatchNormalization(),
+        keras.layers.Conv2D(2, 3),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    calls, fused = [], mnist_training.tf.raw_ops.FusedBatchNormV3
+
+    def counted(**arguments):
+        calls.append(arguments)
+        return fused(**arguments)
+
+    monkeypatch.setattr(mnist_training.tf.raw_ops, "FusedBatchNormV3", counted)
+    with mnist_training.fused_normalisation():
+        smh.prune(model, 0.5, structure="channels", seed=0)
+        model(np.ones((2, 8, 8, 3), "float32"), training=True)
+    assert len(calls) == 1 and np.count_nonzero(calls[0]["scale"]) == 4
 
 
 def sides(capsys):
