@@ -95,14 +95,14 @@ def add_budget(group: Any, size: str = "", drop: str = "or: ") -> None:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    """Adds the images that a model is measured on."""
+    """Adds the examples that a model is measured on."""
     text = f"{DATA}; {OWN} (default: that of the run)"
     parser.add_argument("--data", metavar="NAME", help=text)
     parser.add_argument(
         "--limit",
         type=number("--limit", COUNT),
         metavar="N",
-        help="at most so many images of each part, drawn at random once",
+        help="at most so many examples of each part, drawn at random once",
     )
     parser.add_argument("--data-dir", metavar="DIR", help="folder to look for the data in first")
     parser.add_argument(

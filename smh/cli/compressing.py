@@ -35,7 +35,7 @@ learned is gone, unless --init fit keeps what fits. Train the result
 --target-size and --max-drop are `smh shrink`: the smallest file, or the least
 loss, without training. With --epochs they search for a pool and train it: the
 best one for a file of that size, or the smallest whose accuracy on the
-validation images falls by so many points at most (each try is trained)."""
+validation examples falls by so many points at most (each try is trained)."""
 _COMPRESS_EXAMPLE = """\
   smh compress model.keras --fraction 0.1 --out small.keras
   smh train --model small.keras --data digits
@@ -196,7 +196,7 @@ def _search_drop(args: argparse.Namespace) -> None:
 
     check_has_accuracy(data)
     baseline = measure(model, x, y)["accuracy"]
-    print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} images")
+    print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} examples")
     result = smh.search_drop(
         model,
         args.max_drop / 100,

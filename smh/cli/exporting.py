@@ -73,7 +73,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--activations",
         choices=("int8",),
-        help="round what goes between layers too, by the ranges that images of --data have; "
+        help="round what goes between layers too, by the ranges that examples of --data have; "
         "litert and onnx",
     )
     parser.add_argument(
@@ -81,7 +81,7 @@ def add_commands(commands: Any) -> None:
         type=number("--examples", COUNT),
         default=_EXAMPLES,
         metavar="N",
-        help=f"how many training images to look at for that (default: {_EXAMPLES})",
+        help=f"how many training examples to look at for that (default: {_EXAMPLES})",
     )
     add_data(parser)
     add_output(parser, "the file or folder to write")
@@ -139,7 +139,7 @@ def _check_rounding(args: argparse.Namespace) -> None:
         )
     if args.activations is None and args.bits is None and args.data is not None:
         raise ArgumentError(
-            "--data goes with --activations int8 and --bits: nothing else looks at images."
+            "--data goes with --activations int8 and --bits: nothing else looks at examples."
         )
     if args.activations is not None and args.to not in ("litert", "onnx"):
         raise ArgumentError("--activations int8 is for --to litert and --to onnx.")

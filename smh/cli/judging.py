@@ -26,7 +26,9 @@ def to_judge_by(data: Dataset) -> tuple[Any, Any, str]:
         return data.x_train, data.y_train, "given"  # nobody made parts
     if data.x_validation is not None and data.y_validation is not None:
         return data.x_validation, data.y_validation, "validation"
-    warnings.warn("There are no validation images; test images it is.", SmhWarning, stacklevel=2)
+    warnings.warn(
+        "There are no validation examples; the test ones it is.", SmhWarning, stacklevel=2
+    )
     return data.x_test, data.y_test, "test"
 
 

@@ -79,7 +79,7 @@ def add_commands(commands: Any) -> None:
         "--part",
         choices=("test", "validation", "train"),
         default="test",
-        help="which images (default: test)",
+        help="which examples (default: test)",
     )
 
 

@@ -23,14 +23,14 @@ from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, DROP, SCANNED_SPARSITY
 
 _SENSITIVITY = """\
 Prunes one weight after the other at several sparsities, and measures the
-accuracy on the validation images; nothing is trained. --budget or --max-drop
+accuracy on the validation examples; nothing is trained. --budget or --max-drop
 turn the result into flags for `smh prune`."""
 _SENSITIVITY_EXAMPLE = """\
   smh sensitivity runs/lenet_5-digits --csv scan.csv --png scan.png
   smh sensitivity model.keras --data digits --sparsities 0.5,0.8 --budget 0.7"""
 _BITS = """\
 Gives one weight after the other 2^bits values, and measures the accuracy on the
-validation images; nothing is trained. --budget or --max-drop turn the result
+validation examples; nothing is trained. --budget or --max-drop turn the result
 into flags for `smh quantize --kind codebook`."""
 _BITS_EXAMPLE = """\
   smh bits runs/lenet_5-digits --csv bits.csv --png bits.png
@@ -84,7 +84,7 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         "--method",
         choices=("exact", "fisher"),
         default="exact",
-        help="fisher: an estimate from the gradients of some images, of the divergence of the "
+        help="fisher: an estimate from the gradients of some examples, of the divergence of the "
         "outputs; much sooner done",
     )
     add_json(parser)

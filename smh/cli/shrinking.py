@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 _TEXT = """\
 Rounds the weights of a trained model so that its file is small: each as finely
 as it matters for the model's outputs. Nothing is trained. With --data it looks
-at what some hundred images do in the network, which makes the file half as
+at what some hundred examples do in the network, which makes the file half as
 large at the same accuracy; labels are used by --max-drop alone, which measures
-on the validation images (of a .npz file without parts: on all in it). Where
+on the validation examples (of a .npz file without parts: on all in it). Where
 there are labels, it says what the rounding cost."""
 _EXAMPLE = """\
   smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
@@ -65,7 +65,7 @@ def add_commands(commands: Any) -> None:
         type=number("--examples", COUNT),
         default=EXAMPLES,
         metavar="N",
-        help=f"how many training images to look at (default: {EXAMPLES})",
+        help=f"how many training examples to look at (default: {EXAMPLES})",
     )
     add_selection(parser)
     add_data(parser)
