@@ -8,6 +8,7 @@ from models import pools_of
 import smh
 
 APPLICATIONS = {
+    "MobileNet": {},
     "MobileNetV2": {},
     "MobileNetV3Small": {"include_preprocessing": False},
     "EfficientNetB0": {},
@@ -15,7 +16,7 @@ APPLICATIONS = {
     "DenseNet121": {},
     "ConvNeXtTiny": {"include_preprocessing": False},
 }
-QUICK = {"MobileNetV3Small"}  # the others take a minute each: `make test-all`
+QUICK = {"MobileNet"}  # the others take a minute each: `make test-all`
 
 
 @pytest.mark.parametrize(

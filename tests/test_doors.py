@@ -76,12 +76,21 @@ def pool(**kwargs):
     return smh.ProductVariablePool(True, pool_size=9000, fraction=0.3, seed=4, **kwargs)
 
 
-@pytest.mark.parametrize(
-    "modifier",
-    [None, fanout_scale_modifier, initial_std_modifier],
-    ids=["none", "fanout", "initial std"],
-)
-@pytest.mark.parametrize("name", MODELS)
+MODIFIERS = {"none": None, "fanout": fanout_scale_modifier, "initial std": initial_std_modifier}
+# Each model, and each modifier of one model; the other pairs are slow together.
+PAIRS = [
+    pytest.param(
+        name,
+        modifier,
+        id=f"{name}-{called}",
+        marks=() if name == "mlp" or modifier is None else pytest.mark.slow,
+    )
+    for name in MODELS
+    for called, modifier in MODIFIERS.items()
+]
+
+
+@pytest.mark.parametrize("name, modifier", PAIRS)
 def test_equal_factors_slots_and_outputs(name, modifier):
     build, shape = MODELS[name]
     apply_to = ".*(kernel|mat)"

@@ -315,6 +315,7 @@ def test_a_run_that_is_killed_after_each_epoch_ends_with_the_same_file(
     assert files and files == {path.name: path.read_bytes() for path in Path("killed").iterdir()}
 
 
+@pytest.mark.slow
 def test_what_is_made_of_the_dense_network(folder, arguments, capsys):
     """Shrunk into so many bytes, and with fewer multiply-adds, trained on."""
     dense = [*arguments, "--network", "lenet_5", "--method", "dense", "--rate", "0.002"]

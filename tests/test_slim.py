@@ -79,7 +79,9 @@ def images(net, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "inception_v3" else n for n in NETS]
+)
 def test_a_network_trains_one_step(name, tmp_path):
     net = NETS[name]
     pool = variable_pool.ProductVariablePool(
