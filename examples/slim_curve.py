@@ -8,7 +8,7 @@ multiply-adds is gone, what is left is trained on for the same epochs at the sam
 `smh.slim` takes out what went. Each is read back from its file, and measured on the 5,000 images
 held out and on the test images; a side whose file is in `--out` is not trained again. With
 `--teacher FILE`, a network of the same kind (the dense side's), what was pruned also learns from
-its soft targets. `--ways again --file out/slim/NAME.masked.smh` trains a pruned side of an earlier
+its soft targets. `--ways again --file out/slim/masked-NAME.smh` trains a pruned side of an earlier
 call on. `--sizes` shrinks each side to so many bytes (`smh.shrink`) without training.
 
 It is slimmed after training: on a CPU with AMX, a step in bfloat16 took 659 ms with channels by
@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -46,13 +47,16 @@ def prune(model: keras.Model, way: str, options, images) -> None:
 
 
 def name_of(way: str, run: Run, options) -> str:
-    """What the file of a side is called: by all that makes it another."""
-    name = f"{run.network}-{way}-epochs{run.epochs}-rate{run.rate:g}"
-    if way == "again":
-        name += f"-of-{Path(options.file).stem}"
-    elif way != "dense":
+    """What the file of a side is called: by all that makes it another, files by a checksum."""
+
+    def mark(file):
+        return f"{zlib.crc32(Path(file).read_bytes()):08x}"
+
+    name = f"{run.network}-{way}-{mark(options.file)}-epochs{run.epochs}-rate{run.rate:g}"
+    if way not in ("dense", "again"):
         name += f"-share{options.share:g}-round{options.round_to}"
-    name += "-taught" if way != "dense" and options.teacher else ""
+    if way != "dense" and options.teacher:
+        name += f"-taught-{mark(options.teacher)}"
     return f"{name}-s{run.seed}.smh"
 
 
@@ -70,7 +74,7 @@ def train(way: str, run: Run, options, parts, path: Path) -> None:
         log = Log(lambda line: print(line, flush=True), validation)
         path.parent.mkdir(parents=True, exist_ok=True)
         fit(trained, run, images, [log], state=path.with_suffix(".state.npz"))
-    masked = path.with_suffix(".masked.smh")
+    masked = path.with_name(f"masked-{path.name}")
     smh.save(model, masked, architecture=False)
     smh.save(smh.slim(smh.load_weights(build(run), masked)), path)  # in float32
 
@@ -80,6 +84,7 @@ def measured(way: str, path: str | Path, parts) -> dict:
     back = smh.load(path)
     return {
         "way": way,
+        "file": os.path.basename(path),
         "numbers": back.count_params(),
         "multiply_adds": count_multiply_adds(back).multiply_adds,
         "bytes": os.path.getsize(path),

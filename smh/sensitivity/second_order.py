@@ -33,7 +33,7 @@ Change = tuple[keras.Variable, np.ndarray]
 
 
 def check_are_examples(data: Any) -> None:
-    """Raises.
+    """Refuses what `method="exact"` takes and nothing can be looked at in.
 
     Raises:
         ArgumentError: `data` is a function.
