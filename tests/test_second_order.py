@@ -113,5 +113,11 @@ def test_what_two_numbers_do_together_counts(together):
     spread = model.predict(x[:64], verbose=0).std() or 1.0
     wanted = 0.5 * np.square(moved / spread).mean(0)
     np.testing.assert_allclose(found, wanted, rtol=0.5, atol=1e-12)
-    apart = [(variable, off * np.float32([[1, 0]])), (variable, off * np.float32([[0, 1]]))]
-    np.testing.assert_allclose(second_order.divergences(model, x, [apart])[0], found, rtol=1e-4)
+    one = keras.Input((1,))  # the same as two layers that change together
+    both = [layers.Dense(1, use_bias=False) for _ in range(2)]
+    apart = keras.Model(one, layers.add([layer(one) for layer in both]))
+    both[1].kernel.assign([[together]])
+    both[0].kernel.assign([[1.0]])
+    group = [(layer.kernel, off[:, i : i + 1]) for i, layer in enumerate(both)]
+    again = second_order.divergences(apart, x[:, :1], [group])[0]
+    np.testing.assert_allclose(again, found, rtol=1e-4, atol=1e-12)
