@@ -339,6 +339,11 @@ def test_what_is_made_of_the_dense_network(folder, arguments, capsys):
     assert again == found[1] and times == {path: path.stat().st_mtime_ns for path in times}
     assert small["multiply_adds"] == again["multiply_adds"]
     assert 29_000 < small["bytes"] <= 30_000 and small["test_error"] < 40
+    (masked,) = Path("out/slim").glob("masked-lenet_5-magnitude-*.smh")
+    slim_curve.main([*arguments, "--ways", "again", "--file", f"{masked}"])
+    (on,) = sides(capsys)
+    assert on["multiply_adds"] == again["multiply_adds"] and on["file"] != again["file"]
+    assert on["test_error"] < 40
 
 
 def test_fused_normalisation_reaches_pruned_layers(monkeypatch):

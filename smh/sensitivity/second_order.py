@@ -28,6 +28,7 @@ from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
 DIVERGENCE = "divergence"
 MOST = 512  # examples
 TOGETHER = 8  # of them give one gradient; more gradients tell more and take longer
+_SPREAD = 32  # examples of which the spread of the outputs is taken
 
 Change = tuple[keras.Variable, np.ndarray]
 
@@ -64,7 +65,7 @@ def divergences(
         the changes and a gradient.
     """
     batches = batches_of(model, without_labels(model, data), MOST, TOGETHER)
-    scale = Noticeable.of(model, joined(batches, MOST // TOGETHER))
+    scale = Noticeable.of(model, joined(batches, _SPREAD))
     random, examples = np.random.default_rng(seed), 0
     variables = [variable for group in groups for variable, _ in group]
     squares = np.zeros((len(groups), len(groups[0][0][1])))
