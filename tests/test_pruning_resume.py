@@ -1,5 +1,6 @@
 """The law of schedules: in one go = stopped anywhere and resumed, in whatever way it is resumed."""
 
+import contextlib
 import functools
 import itertools
 
@@ -32,6 +33,19 @@ SCHEDULES = {
 
 class Killed(Exception):
     """The process ends here."""
+
+
+@contextlib.contextmanager
+def killed():
+    """What runs inside is killed, and nothing of it is kept.
+
+    `pytest.raises` keeps the frames of `fit` until garbage is collected, and with them an iterator of
+    `tf.data` that was read in part. TensorFlow 2.21 may wait for as long as such an iterator has lived
+    when it is freed: half a minute at the end of this file.
+    """
+    with contextlib.suppress(Killed):
+        yield
+        pytest.fail("it was not killed")
 
 
 class Watch(keras.callbacks.Callback):
@@ -136,7 +150,7 @@ def backup(schedule, stop, folder, behind=True, **compiled):
         return {"after" if behind else "before": [keras.callbacks.BackupAndRestore(folder / "b")]}
 
     watch = Watch(kill_at=stop * STEPS + 1)
-    with pytest.raises(Killed):
+    with killed():
         fit(made(**compiled), schedule, watch, **keeps())
     model, then = made(**compiled), Watch()
     fit(model, schedule, then, **keeps())
@@ -147,7 +161,7 @@ def backup_in_the_same_process(schedule, stop, folder, **compiled):
     model, watch = made(**compiled), Watch(kill_at=stop * STEPS + 2)
     schedule = smh.PruningSchedule(**schedule)
     keep = [keras.callbacks.BackupAndRestore(folder / "b")]
-    with pytest.raises(Killed):
+    with killed():
         fit(model, schedule, watch, after=keep)
     then = Watch()
     fit(model, schedule, then, after=keep)
@@ -246,12 +260,12 @@ def test_a_backup_within_an_epoch(name, kill_at, tmp_path):
     def keep():
         return [keras.callbacks.BackupAndRestore(tmp_path / "b", save_freq=3)]
 
-    with pytest.raises(Killed):
+    with killed():
         fit(made(), schedule, Watch(kill_at=kill_at), after=keep())
     watch = Watch()
     fit(made(), schedule, watch, after=keep())
     first, end = min(watch.seen), max(expected)
-    assert kill_at - 3 < first <= kill_at and max(watch.seen) > end
+    assert first == kill_at // 3 * 3 + 1 and max(watch.seen) > end  # after what was saved last
     assert {s: watch.seen[s] for s in range(first, end + 1)} == pytest.approx(
         {s: expected[s] for s in range(first, end + 1)}
     )
