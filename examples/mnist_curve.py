@@ -35,7 +35,7 @@ from mnist_tables import (
     versions,
     write_rows,
 )
-from mnist_training import METHODS, Log, build, file_of, fused_normalisation, state_of
+from mnist_training import METHODS, SCALES, Log, build, file_of, fused_normalisation, state_of
 
 import smh
 
@@ -165,7 +165,8 @@ def parse(arguments=None) -> tuple[Run, argparse.Namespace]:
     parser.add_argument("--runs", type=Path, help="a file of such command lines: make them all")
     parser.add_argument("--save-again", type=Path, help="a table: write the files of its runs anew")
     parser.add_argument("--no-test", action="store_true", help="leave the test images alone")
-    choices = {"method": list(METHODS), "biases": ["hashed", "dense"], "scale": ["linear", "log"]}
+    choices = {"method": list(METHODS), "biases": ["hashed", "dense"]}
+    choices["scale"] = ["linear", *SCALES]
     choices |= {"network": NETWORKS, "precision": ["float32", "bfloat16"], "flip": [0, 1]}
     choices["granularity"] = ["auto", "tensor", "row", "column"]
     choices["data"] = ["mnist", "fashion_mnist", "cifar10"]

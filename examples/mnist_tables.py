@@ -29,7 +29,8 @@ class Run:
     blocks: int = 1  # about how many products each pool is cut into, see smh.compress
     bits: int = 3  # of the factors; 0: float32 to the end
     biases: str = "hashed"  # in the pool like the kernels, or "dense": float16 in the file
-    scale: str = "linear"  # the number that each weight is times: trained itself, or its logarithm
+    scale: str = "linear"  # what each weight is times: a trained number, "log": its logarithm is
+    # trained, "fanout": the published constant of its shape
     epochs: int = 60
     float_share: float = 0.4  # of the epochs, before the factors are rounded
     refits: int = 0  # how often after that their grid is fitted again, at equal distances

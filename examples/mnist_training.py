@@ -22,11 +22,12 @@ from mnist_images import Images, batches, error
 from mnist_tables import Run
 
 import smh
-from smh.modifiers import initial_std_log_scale_modifier
+from smh.modifiers import constant_fanout_scale_modifier, initial_std_log_scale_modifier
 from smh.pools.shape import choose_sides
 from smh.virtual_variable import virtual_variables
 
 EXAMPLES = 512
+SCALES = {"log": initial_std_log_scale_modifier, "fanout": constant_fanout_scale_modifier}
 # The share of each layer's weights that is kept. LeNets: Deep Compression's tables 2 and 3.
 # Residual networks: the same for all layers but the first and the last.
 DENSITIES = {
@@ -231,7 +232,7 @@ def compress(model: keras.Model, run: Run, paths: list[str], replicas: int, seed
     shapes = [v.shape for v in model.trainable_variables if chosen(v)]
     numbers = sum(math.prod(shape) for shape in shapes)
     size = choose_sides(shapes, 0).replica_size  # numbers of one replica
-    modifier = {"modifier": initial_std_log_scale_modifier} if run.scale == "log" else {}
+    modifier = {"modifier": SCALES[run.scale]} if run.scale in SCALES else {}
     fraction = (replicas + 0.5) * size / numbers
     smh.compress(model, fraction, apply_to=chosen, seed=seed, blocks=run.blocks, **modifier)
     virtual = [v for v in virtual_variables(model) if v.path in paths]

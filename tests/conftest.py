@@ -32,6 +32,38 @@ def repeatable():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def frozen():
+    """What is there after the imports is not looked at again when garbage is collected."""
+    import smh  # noqa: F401  and with it Keras and its backend
+
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def traced_once(request, monkeypatch):
+    """Builds a model's optimizer before its training step is traced: half of the tracing.
+
+    A `tf.function` that makes variables is traced twice, and Keras on TensorFlow lets the first
+    training step make those of the optimizer. Tests marked `optimizer_built_by_keras` leave it so.
+    """
+    import keras
+
+    lazily = request.node.get_closest_marker("optimizer_built_by_keras")
+    if lazily or keras.backend.backend() != "tensorflow":
+        return
+    of_keras = keras.Model.make_train_function
+
+    def make_train_function(model, *args, **kwargs):
+        alone = getattr(model, "_distribute_strategy", None) is None
+        if alone and model.built and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        return of_keras(model, *args, **kwargs)
+
+    monkeypatch.setattr(keras.Model, "make_train_function", make_train_function)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def collected():
     """Frees the models of one file of tests before the next."""

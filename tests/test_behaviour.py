@@ -11,6 +11,7 @@ import smh
 from smh.errors import SmhWarning, VirtualVariableError
 from smh.virtual_variable import virtual_variables
 
+pytestmark = pytest.mark.optimizer_built_by_keras
 tensorflow_only = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="a TensorFlow feature"
 )

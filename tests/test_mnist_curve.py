@@ -108,7 +108,13 @@ def test_every_second_image_is_mirrored_and_then_moved(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "more", [["--biases", "dense"], ["--scale", "log", "--bits", "4"], ["--method", "dense"]]
+    "more",
+    [
+        ["--biases", "dense"],
+        ["--scale", "log", "--bits", "4"],
+        ["--scale", "fanout"],
+        ["--method", "dense"],
+    ],
 )
 def test_a_run_is_made_once_and_its_file_predicts_what_the_table_says(arguments, more, monkeypatch):
     arguments = [*arguments, *more]
@@ -293,7 +299,8 @@ def test_fused_normalisation_is_keras_normalisation(training):
         np.testing.assert_allclose(one, other, rtol=1e-2)
 
 
-@pytest.mark.parametrize("method", [pytest.param("dense", marks=pytest.mark.slow), "smh"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["dense", "smh"])
 def test_a_run_that_is_killed_after_each_epoch_ends_with_the_same_file(
     method, arguments, monkeypatch
 ):

@@ -39,9 +39,9 @@ class Killed(Exception):
 def killed():
     """What runs inside is killed, and nothing of it is kept.
 
-    `pytest.raises` keeps the frames of `fit` until garbage is collected, and with them an iterator of
-    `tf.data` that was read in part. TensorFlow 2.21 may wait for as long as such an iterator has lived
-    when it is freed: half a minute at the end of this file.
+    `pytest.raises` keeps the frames of `fit` until garbage is collected, and with them an iterator
+    of `tf.data`. Freeing that may take as long as it has lived: half a minute at the end of this
+    file, see `findings/tensorflow_freeing_iterators.sh`.
     """
     with contextlib.suppress(Killed):
         yield
