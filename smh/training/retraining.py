@@ -34,6 +34,9 @@ def retraining(
         examples = batches(labelled.x_train, labelled.y_train, _BATCH, seed=seed)
         steps = epochs * len(examples)
         objective.compile(model, steps, peak_rate=peak_rate)
+        # Keras 3.15 makes the optimizer's variables in the first step, which TensorFlow then traces
+        # twice.
+        model.optimizer.build(model.trainable_variables)
         with task("training", steps) as advance:
             told = keras.callbacks.LambdaCallback(on_train_batch_end=lambda b, logs: advance(1))
             # The batches are shuffled.
