@@ -357,13 +357,16 @@ def test_json_is_what_programs_read(model_file, capsys):
         assert holds(json.loads(capsys.readouterr().out)), line
 
 
-def test_quiet_leaves_the_results_and_verbose_says_where(model_file, capsys):
+def test_quiet_leaves_the_results_and_verbose_says_where(model_file, capsys, monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    before = dict(os.environ)
     assert run("prune model.keras --sparsity 0.5 --out p.keras --quiet") == 0
     assert capsys.readouterr() == ("", "")
     assert run("evaluate p.keras --data digits --image-size 8 --limit 20 --quiet") == 0
     assert "on digits, 20 test images\naccuracy" in capsys.readouterr().out
     assert run("evaluate p.keras --data digits --verbose") == 2
     assert "Traceback" in capsys.readouterr().err
+    assert dict(os.environ) == before  # what is logged is not changed for who calls `main`
 
 
 def test_a_model_of_several_inputs_tells_them_all(tmp_path, monkeypatch, capsys):

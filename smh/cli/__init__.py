@@ -46,6 +46,7 @@ a first run, on data that is there without a download:
 
 MODEL is a .keras file, a .smh file, or a run directory of `smh train`.
 exit codes: 0 all went well, 1 an error, 2 a wrong call, 130 interrupted."""
+_OF_TENSORFLOW = ("TF_CPP_MIN_LOG_LEVEL", "TF_DETERMINISTIC_OPS")
 _IMPORT = " The command imports your module: `smh --import MODULE COMMAND ...`."
 
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         even be taken apart raises `SystemExit(2)`, by `argparse`.
     """
     args = _parser().parse_args(argv)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _environment():
         warnings.simplefilter("always", SmhWarning)
         warnings.showwarning = lambda text, *_: None if args.quiet else _warn(args, text)
         if args.verbose:
@@ -114,6 +115,20 @@ def _parser() -> argparse.ArgumentParser:
     for room in (running, planning, *small, scanning, showing, exporting, importing):
         room.add_commands(commands)
     return parser
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Leaves the environment of who calls `main` as it was: a command says what TensorFlow logs."""
+    before = {name: os.environ.get(name) for name in _OF_TENSORFLOW}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextlib.contextmanager
