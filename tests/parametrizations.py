@@ -174,7 +174,7 @@ PARAMETRIZATIONS = {
     "product of pools": with_pool(
         lambda seed: smh.MetaVariablePool(True, 1.0, 7000, 0.3, reduce_by="PROD", seed=seed)
     ),
-    "blocks": lambda model, seed: smh.compress(model, 0.2, seed=seed, blocks=6),
+    "blocks": lambda model, seed: smh.compress(model, 0.3, seed=seed, blocks=6),
     "4-bit factors of one pool of blocks": rounded(4, with_pool(pool_of_blocks)),
     "without a pool": gated,
     "4-bit factors": rounded(4),

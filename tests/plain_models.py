@@ -19,7 +19,7 @@ WEIGHT = {
     "shape": [],
 }
 VARIABLE = {"dtype": "float32", "hidden": False, "shape": []}
-FACTORS = {"matrix": 2, "kronecker": 2, "hash": 1}
+FACTORS = {"matrix": 2, "blocks": 2, "kronecker": 2, "hash": 1}
 
 
 def states(data):
@@ -189,12 +189,19 @@ def product(kind, config, factors):
     if kind == "hash":
         assert config["seed"] is None, "the random hash is that of smh/pools/hashing.py"
         return config["length"], lambda i: values[0]()[i % shapes[0][0]]
-    if kind == "matrix":
-        replicas, cols = shapes[1]
-        return shapes[0][0] * cols, lambda i: sum(
-            values[0]()[i // cols * replicas + k] * values[1]()[k * cols + i % cols]
-            for k in range(replicas)
-        )
+    if kind in ("matrix", "blocks"):
+        (rows, replicas), (rows_of_all, cols) = shapes
+        rows_of_block = rows * replicas // rows_of_all
+
+        def dot(i):
+            row, col = divmod(i, cols)
+            first = row // rows_of_block * replicas  # row of `R` where the block begins
+            return sum(
+                values[0]()[row * replicas + k] * values[1]()[(first + k) * cols + col]
+                for k in range(replicas)
+            )
+
+        return rows * cols, dot
     replicas, side, _ = shapes[0]
 
     def entry(i):
