@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 import smh
-from smh.errors import ArgumentError, SelectionError, SmhError
+from smh.errors import ArgumentError, SelectionError, SmhError, SmhWarning
 from smh.parametrizations.stepped import Stepped
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.items import items_of
@@ -124,6 +124,20 @@ def test_max_drop_is_kept_and_used():
     report = smh.shrink(model, x, max_drop=0.1, evaluate=explained)
     assert report.baseline == 1 and 0.9 <= explained(model) == report.chosen.score
     assert any(one.score < 0.9 for one in report.attempts)
+
+
+@pytest.mark.parametrize(
+    "count, drop, told",
+    [(60, 0.01, "of 60 examples have a standard error of"), (60, 0.2, None), (4000, 0.01, None)],
+)
+def test_a_drop_within_chance_is_told(count, drop, told, recwarn):
+    model, x = network(), np.resize(examples(), (count, *examples().shape[1:]))
+    y = predictions(model, x).argmax(-1)
+    y[::10] = (y[::10] + 1) % 10  # nine in ten are right
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    smh.shrink(model, examples(), max_drop=drop, evaluate=(x, y))
+    messages = [str(w.message) for w in recwarn if issubclass(w.category, SmhWarning)]
+    assert len(messages) == (told is not None) and (told or "") in "".join(messages)
 
 
 def test_same_input_same_file(tmp_path):

@@ -191,12 +191,14 @@ def _search_size(args: argparse.Namespace) -> None:
 def _search_drop(args: argparse.Namespace) -> None:
     model, data, x, y = open_with_images(args, whole=not args.epochs)
     import smh
+    from smh.shrinking.request import warn_of_chance
     from smh.training.data import check_has_accuracy, measure
     from smh.training.retraining import retraining
 
     check_has_accuracy(data)
     baseline = measure(model, x, y)["accuracy"]
     print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} examples")
+    warn_of_chance(baseline, args.max_drop / 100, len(y))
     result = smh.search_drop(
         model,
         args.max_drop / 100,

@@ -84,7 +84,10 @@ def shrink(args: argparse.Namespace) -> None:
     judge = Judge(data if evaluate is None else None, args.quiet)
     judge(model, "before")
     import smh
+    from smh.shrinking.request import warn_of_chance
 
+    if evaluate is not None:
+        warn_of_chance(evaluate(model), args.max_drop / 100, judged)
     report = smh.shrink(
         model,
         None if data is None else few(data, args.examples),

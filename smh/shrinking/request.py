@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, SmhWarning
 from smh.errors.limits import BYTES, DROP, QUALITY
 from smh.sensitivity.metrics import Metric, as_measure, choose_metric
 
@@ -24,12 +26,14 @@ class Request:
         drop: how far the score may fall, or `None`.
         quality: 0 to 100, or `None`.
         measure: gives the scores by name, if there is something to measure.
+        examples: how many it is measured on, if that is known.
     """
 
     size: int | None
     drop: float | None
     quality: float | None
     measure: Callable[[], dict[str, float]] | None
+    examples: int | None
 
     @classmethod
     def of(cls, model: keras.Layer, size: Any, drop: Any, quality: Any, evaluate: Any) -> Request:
@@ -54,6 +58,36 @@ class Request:
             drop,
             quality,
             measure,
+            _count(evaluate),
+        )
+
+    def warn_of_chance(self, score: Score) -> None:
+        """See the function, where it is known how many examples gave an accuracy."""
+        if self.drop is not None and self.examples and "acc" in score.metric.name:
+            warn_of_chance(score.baseline, self.drop, self.examples)
+
+
+def _count(evaluate: Any) -> int | None:
+    """How many examples there are in `(x, y)`."""
+    pair = isinstance(evaluate, (tuple, list)) and len(evaluate) > 1
+    shape = getattr(evaluate[1], "shape", None) if pair else None
+    return int(shape[0]) if shape else None
+
+
+def warn_of_chance(accuracy: float, drop: float, examples: int) -> None:
+    """Warns if an accuracy on so many examples moves by chance more than it may fall.
+
+    The search looks at some dozen roundings, and takes the smallest that passes: the luckiest.
+    """
+    likely = (accuracy * examples + 1) / (examples + 2)  # never 0 or 1, as of few it would be
+    error = math.sqrt(likely * (1 - likely) / examples)
+    if drop < error:
+        warnings.warn(
+            f"A drop of {100 * drop:g} points is within chance: {100 * accuracy:.1f} % right of "
+            f"{examples:,} examples have a standard error of {100 * error:.1f} points. On others "
+            "the model that is found may lose more; decide by more examples.",
+            SmhWarning,
+            stacklevel=2,
         )
 
 
