@@ -63,7 +63,8 @@ class Request:
 
     def warn_of_chance(self, score: Score) -> None:
         """See the function, where it is known how many examples gave an accuracy."""
-        if self.drop is not None and self.examples and "acc" in score.metric.name:
+        is_share = "acc" in score.metric.name and 0 <= score.baseline <= 1
+        if self.drop is not None and self.examples and is_share:
             warn_of_chance(score.baseline, self.drop, self.examples)
 
 
@@ -87,7 +88,7 @@ def warn_of_chance(accuracy: float, drop: float, examples: int) -> None:
             f"{examples:,} examples have a standard error of {100 * error:.1f} points. On others "
             "the model that is found may lose more; decide by more examples.",
             SmhWarning,
-            stacklevel=2,
+            stacklevel=4,  # where `smh.shrink` is called
         )
 
 
