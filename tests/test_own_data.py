@@ -272,6 +272,20 @@ def test_what_rounding_cost_is_told_where_there_are_labels(folder, capsys):
     assert said.count("accuracy ") == 2 and said.count("on 30 given examples") == 2, said
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "shrink four.keras --examples 40",
+        pytest.param("compress four.keras --epochs 1 --bits 8", marks=pytest.mark.slow),
+    ],
+)
+def test_a_drop_within_chance_is_told(line, folder, capsys):
+    for drop, told in (("0.1", True), ("60", False)):
+        assert run(f"{line} --max-drop {drop} --data table.npz --out four.smh --force") in (0, 1)
+        said = "examples have a standard error of" in capsys.readouterr().err
+        assert said == told, drop
+
+
 def test_missing_classes_are_told(folder, capsys):
     assert run("evaluate four.keras --data few.npz") == 0
     assert "few has no example of 1 of the 4 classes" in capsys.readouterr().err
