@@ -14,6 +14,8 @@ import math
 import statistics
 import sys
 import tempfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import networks
@@ -32,8 +34,14 @@ def measure(name: str, options) -> list[dict]:
             for way in options.ways:
                 if way in ("zipnn", "nncodec") and not peer:
                     continue
-                made = _run(way, network, peer, Path(folder))
-                rows += _rows(network, made)
+                judge = ways.Timed(network.loss)
+                begin = time.perf_counter()
+                made = _run(way, replace(network, loss=judge), peer, Path(folder))
+                search = time.perf_counter() - begin
+                rows += [
+                    {**row, "search": round(search, 1), "judge": round(judge.seconds, 1)}
+                    for row in _rows(network, made)
+                ]
                 if options.out and rows:
                     write(rows, options.out)
         finally:

@@ -42,6 +42,20 @@ class Made:
     seconds: float
 
 
+class Timed:
+    """A judge, and the seconds that it has taken."""
+
+    def __init__(self, loss: Callable[[keras.Model], float]):
+        self._loss, self.seconds = loss, 0.0
+
+    def __call__(self, changed: keras.Model) -> float:
+        begin = time.perf_counter()
+        try:
+            return self._loss(changed)
+        finally:
+            self.seconds += time.perf_counter() - begin
+
+
 class Peer:
     """The other environment's process; `None` answers where there is none."""
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from smh.errors import ArgumentError
 from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import rounding
 from smh.shrinking.report import Attempt
@@ -167,13 +168,36 @@ def test_squared_gradients_are_those_of_the_outputs():
     np.testing.assert_allclose(found[:, 0], expected, rtol=0.35)
 
 
-@pytest.mark.parametrize("gap", [(0, 0), (1.9, 2.3)])
-def test_a_dip_of_the_score_does_not_end_the_search(gap):
-    """The score falls with the price, and is too low in a gap: the file is near the best one."""
+LOST = {
+    "in proportion": lambda price: 0.01 * price,
+    "not in 1.9 to 2.3": lambda price: 0.01 * price + 0.05 * (1.9 < price < 2.3),
+    "slowly at first": lambda price: 0.031 * (price / 3) ** 3,
+    "quickly at first": lambda price: 0.031 * (price / 3) ** 0.3,
+    "all at once": lambda price: 1.0 if price > 3 else 0.0,
+    "better at first": lambda price: 0.01 * price - 0.005 if price > 1 else -0.2,
+    "no number when it is much": lambda price: 0.01 * price if price < 3.5 else np.nan,
+    "steps, as of few examples": lambda price: np.ceil(2 * price) / 2 * 0.0098,
+}
+
+
+@pytest.mark.parametrize("start", [1e-4, 0.05, 1.0, 3.0, 70.0])
+@pytest.mark.parametrize("curve", LOST)
+def test_the_search_ends_near_the_highest_price_that_keeps_the_score(curve, start):
+    """Whatever the score does and wherever it begins, in few tries."""
+    lost, prices = LOST[curve], []
 
     def attempt(price):
-        score = -0.01 * price - (0.05 if gap[0] < price < gap[1] else 0)
-        return Attempt(price, int(1000 - 10 * price), price, score)
+        prices.append(price)
+        return Attempt(price, int(1e6 - 1e3 * price), price, 0.7 - lost(price))
 
-    found = to_drop(attempt, -0.031, 1.0, "model")
-    assert found.score >= -0.031 and 2.6 < found.multiplier <= 3.1
+    found = to_drop(attempt, 0.7, 0.031, start, "model")
+    allowed = [price for price in np.geomspace(1, 10, 10000) if lost(price) <= 0.031]
+    assert lost(found.multiplier) < 0.031 + 1e-9
+    assert 0.9 * max(allowed) < found.multiplier <= max(allowed) * 1.001
+    assert len(prices) <= 9 + abs(np.log(start / 3)) / np.log(4)
+
+
+def test_no_price_that_keeps_the_score():
+    """It ends, and says what the finest one has."""
+    with pytest.raises(ArgumentError, match="keeps a score of 0.65: the finest has 0.5"):
+        to_drop(lambda price: Attempt(price, 9, 0.0, 0.5), 0.7, 0.05, 1.0, "model")

@@ -15,8 +15,11 @@ _FINEST, _COARSEST = 1e-30, 1e30
 _MOST = 14  # roundings to hit a size; each halves what is left of the interval at least
 _USUAL = 5  # of them
 _TOLERANCE = 0.992  # of the size asked for that the file has to have at least
-_HALVINGS = 5  # of a factor of four in the price, which is a bit of each number
-_BRACKET = 3  # tries, as a rule, until one keeps the score and one does not
+_POWER = 1.4  # of what may be lost over what was: by so much a price is raised or lowered
+_STEPS = 4.0, 16.0  # the least and the most of it, until one keeps the score and one does not
+_BRACKET = 2  # tries for that, as a rule
+_CLOSE = 1.06  # a bit's price known so nearly is near enough: a hundredth of the file
+_BETWEEN = 5  # tries for that at most
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 
 
@@ -64,10 +67,11 @@ def _next(fine: Attempt | None, coarse: Attempt | None, target: float) -> float:
     return math.exp(low + (high - low) * min(max(part, 0.05), 0.95))
 
 
-def to_drop(attempt: Try, least: float, start: float, name: str) -> Attempt:
-    """Returns the smallest attempt found whose score is at least so much.
+def to_drop(attempt: Try, baseline: float, drop: float, start: float, name: str) -> Attempt:
+    """Returns the smallest attempt found whose score is at most `drop` below the baseline.
 
-    A score does not fall with every step, least of all one of few examples: a little beyond the
+    What is lost grows about as a power of the price, and the next price is taken from that. But a
+    score does not fall with every step, least of all one of few examples: a little beyond the
     first price that is too high, others are tried.
 
     Raises:
@@ -75,38 +79,61 @@ def to_drop(attempt: Try, least: float, start: float, name: str) -> Attempt:
     """
     good: Attempt | None = None
     bad: Attempt | None = None
-    price = start
-    with task(
-        "rounding as far as the score allows", _BRACKET + _HALVINGS + len(_BEYOND)
-    ) as advance:
-        while good is None or bad is None:
+    prices: list[float] = []
+    with task("rounding as far as the score allows", _BRACKET + _BETWEEN + len(_BEYOND)) as advance:
+
+        def keeps(price: float) -> tuple[Attempt, bool]:
             found = attempt(price)
             advance(1)
-            if found.score is not None and found.score >= least:
-                good = found
-                price *= 4
-            else:
-                bad = found
-                price /= 4
-            if not start * 1e-12 < price < start * 1e12:
-                break
-        for _ in range(_HALVINGS if good and bad else 0):
+            prices.append(price)
+            return found, found.score is not None and found.score >= baseline - drop
+
+        price = start
+        while (good is None or bad is None) and start * 1e-12 < price < start * 1e12:
+            found, kept = keeps(price)
+            good, bad = (found, bad) if kept else (good, found)
+            price *= _step(baseline - _score(found), drop, kept)
+        sides = [False, True]
+        for _ in range(_BETWEEN if good and bad else 0):
             assert good is not None and bad is not None
-            found = attempt(math.sqrt(good.multiplier * bad.multiplier))
-            advance(1)
-            if found.score is not None and found.score >= least:
-                good = found
-            else:
-                bad = found
+            if bad.multiplier < _CLOSE * good.multiplier:
+                break
+            part = _part(baseline - _score(good), baseline - _score(bad), drop)
+            part = 0.5 if sides[-1] == sides[-2] else part  # else one end might stay for ever
+            found, kept = keeps(good.multiplier * (bad.multiplier / good.multiplier) ** part)
+            good, bad = (found, bad) if kept else (good, found)
+            sides.append(kept)
         for factor in _BEYOND if good and bad else ():
             assert good is not None
-            found = attempt(good.multiplier * factor)
-            advance(1)
-            if found.score is not None and found.score >= least and found.bytes < good.bytes:
+            price = good.multiplier * factor
+            if any(max(price, one) < _CLOSE * min(price, one) for one in prices):
+                continue
+            found, kept = keeps(price)
+            if kept and found.bytes < good.bytes:
                 good = found
     if good is None:
         raise ArgumentError(
-            f"No rounding of '{name}' keeps a score of {least:g}: the finest has "
+            f"No rounding of '{name}' keeps a score of {baseline - drop:g}: the finest has "
             f"{bad.score if bad else math.nan:g}. Allow a larger drop."
         )
     return good
+
+
+def _score(attempt: Attempt) -> float:
+    return math.nan if attempt.score is None else attempt.score
+
+
+def _step(lost: float, drop: float, kept: bool) -> float:
+    """The factor of the price that is likely to lose the drop, up if the score was kept."""
+    least, most = _STEPS
+    wanted = (drop / lost) ** _POWER if lost > 0 else math.nan
+    if kept:
+        return min(max(wanted, least), most) if wanted == wanted else most
+    return max(min(wanted, 1 / least), 1 / most) if wanted == wanted else 1 / least
+
+
+def _part(lost: float, too_much: float, drop: float) -> float:
+    """Where between two prices, by their logarithms, the drop is lost."""
+    if not 0 < lost < drop < too_much:  # by chance, or not a number
+        return 0.5
+    return min(max(math.log(drop / lost) / math.log(too_much / lost), 0.2), 0.8)

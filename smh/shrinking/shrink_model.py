@@ -168,7 +168,7 @@ class _Work:
             return to_size(self.attempt, request.size, start, name)
         if request.drop is not None:
             assert self.score is not None
-            return to_drop(self.attempt, self.score.baseline - request.drop, start, name)
+            return to_drop(self.attempt, self.score.baseline, request.drop, start, name)
         return self.attempt(start)
 
     def _at_once(self) -> Any | None:
@@ -218,6 +218,8 @@ class _Work:
 
     def _bytes(self, rounded: list[Rounded]) -> int:
         near, wanted = self._size.nearly(rounded), self.request.size
+        if wanted is None and self.attempts:
+            return near  # some bytes more or less decide nothing; the chosen one is measured
         if wanted is not None and abs(near - wanted) > _CLOSE * wanted:
-            return near  # far from the size asked for, some bytes more or less decide nothing
+            return near  # nor do they far from the size asked for
         return self._size.exactly(rounded)
