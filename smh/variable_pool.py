@@ -94,13 +94,16 @@ class ProductVariablePool(SinglePool):
         super().__init__(trainable, product, initializers, names, index_store_type)
 
     @classmethod
-    def from_shape(cls, shape: PoolShape, *, trainable=True, seed=None) -> ProductVariablePool:
+    def from_shape(
+        cls, shape: PoolShape, *, trainable=True, seed=None, name=None
+    ) -> ProductVariablePool:
         """The pool that `smh.compress` makes: chosen sides, balanced orthogonal factors.
 
         Args:
             shape: sides, replicas and blocks, see `smh.pools.shape.choose_sides`.
             trainable: whether the factors are trained.
             seed: makes the factors repeatable.
+            name: begins the factors' paths; by default that of the class.
 
         Returns:
             A pool whose entries have root mean square 1, exactly so over every full row.
@@ -109,7 +112,7 @@ class ProductVariablePool(SinglePool):
         initializers = balanced_factors(shape, 1.0, factor_seeds(seed, 2))
         names = ("variable_left", "variable_right")
         SinglePool.__init__(
-            pool, trainable, matrix_product(shape), initializers, names, IndexStoreType.basic
+            pool, trainable, matrix_product(shape), initializers, names, IndexStoreType.basic, name
         )
         return pool
 

@@ -1,5 +1,6 @@
 """Pools in blocks: which weights share a pool, what each pool trains, and that one is as before."""
 
+import copy
 import itertools
 import math
 
@@ -173,6 +174,51 @@ def test_blocks_of_a_pool_of_ones_own():
     with pytest.raises(smh.errors.ArgumentError, match="blocks is decided by `pool`"):
         smh.compress(network(), pool=smh.ProductVariablePool(True, 20_000, 0.2), blocks=4)
     smh.compress(network(), pool=smh.ProductVariablePool(True, 20_000, 0.2), blocks=1)
+
+
+SEVERAL_POOLS = {
+    "blocks": lambda model: smh.compress(model, 0.3, seed=0, blocks=6),
+    "one after the other": lambda model: smh.compress(
+        smh.compress(model, 0.3, apply_to="conv", seed=0), 0.3, apply_to="wide|next", seed=1
+    ),
+    "blocks, then more": lambda model: smh.compress(
+        smh.compress(model, 0.3, apply_to="wide", seed=0, blocks=3), 0.3, seed=1, blocks=2
+    ),
+    "beside one of my own": lambda model: smh.compress(
+        smh.compress(model, pool=smh.ProductVariablePool(True, 9000, 0.3), apply_to="conv"), 0.3
+    ),
+}
+
+
+@pytest.mark.parametrize("how", SEVERAL_POOLS)
+def test_every_factor_has_a_path_of_its_own(how, tmp_path):
+    """So that a name chooses one, in files too, and a scan changes one at a time."""
+    model = SEVERAL_POOLS[how](network())
+    paths = [v.path for v in model.variables]
+    assert len(pools_of(model)) > 1 and len(set(paths)) == len(paths)
+    smh.save(model, tmp_path / "model.smh")
+    model.save(tmp_path / "model.keras")
+    for back in (
+        smh.load(tmp_path / "model.smh"),
+        keras.saving.load_model(tmp_path / "model.keras"),
+        smh.load_weights(network(), tmp_path / "model.smh"),
+        copy.deepcopy(model),
+    ):
+        assert [v.path for v in back.variables] == paths
+    result = smh.sensitivity_scan(model, lambda model: 1.0, [0.5], apply_to="variable_", verbose=0)
+    assert len(result.paths) == 2 * len(pools_of(model))
+    chosen = pools_of(model)[1].core_variables[0]
+    smh.prune(model, 0.5, apply_to=f"^{chosen.path}$")
+    zeros = {f.path: np.mean(np.asarray(f) == 0) for p in pools_of(model) for f in p.core_variables}
+    assert zeros.pop(chosen.path) == pytest.approx(0.5, abs=0.02) and not any(zeros.values())
+
+
+@pytest.mark.parametrize("name", [3, "", "a/b", ["a"]])
+def test_a_description_with_a_name_that_is_none(name):
+    config = pools_of(smh.compress(network(), 0.3))[0].get_config()
+    assert "name" not in config
+    with pytest.raises(smh.errors.ArtifactError, match="name is a string without '/'"):
+        smh.ProductVariablePool.from_config({**config, "name": name})
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 8, "auto"])

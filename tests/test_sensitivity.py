@@ -96,8 +96,8 @@ def test_every_parametrization_is_scanned_where_its_numbers_are(name):
     assert "shared" in name or paths == result.paths
     assert not changed_in(model, before)
     np.testing.assert_array_equal(numpy_of(model(x)), outputs[0])
-    # The pools of blocks have factors of the same paths, which are changed together.
     assert len({variable.path for variable in scanned}) == len(result.paths) >= 1
+    assert len({id(variable) for variable in scanned}) == len(result.paths)
     # What is changed is in use: the outputs stay in the evaluations of the unchanged model only.
     same = [np.allclose(outputs[0], after) for after in outputs]
     assert sum(same) == (2 if "shared" in name else 3)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.compressible import numbers_in, select
 from smh.doors.pools_for import fit_of, make_pools, start_at
@@ -110,7 +111,8 @@ def compress(
     selected = select(model, apply_to, exclude)
     if pool is None:
         budget = _budget(model, selected, modifier, fraction, target_params)
-        pools = make_pools(selected, budget, fraction, target_params, blocks, seed)
+        taken = {one.name for one in sources(model)}
+        pools = make_pools(selected, budget, fraction, target_params, blocks, seed, taken)
     else:
         _check_own_pool(pool, selected, fraction, target_params, seed, blocks)
         pools = [(pool, selected)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from smh.doors.compressible import Selected, numbers_in
@@ -26,8 +27,11 @@ def make_pools(
     target_params: int | None,
     blocks: int | Literal["auto"],
     seed: int | None,
+    taken: Collection[str],
 ) -> list[tuple[ProductVariablePool, list[Selected]]]:
     """Makes pools whose factors have at most `budget` numbers, each with the weights it is for.
+
+    Their names are not among `taken`: then every factor has a path of its own.
 
     Raises:
         ArgumentError: the budget is too small for one replica of each pool, or `blocks` is none.
@@ -39,9 +43,12 @@ def make_pools(
     if any(group.shape.replicas < 1 for group in groups):
         raise _too_small(groups, selected, budget, fraction, target_params)
     seeds = [seed] if len(groups) == 1 else factor_seeds(seed, len(groups))
+    usual = ProductVariablePool.__name__
+    numbered = (f"{usual}_{i}" if i else usual for i in itertools.count())
+    free = (name for name in numbered if name not in taken)
     return [
-        (ProductVariablePool.from_shape(g.shape, seed=s), [selected[i] for i in g.members])
-        for g, s in zip(groups, seeds, strict=True)
+        (ProductVariablePool.from_shape(g.shape, seed=s, name=n), [selected[i] for i in g.members])
+        for g, s, n in zip(groups, seeds, free, strict=False)
     ]
 
 

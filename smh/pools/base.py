@@ -32,8 +32,8 @@ class VariablePool(Source):
 
     _factor_names: tuple[str, ...] = ()
 
-    def __init__(self, trainable: bool, size: int, granularity: int, index_store_type):
-        super().__init__(name=type(self).__name__, trainable=bool(trainable))
+    def __init__(self, trainable: bool, size: int, granularity: int, index_store_type, name=None):
+        super().__init__(name=name or type(self).__name__, trainable=bool(trainable))
         self._granularity = granularity
         self.__dict__["index_store"] = make_index_store(index_store_type, size)
         self.__dict__["graph_factors"] = None  # set where the pool is used in a TF1 graph
@@ -152,10 +152,12 @@ class VariablePool(Source):
     def get_config(self) -> dict[str, Any]:
         """Returns what an equal pool is made from, of the same layout but with other values."""
         store = self.index_store
+        own_name = {} if self.name == type(self).__name__ else {"name": self.name}
         return {
             "trainable": self.trainable,
             "index_store_type": kind_of(store).value,
             "position": store.position,
+            **own_name,
         }
 
     def go_on_from(self, position: Any) -> None:

@@ -25,9 +25,11 @@ _STATE = "wrapping_"
 class SinglePool(VariablePool):
     """A pool computed by one `Product` from factors of its own."""
 
-    def __init__(self, trainable, product: Product, initializers: Sequence[Any], names, store):
+    def __init__(
+        self, trainable, product: Product, initializers: Sequence[Any], names, store, name=None
+    ):
         _check_factors(product, names)
-        super().__init__(trainable, product.size, product.granularity, store)
+        super().__init__(trainable, product.size, product.granularity, store, name)
         self.__dict__["product"] = product
         self.__dict__["_initializers"] = list(zip(names, initializers, strict=True))
         self.__dict__["_wrappings"] = [None] * len(names)  # until the factors are built
@@ -68,6 +70,7 @@ class SinglePool(VariablePool):
             [make_initializer(factor["initializer"]) for factor in config["factors"]],
             names,
             config["index_store_type"],
+            _checked_name(config.get("name")),
         )
         wrappings = config.get("wrappings", [None] * len(names))
         if not isinstance(wrappings, list) or len(wrappings) != len(names):
@@ -176,6 +179,12 @@ class SinglePool(VariablePool):
         high = min(-(-stop // grain) * grain, self.product.size)
         flat = self.product.entries(factors, low, high, scale)
         return flat if (low, high) == (start, stop) else flat[start - low : stop - low]
+
+
+def _checked_name(name: Any) -> str | None:
+    if name is not None and (not isinstance(name, str) or not name or "/" in name):
+        raise ArtifactError(f"A pool's name is a string without '/', got {name!r:.80}.")
+    return name
 
 
 def _make_wrapping(factor: keras.Variable, entry: Any) -> Parametrization:
