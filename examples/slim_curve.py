@@ -31,7 +31,7 @@ from pathlib import Path
 
 import keras
 from mnist_images import error, load, split
-from mnist_tables import Run, versions
+from mnist_tables import Run, rows_of, versions, write_rows
 from mnist_training import EXAMPLES, Log, build, fit, fused_normalisation, training_precision
 
 import smh
@@ -89,7 +89,6 @@ def measured(way: str, path: str | Path, parts) -> dict:
     back = smh.load(path)
     return {
         "way": way,
-        "file": os.path.basename(path),
         "numbers": back.count_params(),
         "multiply_adds": count_multiply_adds(back).multiply_adds,
         "bytes": os.path.getsize(path),
@@ -136,6 +135,7 @@ def main(arguments=None) -> None:
     parser.add_argument("--ways", nargs="+", default=["dense", "magnitude", "fisher"])
     parser.add_argument("--teacher", help="a .smh file from which the pruned sides learn")
     parser.add_argument("--out", type=Path, default=Path("out/slim"), help="where the files go")
+    parser.add_argument("--table", type=Path, help="a CSV file that gets a row for each side")
     parser.add_argument("--sizes", nargs="+", type=int, default=[], help="bytes: shrunk to these")
     parser.add_argument("--rounded-epochs", type=int, default=0, help="after each of --sizes")
     parser.add_argument("--rounded-rate", type=float, default=0.001, help="Adam's, in these")
@@ -166,14 +166,21 @@ def main(arguments=None) -> None:
     whole, test = load(options.data_dir, options.data)
     parts = *split(whole), test
     print(versions(), flush=True)
+
+    def note(path: Path, side: dict) -> None:
+        row = {"network": run.network, **side, "seed": run.seed, "file": path.name}
+        print(json.dumps(row), flush=True)
+        if options.table:
+            write_rows(options.table, [*rows_of(options.table), row])
+
     for way in options.ways:
         path = options.out / name_of(way, run, options) if way != "file" else Path(options.file)
         if not path.exists():
             train(way, run, options, parts, path)
-        print(json.dumps(measured(way, path, parts)), flush=True)
+        note(path, measured(way, path, parts))
         for size in options.sizes:
             for side in shrunk(way, path, size, run, options, parts):
-                print(json.dumps(side), flush=True)
+                note(path, side)
 
 
 if __name__ == "__main__":

@@ -456,6 +456,65 @@ def test_a_flat_list_is_a_signature_of_several_inputs(tmp_path):
         smh.export(model, tmp_path / "m.onnx", "onnx", input_signature=[*specs, specs[0]])
 
 
+def two_in_two_out(wrap_in, wrap_out, **names):
+    a, b = (keras.Input((n,), name=names.get(key)) for key, n in (("a", 4), ("b", 3)))
+    both = layers.Concatenate()([a, b])
+    return keras.Model(wrap_in(a, b), wrap_out(head()(both), layers.Dense(2)(both)))
+
+
+NAMES = {
+    "sequential": (
+        lambda: keras.Sequential([keras.Input((4,)), head()]), ["input_0"], ["output_0"],
+    ),
+    "named input": (
+        lambda: keras.Sequential([keras.Input((4,), name="signal"), head()]),
+        ["signal"], ["output_0"],
+    ),
+    "lists": (
+        lambda: two_in_two_out(lambda a, b: [a, b], lambda y, z: [y, z], a="left"),
+        ["input_1", "left"], ["output_0", "output_1"],
+    ),
+    "dictionaries": (
+        lambda: two_in_two_out(
+            lambda a, b: {"a": a, "b": b}, lambda y, z: {"score": z, "label": y}, a="a", b="b"
+        ),
+        ["a", "b"], ["label", "score"],
+    ),
+}  # fmt: skip
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("format", ["onnx", "litert"])
+@pytest.mark.parametrize("kind", NAMES)
+def test_a_file_names_its_inputs_and_outputs_alike_in_each_process(kind, format, tmp_path):
+    """Not by Keras' counters, which another model made before would move on."""
+    build, *expected = NAMES[kind]
+    layers.Dense(2)(keras.Input((3,)))
+    path = str(tmp_path / f"m{SUFFIX[format]}")
+    smh.export(build(), path, format)
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path)
+        names = [[x.name for x in part] for part in (session.get_inputs(), session.get_outputs())]
+    else:
+        from ai_edge_litert.interpreter import Interpreter
+
+        names = list(Interpreter(path).get_signature_list()["serving_default"].values())
+    assert [sorted(part) for part in names] == expected
+
+
+@needs_tensorflow
+def test_names_that_are_asked_for(tmp_path):
+    import onnxruntime
+
+    spec = keras.InputSpec(shape=(None, 4), dtype="float32")
+    spec = keras.KerasTensor(spec.shape, spec.dtype, name="input_layer_7")
+    smh.export(NAMES["sequential"][0](), tmp_path / "m.onnx", "onnx", input_signature=[spec])
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert [x.name for x in session.get_inputs()] == ["input_layer_7"]
+
+
 class AboveThousand(layers.Layer):
     """Takes large numbers only, so that nothing generated will do."""
 

@@ -134,9 +134,7 @@ def _converted(concrete: Any, names: Sequence[str], options: dict) -> Any:
     inputs = [tensor.name for tensor in concrete.inputs[:own]]
     outputs = [tensor.name for tensor in concrete.outputs]
     renamed = dict(zip(inputs, names, strict=True))
-    if isinstance(concrete.structured_outputs, dict):
-        flat = {k: v for k, v in concrete.structured_outputs.items() if hasattr(v, "name")}
-        renamed.update((tensor.name, key) for key, tensor in flat.items())
+    renamed.update((t.name, n) for t, n in _named_outputs(concrete) if n not in names)
     # It calls what is deprecated, and reports as an error that it does not recognise the loop of an
     # LSTM whose weights are computed as ONNX's LSTM, and then converts the loop.
     with quiet("tf2onnx"), quiet("tensorflow"):
@@ -150,6 +148,15 @@ def _converted(concrete: Any, names: Sequence[str], options: dict) -> Any:
             **options,
         )
     return proto
+
+
+def _named_outputs(concrete: Any) -> Iterator[tuple[Any, str]]:
+    """The outputs with their names: keys of a dictionary, else those of a LiteRT signature."""
+    outputs = concrete.structured_outputs
+    if isinstance(outputs, dict) and all(hasattr(tensor, "name") for tensor in outputs.values()):
+        yield from ((tensor, str(key)) for key, tensor in outputs.items())
+    else:
+        yield from ((t, f"output_{i}") for i, t in enumerate(keras.tree.flatten(outputs)))
 
 
 def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from smh.errors import ArgumentError
 
 # For each positional argument of a model a structure of `keras.KerasTensor`.
 Signature = list[Any]
+
+_AUTOMATIC = re.compile(r"keras_tensor(_\d+)?|input_layer(_\d+)?")
 
 
 def signature_of(model: keras.Model, given: Any = None) -> Signature:
@@ -27,9 +30,10 @@ def signature_of(model: keras.Model, given: Any = None) -> Signature:
     """
     found = _own_signature(model) if given is None else _as_arguments(model, given)
     flat = keras.tree.flatten(found)
-    own = [tensor.name for tensor in getattr(model, "inputs", None) or []]
-    default = own or [f"input_{i}" for i in range(len(flat))]
-    names = [getattr(spec, "name", None) or name for spec, name in zip(flat, default, strict=True)]
+    own = [tensor.name for tensor in getattr(model, "inputs", None) or []] or [""] * len(flat)
+    default = [_named(name, i) for i, name in enumerate(own)]
+    asked = [None] * len(flat) if given is None else [getattr(s, "name", None) for s in flat]
+    names = [name or other for name, other in zip(asked, default, strict=True)]
     for spec in flat:
         if getattr(spec, "shape", None) is None or getattr(spec, "dtype", None) is None:
             raise ArgumentError(
@@ -41,6 +45,11 @@ def signature_of(model: keras.Model, given: Any = None) -> Signature:
         for spec, name in zip(flat, names, strict=True)
     ]
     return list(keras.tree.pack_sequence_as(found, specs))
+
+
+def _named(own: str, number: int) -> str:
+    """The name that an input has; Keras' automatic one would be another in each process."""
+    return f"input_{number}" if not own or _AUTOMATIC.fullmatch(own) else own
 
 
 def tensor_specs(signature: Signature) -> list[Any]:
