@@ -474,6 +474,10 @@ NAMES = {
         lambda: two_in_two_out(lambda a, b: [a, b], lambda y, z: [y, z], a="left"),
         ["input_1", "left"], ["output_0", "output_1"],
     ),
+    "a name that is taken": (
+        lambda: two_in_two_out(lambda a, b: [a, b], lambda y, z: y, b="input_0"),
+        ["input_0", "input_0_"], ["output_0"],
+    ),
     "dictionaries": (
         lambda: two_in_two_out(
             lambda a, b: {"a": a, "b": b}, lambda y, z: {"score": z, "label": y}, a="a", b="b"

@@ -31,7 +31,7 @@ def signature_of(model: keras.Model, given: Any = None) -> Signature:
     found = _own_signature(model) if given is None else _as_arguments(model, given)
     flat = keras.tree.flatten(found)
     own = [tensor.name for tensor in getattr(model, "inputs", None) or []] or [""] * len(flat)
-    default = [_named(name, i) for i, name in enumerate(own)]
+    default = [name if _is_given(name) else _free(f"input_{i}", own) for i, name in enumerate(own)]
     asked = [None] * len(flat) if given is None else [getattr(s, "name", None) for s in flat]
     names = [name or other for name, other in zip(asked, default, strict=True)]
     for spec in flat:
@@ -47,9 +47,13 @@ def signature_of(model: keras.Model, given: Any = None) -> Signature:
     return list(keras.tree.pack_sequence_as(found, specs))
 
 
-def _named(own: str, number: int) -> str:
-    """The name that an input has; Keras' automatic one would be another in each process."""
-    return f"input_{number}" if not own or _AUTOMATIC.fullmatch(own) else own
+def _is_given(name: str) -> bool:
+    """Whether it is not Keras' automatic one, which would be another in each process."""
+    return bool(name) and not _AUTOMATIC.fullmatch(name)
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    return _free(f"{name}_", taken) if name in taken else name
 
 
 def tensor_specs(signature: Signature) -> list[Any]:
