@@ -11,6 +11,7 @@ import smh
 from smh.errors import ArgumentError, SelectionError, SmhError, SmhWarning
 from smh.parametrizations.stepped import Stepped
 from smh.shrinking.dead_biases import fold_biases
+from smh.shrinking.flow import Flow
 from smh.shrinking.items import items_of
 from smh.shrinking.rest import fold_statistics, to_digits
 from smh.shrinking.statistics import gather
@@ -351,6 +352,66 @@ def test_statistics_of_few_digits_change_no_prediction():
     np.testing.assert_allclose(predictions(model, x), before, atol=1e-5)
     variance = np.asarray(ops.convert_to_numpy(norm.moving_variance.value))
     np.testing.assert_array_equal(to_digits(variance, 2), variance)
+
+
+def normalised(*axes, **settings):
+    """A normalisation along each axis, each behind a convolution."""
+    keras.utils.set_random_seed(0)
+    x = y = keras.Input((8, 8, 2))
+    for axis in axes:
+        y = layers.Conv2D(8, 3, padding="same", use_bias=False)(y)
+        y = layers.ReLU()(layers.BatchNormalization(axis=axis, **settings)(y))
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+
+
+NORMALISED = {
+    "channels": lambda: normalised(-1, -1, -1),
+    "by another axis": lambda: normalised(1, -1),
+    "without scale and offset": lambda: normalised(-1, -1, scale=False, center=False),
+    "of large epsilon": lambda: normalised(-1, -1, epsilon=0.5),
+}
+
+
+@pytest.mark.parametrize("coarseness", [1e-4, 3e-3, 0.3])
+@pytest.mark.parametrize("kind", NORMALISED)
+def test_a_normalisation_gives_what_it_gave_by_regression(kind, coarseness):
+    """On what comes through the rounded layers before it; on average, if nothing does."""
+    model, x = NORMALISED[kind](), examples(64)
+    norms = [one for one in model.layers if isinstance(one, layers.BatchNormalization)]
+    random = np.random.default_rng(0)
+    for norm in norms:
+        norm.moving_mean.assign(random.normal(size=norm.moving_mean.shape) * 0.1)
+        norm.moving_variance.assign(random.uniform(0.2, 1, norm.moving_variance.shape))
+    seen = keras.Model(model.inputs, [norm.output for norm in norms])
+    before = [ops.convert_to_numpy(y) for y in keras.tree.flatten(seen(x))]
+    items = items_of(model, smh.doors.candidates.candidates(model, None, None))
+    gather(model, items, [x[i : i + 8] for i in range(0, 64, 8)])
+    Flow(model, items, x).run(coarseness)
+    after = [ops.convert_to_numpy(y) for y in keras.tree.flatten(seen(x))]
+    lost = 0.0
+    for norm, was, now in zip(norms, before, after, strict=True):
+        was, now = (
+            np.moveaxis(y, norm.axis, -1).reshape(-1, y.shape[norm.axis]) for y in (was, now)
+        )
+        np.testing.assert_allclose(now.mean(0), was.mean(0), atol=1e-3)
+        off = now - now.mean(0)
+        square = (off**2).mean(0)
+        slope = (off * (was - was.mean(0))).mean(0) / np.maximum(square, 1e-9)
+        free = (square > 1e-4) & (norm.moving_variance > 1e-6) & (slope > 0)
+        np.testing.assert_allclose(slope[free], 1, rtol=0.02)
+        lost = max(lost, float(np.mean(square < 0.5 * was.var(0))))
+    assert (lost > 0) == (coarseness > 1e-3)  # both kinds of channels were looked at
+
+
+def test_a_normalisation_that_is_called_twice_keeps_its_statistics():
+    norm = layers.BatchNormalization()
+    x = keras.Input((8, 8, 2))
+    y = norm(layers.Conv2D(4, 3)(norm(layers.Conv2D(4, 3)(x))))
+    model, data = keras.Model(x, y), examples(16)
+    items = items_of(model, smh.doors.candidates.candidates(model, None, None))
+    gather(model, items, [data])
+    Flow(model, items, data).run(1.0)
+    assert not np.any(norm.moving_mean) and np.all(np.asarray(norm.moving_variance) == 1)
 
 
 def test_statistics_that_nothing_can_be_divided_by_stay():

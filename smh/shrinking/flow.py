@@ -3,12 +3,14 @@
 A layer whose turn it is sees the inputs that the rounded layers before it make. Its weight is first
 moved so that its outputs come out as they were (ridge regression of what is missing on these
 inputs), then rounded, and its bias takes up what is still missing on average. A normalisation's
-statistics move by as much as its inputs' did.
+statistics become those with which it gives what it gave, by the regression of what went into each
+channel on what goes in now: where rounding has left little but noise, it is not made loud again.
 
 References: Frantar, Alistarh, "Optimal Brain Compression", 2022 (2208.11580), section on sequential
 compression; Li et al., "GPTAQ", ICML 2025 (2504.02692), for inputs of the rounded layers before;
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019;
-Sun et al., "Hybrid 8-bit Floating Point Training", NeurIPS 2019, appendix, for the statistics.
+Hubara et al., "Accurate Post Training Quantization With Small Calibration Sets", ICML 2021, for
+normalisations tuned to what the rounded layers before them give.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from smh.virtual_variable import own_layers
 
 _ROWS_PER_INPUT = 32
 _LEAST_ROWS = 4096
+_MOST_GAIN = 16.0  # of a channel of a normalisation, and its inverse
 _RIDGE = 0.1  # of the mean square of an input: how much the weight stays what it was
 
 
@@ -69,7 +72,7 @@ class Flow:
         self._dead = {id(bias) for bias in dead}
         self._model, self._items, self._batch = model, items, batch
         self._norms = [x for x in own_layers(model) if _has_statistics(x)]
-        self._before: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._before: dict[int, _Inputs | None] = {}  # `None` of one that is called twice
         if batch is not None:
             self._look()
 
@@ -85,7 +88,8 @@ class Flow:
                     item.places = some(item.product.count(x), wanted, random)
                     item.targets = item.product.rows(x, item.places) @ item.original
             if layer in self._norms:
-                self._before[id(layer)] = _statistics(layer, x)
+                again = id(layer) in self._before
+                self._before[id(layer)] = None if again else _Inputs.of(layer, x, random)
 
         with watched(self._model, self._layers(), before):
             self._model(self._batch, training=False)
@@ -109,8 +113,9 @@ class Flow:
             for item in self._of(layer):
                 if item.flows:
                     found[id(item)] = self._made_good(item, x, multiplier)
-            if id(layer) in self._before:
-                _move(layer, self._before[id(layer)], _statistics(layer, x))
+            inputs_before = self._before.get(id(layer))
+            if inputs_before is not None:
+                inputs_before.kept_by(layer, x)
 
         if self._batch is not None:
             with watched(self._model, self._layers(), before):
@@ -169,13 +174,48 @@ def _has_statistics(layer: keras.Layer) -> bool:
     return isinstance(layer, keras.layers.BatchNormalization) and layer.built
 
 
-def _statistics(layer: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    axes = tuple(i for i in range(x.ndim) if i != layer.axis % x.ndim)
-    return x.mean(axes, dtype=np.float64), x.var(axes, dtype=np.float64)
+@dataclass(frozen=True)
+class _Inputs:
+    """What went into a normalisation before anything was rounded.
+
+    Attributes:
+        mean: of each channel.
+        places: of the rows that are kept.
+        rows: `[len(places), channels]`.
+    """
+
+    mean: np.ndarray
+    places: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def of(cls, norm: Any, x: np.ndarray, random: np.random.Generator) -> _Inputs:
+        """Of some rows of `x`."""
+        rows = _by_channel(norm, x)
+        places = some(len(rows), _LEAST_ROWS, random)
+        return cls(rows.mean(0, dtype=np.float64), places, rows[places])
+
+    def kept_by(self, norm: Any, x: np.ndarray) -> None:
+        """Gives `norm` the statistics with which it makes of `x` nearly what it made of these."""
+        rows = _by_channel(norm, x)
+        mean, variance = (values(v.value) for v in (norm.moving_mean, norm.moving_variance))
+        before = np.sqrt(variance.astype(np.float64) + norm.epsilon)
+        after = before / _slopes(rows[self.places], self.rows)
+        after = np.sqrt(np.maximum(np.square(after), norm.epsilon))
+        norm.moving_variance.assign(np.square(after) - norm.epsilon)
+        off = (self.mean - mean) / before  # what it gave on average, before its scale and offset
+        norm.moving_mean.assign(rows.mean(0, dtype=np.float64) - off * after)
 
 
-def _move(layer: Any, before: tuple, now: tuple) -> None:
-    """Moves a normalisation's statistics by as much as its inputs' moved."""
-    layer.moving_mean.assign(values(layer.moving_mean.value) + now[0] - before[0])
-    ratio = np.where(before[1] > 0, now[1] / np.where(before[1] > 0, before[1], 1), 1.0)
-    layer.moving_variance.assign(values(layer.moving_variance.value) * ratio)
+def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of the regression of each column of `y` on that of `x`, within limits; 1 of a constant."""
+    x, y = (rows - rows.mean(0) for rows in (x, y))
+    square = np.einsum("ij,ij->j", x, x, dtype=np.float64)
+    both = np.einsum("ij,ij->j", x, y, dtype=np.float64)
+    slope = np.where(square > 0, both / np.where(square > 0, square, 1), 1.0)
+    return np.clip(slope, 1 / _MOST_GAIN, _MOST_GAIN)
+
+
+def _by_channel(norm: Any, x: np.ndarray) -> np.ndarray:
+    """`[rows, channels]`."""
+    return np.moveaxis(x, norm.axis, -1).reshape(-1, x.shape[norm.axis])
