@@ -49,7 +49,7 @@ def states(data):
 def weights(data):
     """Returns for each model `{path: (shape, flat list of numbers)}`."""
     meta, tensors = plain_reader.read(data)
-    file = File(list(tensors.values()))
+    file = File(list(tensors.values()), meta.get("kinds", False))
     models = [file.model(model) for model in meta["models"]]
     file.place_the_flat()
     return [{path: (shape, value()) for path, (shape, value) in model.items()} for model in models]
@@ -58,11 +58,12 @@ def weights(data):
 class File:
     """Comes across the stored variables one after the other."""
 
-    def __init__(self, tensors):
+    def __init__(self, tensors, kinds):
         self.tensors = tensors
+        self.kinds = kinds
         self.used = 0
-        self.variables = []  # [tensor, begin, size], the tensor is a dtype until it is known
-        self.flat = {}  # dtype: numbers so far
+        self.variables = []  # [tensor, begin, size], the first a key of `flat` until it is known
+        self.flat = {}  # dtype, or with kinds dtype and last part of the path: numbers so far
         self.extra = set()  # tensors behind those, of the states of layers
 
     def model(self, entry):
@@ -74,20 +75,22 @@ class File:
             ends[weight["pool"]] = begin + math.prod(weight["shape"])
             found[weight["path"]] = weight["shape"], self.weight(weight, numbers, pools, begin)
         for variable in following(entry.get("variables", []), VARIABLE):
-            value = self.take(numbers, variable["dtype"], math.prod(variable["shape"]))
+            size = math.prod(variable["shape"])
+            value = self.take(numbers, variable["dtype"], size, variable["path"])
             if not variable["hidden"]:
                 found[variable["path"]] = variable["shape"], value
         for state in entry.get("states", []):
             self.extra.update(state.get("values", {}).values(), state.get("assets", {}).values())
         return found
 
-    def take(self, numbers, dtype, size, own=None):
+    def take(self, numbers, dtype, size, path, own=None):
         """Returns what computes the value of the next variable; `own()` is its tensor."""
         number = next(numbers)
         if number == len(self.variables):
             if own is None:
-                self.variables.append([dtype, self.flat.get(dtype, 0), size])
-                self.flat[dtype] = self.flat.get(dtype, 0) + size
+                key = (dtype, path.split("/")[-1]) if self.kinds else dtype
+                self.variables.append([key, self.flat.get(key, 0), size])
+                self.flat[key] = self.flat.get(key, 0) + size
             else:
                 tensor = own()
                 self.variables.append([tensor, 0, len(self.tensors[tensor][1])])
@@ -118,9 +121,10 @@ class File:
             size_of_part = math.prod(part.get("shape", weight["shape"]))
             tensor = self.tensor_of(part["tensor"], own) if "tensor" in part else None
             dtype = part.get("dtype", "float32")
-            parts[part["name"]] = self.take(numbers, dtype, size_of_part, tensor)
+            path = part.get("path", f"{weight['path']}/{part['name']}")
+            parts[part["name"]] = self.take(numbers, dtype, size_of_part, path, tensor)
         if weight["frozen"]:
-            return self.take(numbers, weight["dtype"], size)
+            return self.take(numbers, weight["dtype"], size, "frozen")
         kind, config = weight["parametrization"]["class"], weight["parametrization"]["config"]
         if kind == "smh>PoolSlice":
             pool = pools[weight["pool"]]
@@ -135,7 +139,7 @@ class File:
         kinds = [c.get("product", {}).get("kind", "matrix") for c in inner]
         computed = pool.get("factors", [None] * sum(FACTORS[kind] for kind in kinds))
         factors = [
-            None if at is not None else self.take(numbers, "", 0, self.next_tensor)
+            None if at is not None else self.take(numbers, "", 0, "", self.next_tensor)
             for at in computed
         ]
         inside = [

@@ -151,6 +151,70 @@ def test_it_agrees_about_models_that_share_pools_and_layers(tmp_path):
         np.testing.assert_array_equal(numpy_of(again(x)), numpy_of(model(x)))
 
 
+def normalised(**frozen):
+    """Five kinds of numbers, in rounded ones and in floats of full precision."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 3))])
+    for _ in range(4):
+        model.add(layers.Conv2D(24, 3, padding="same"))
+        model.add(layers.BatchNormalization(**frozen))
+    random = np.random.default_rng(0)
+    for norm in model.layers[1::2]:
+        for variable, mean in zip(norm.weights, (1.0, 0.0, 0.0, 5.0), strict=True):
+            variable.assign(random.normal(mean, 0.1, 24))
+    return model
+
+
+BY_KIND = {
+    "rounded": (lambda: with_shrunk(normalised()), {}),
+    "frozen, which is a kind too": (lambda: frozen_of(smh.compress(normalised(), 0.5)), {}),
+    "floats": (normalised, {}),
+    "of 16 bits": (normalised, {"rest": "float16"}),
+}
+
+
+def with_shrunk(model):
+    smh.shrink(model, quality=40)
+    return model
+
+
+def frozen_of(model):
+    model.layers[2].trainable = False
+    return model
+
+
+@pytest.mark.parametrize("name", BY_KIND)
+def test_numbers_of_a_kind_lie_together_where_that_takes_fewer_bytes(name, tmp_path, monkeypatch):
+    """The same numbers, however they lie, for all that read the file."""
+    build, options = BY_KIND[name]
+    model, sizes, read = build(), [], []
+    for most in (2**20, 0):
+        monkeypatch.setattr(smh.artifact.tensors, "_MOST_BY_KIND", most)
+        path = tmp_path / f"{most}.smh"
+        smh.save(model, path, **options)
+        sizes.append(path.stat().st_size)
+        assert container.read(path).meta.get("kinds", False) == (most > 0)
+        back, played = smh.load(path), smh.runtime.load(path)
+        read.append([numpy_of(v.value) for v in back.variables])
+        for variable in back.variables:
+            if variable.path in played:
+                np.testing.assert_array_equal(played[variable.path], numpy_of(variable.value))
+        (plain,) = plain_models.weights(path.read_bytes())
+        for weight, (shape, numbers) in plain.items():
+            np.testing.assert_allclose(
+                np.reshape(numbers, shape), played[weight], rtol=1e-5, atol=1e-6
+            )
+    assert sizes[0] < sizes[1]
+    for one, other in zip(*read, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_kinds_that_are_neither_true_nor_missing_are_refused(tmp_path):
+    container.write(tmp_path / "m.smh", {"models": [], "kinds": 1}, [])
+    with pytest.raises(ArtifactError, match="kinds is true or missing, got 1"):
+        read_layout(container.read(tmp_path / "m.smh"))
+
+
 def test_the_runtime_needs_neither_keras_nor_tensorflow(tmp_path):
     smh.save(smh.compress(mlp(), 0.5), tmp_path / "m.smh")
     code = (

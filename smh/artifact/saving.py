@@ -38,7 +38,8 @@ def encode_models(
     """
     table = Table()
     entries = [_Saving(model, table).entry(architecture, checked) for model in models]
-    return {"models": entries}, table.encode(options)
+    tensors, by_kind = table.encode(options)
+    return {"models": entries, **({"kinds": True} if by_kind else {})}, tensors
 
 
 class _Saving:
@@ -112,7 +113,7 @@ class _Saving:
                 parts.append({**entry, "path": part.path, **own})
             frozen = has_own_value(virtual)
             if frozen:
-                self._note(virtual._snapshot, self._table.other(virtual._snapshot))
+                self._note(virtual._snapshot, self._table.other(virtual._snapshot, "frozen"))
             elif virtual._snapshot is not None:
                 self._known.append(virtual._snapshot)  # the pool says the same
             weights.append({**weight, "parts": parts, "frozen": frozen})

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from smh import coding
+from smh.artifact.layout.reading import kind_of
 from smh.container import Tensor
 from smh.errors import ArgumentError
 from smh.parametrizations.clustered import Clustered
@@ -42,6 +43,9 @@ class Options:
         return 0 if self.bits is None or self.bits == 16 else self.bits
 
 
+_ENTRY = 24  # bytes of a header, deflated, that one more tensor takes, about
+_MOST_BY_KIND = 2**20  # numbers: of more the kernels decide, and kinds would be a second encoding
+
 Encode = Callable[[str, Options], Tensor]
 
 
@@ -52,7 +56,7 @@ class Table:
         self._numbers: dict[int, int] = {}
         self._variables: list[keras.Variable] = []
         self._own: dict[int, Encode] = {}  # by the id of what a tensor is made from
-        self._flat: dict[str, list[keras.Variable]] = {}
+        self._flat: list[tuple[str, keras.Variable]] = []  # with the kind of each
         self._extra: dict[Any, tuple[np.ndarray, str]] = {}  # by what makes two of them one
 
     def __len__(self) -> int:
@@ -70,9 +74,14 @@ class Table:
         # A pruned weight and its mask are one tensor: what is not zero is not pruned.
         return self._number(part, id(virtual), encode)
 
-    def other(self, variable: keras.Variable) -> int:
-        """Returns the number of a variable that lies in a flat tensor."""
-        return self._number(variable, id(variable), None)
+    def other(self, variable: keras.Variable, kind: str | None = None) -> int:
+        """Returns the number of a variable that lies in a flat tensor.
+
+        Args:
+            variable: it.
+            kind: see `smh.artifact.layout.reading.kind_of`; by default its path's.
+        """
+        return self._number(variable, id(variable), None, kind)
 
     def extra(self, value: np.ndarray, what: str) -> int:
         """Returns the number of an array that a layer has beside its variables; equal ones are one.
@@ -85,28 +94,70 @@ class Table:
         self._extra.setdefault(key, (value, what))
         return list(self._extra).index(key)
 
-    def _number(self, variable: keras.Variable, key: int, encode: Encode | None) -> int:
+    def _number(
+        self, variable: keras.Variable, key: int, encode: Encode | None, kind: str | None = None
+    ) -> int:
         if id(variable) not in self._numbers:
             self._numbers[id(variable)] = len(self._variables)
             self._variables.append(variable)
             if encode is None:
-                self._flat.setdefault(variable.dtype, []).append(variable)
+                self._flat.append((kind_of(variable.path) if kind is None else kind, variable))
             else:
                 self._own.setdefault(key, encode)
         return self._numbers[id(variable)]
 
-    def encode(self, options: Options) -> list[Tensor]:
-        """Returns all tensors, in order: those of one variable, then the flat ones."""
+    def encode(self, options: Options) -> tuple[list[Tensor], bool]:
+        """Returns all tensors, in order, and whether the flat ones are by kind.
+
+        Those of one variable come first, then the flat ones.
+        """
         tensors: list[Tensor] = []
         for encode in track(self._own.values(), "encoding"):
             tensors.append(encode(str(len(tensors)), options))
-        for variables in self._flat.values():
-            array = np.concatenate([_value(variable).ravel() for variable in variables])
-            how = flat_ways(array, options)
-            tensors.append(_tensor(str(len(tensors)), array, how, variables[0].path))
+        flat = [(v.dtype, kind, v.path, _value(v)) for kind, v in self._flat]
+        more, by_kind = encoded_flat(flat, len(tensors), options)
+        tensors += more
         for value, what in self._extra.values():
             tensors.append(_tensor(str(len(tensors)), value, _in_full(None, options), what))
-        return tensors
+        return tensors, by_kind
+
+
+def encoded_flat(
+    flat: Sequence[tuple[str, str, str, np.ndarray]], first: int, options: Options
+) -> tuple[list[Tensor], bool]:
+    """Those of one dtype in one tensor, or by kind as well, whichever takes fewer bytes.
+
+    Args:
+        flat: dtype, kind, path and numbers of each variable.
+        first: the number of the first tensor.
+        options: how numbers are stored.
+
+    Returns:
+        The tensors, and whether they are by kind.
+    """
+    together = _flat_tensors([(dtype, path, x) for dtype, _, path, x in flat], first, options)
+    kinds = [((dtype, kind), path, x) for dtype, kind, path, x in flat]
+    is_much = sum(x.size for *_, x in flat) > _MOST_BY_KIND
+    if is_much or len({key for key, *_ in kinds}) == len(together):
+        return together, False
+    apart = _flat_tensors(kinds, first, options)
+    return (apart, True) if _bytes_of(apart) < _bytes_of(together) else (together, False)
+
+
+def _flat_tensors(flat: Sequence[tuple[Any, str, np.ndarray]], first: int, options) -> list[Tensor]:
+    """A tensor for each key, in the order of their first variables."""
+    groups: dict[Any, list[tuple[str, np.ndarray]]] = {}
+    for key, path, numbers in flat:
+        groups.setdefault(key, []).append((path, numbers))
+    tensors = []
+    for number, group in enumerate(groups.values(), first):
+        array = np.concatenate([numbers.ravel() for _, numbers in group])
+        tensors.append(_tensor(str(number), array, flat_ways(array, options), group[0][0]))
+    return tensors
+
+
+def _bytes_of(tensors: Sequence[Tensor]) -> int:
+    return sum(len(tensor.payload) + _ENTRY for tensor in tensors)
 
 
 def encoder(part: keras.Variable, virtual: VirtualVariable, of_a_pool: bool) -> Encode | None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from smh import coding
 from smh.artifact.files import save
-from smh.artifact.tensors import Options, flat_ways
+from smh.artifact.layout.reading import kind_of
+from smh.artifact.tensors import Options, encoded_flat
 from smh.blueprint.describe import describe
 from smh.blueprint.restore import restore
 from smh.doors.candidates import Candidate, candidates, changed, reparametrize
@@ -88,10 +89,13 @@ class FileSize:
 
     def _numbers(self, rounded: Sequence[Rounded]) -> int:
         known = {id(item.stored) for item in self._items}
-        others = [values(v.value).ravel() for v in self._model.variables if id(v) not in known]
-        full = np.concatenate([*others, np.zeros(0)]).astype("float32")
-        best = coding.smallest(full, flat_ways(full, _AS_SAVED))
-        return sum(payload(rounded)) + len(best.payload)
+        flat = [
+            (v.dtype, kind_of(v.path), v.path, values(v.value))
+            for v in self._model.variables
+            if id(v) not in known
+        ]
+        tensors, _ = encoded_flat(flat, 0, _AS_SAVED)
+        return sum(payload(rounded)) + sum(len(tensor.payload) for tensor in tensors)
 
 
 def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:

@@ -4,7 +4,8 @@ The header's `meta` is `{"models": [...]}`; `docs/format.md` says what a model i
 `smh.artifact.layout.brief` what is left out of it. Variables are numbered in the order in which
 they are come across: of each model first the factors of each pool, then the parts of each weight,
 then all others. A factor, and a part with `tensor`, has a tensor for itself; all others of one
-dtype lie one behind the other in one flat tensor, behind those.
+dtype (with `kinds` in the `meta`, of one dtype and kind) lie one behind the other in one flat
+tensor, behind those.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ def read_layout(opened: Container) -> Stored:
     where = f"{opened.path}: byte 0"
     if not isinstance(opened.meta.get("models"), list):
         raise ArtifactError(f"{where}: this file of smh holds no model")
+    if not isinstance(opened.meta.get("kinds", False), bool):
+        raise ArtifactError(f"{where}: kinds is true or missing, got {opened.meta['kinds']!r:.80}")
     reading = _Reading(opened)
     try:
         models = [reading.model(entry) for entry in opened.meta["models"]]
@@ -44,6 +47,11 @@ def read_layout(opened: Container) -> Stored:
     return Stored(opened, reading.variables, whole)
 
 
+def kind_of(path: str) -> str:
+    """What a variable is called inside of its layer: gammas are like gammas, means like means."""
+    return path.rpartition("/")[2]
+
+
 class _Reading:
     """Comes across the variables of one model after the other, and hands out the tensors."""
 
@@ -51,7 +59,8 @@ class _Reading:
         self.variables: list[Variable] = []
         self._sections = {section.name: section for section in opened.sections}
         self._tensors = iter(opened.names)
-        self._flat: dict[str, list[Variable]] = {}
+        self._flat: dict[tuple[str, str], list[Variable]] = {}
+        self._by_kind = opened.meta.get("kinds", False) is True
         self._numbers: Iterator[Any] = iter(())
         self._order: list[int] = []
         self._pools = 0
@@ -86,11 +95,12 @@ class _Reading:
 
     def finish(self, states: list[Any]) -> list[tuple[State, ...]]:
         """Finds the flat tensors, once all variables are known, then those of the states."""
-        for dtype, variables in self._flat.items():
-            tensor = self._next_tensor(f"the variables of type {dtype}")
+        for (dtype, kind), variables in self._flat.items():
+            what = f"{dtype}, called {kind:.100}" if self._by_kind else dtype
+            tensor = self._next_tensor(f"the variables of type {what}")
             for variable in variables:
                 variable.tensor = tensor
-            self._check_size(tensor, _end_of(variables), f"variables of type {dtype}")
+            self._check_size(tensor, _end_of(variables), f"variables of type {what}")
         left = [self._sections[name] for name in self._tensors]
         used: set[int] = set()
         found = [read_states(entries, left, used) for entries in states]
@@ -128,7 +138,8 @@ class _Reading:
         size = numbers_of(shape, f"'{path:.100}'")
         variable = Variable(path, tuple(shape), _numpy_dtype(dtype, path), name, 0)
         if tensor is None:
-            before = self._flat.setdefault(dtype, [])
+            kind = kind_of(path) if self._by_kind else ""
+            before = self._flat.setdefault((dtype, kind), [])
             variable.begin = _end_of(before)
             before.append(variable)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,8 @@ class Stored:
         self._opened = opened
         self._variables = variables
         self.models = models
-        self._decoded: tuple[str, np.ndarray] | None = None
+        self._decoded: dict[str, np.ndarray] = {}
+        self._shared = Counter(variable.tensor for variable in variables)
 
     def __len__(self) -> int:
         return len(self._variables)
@@ -109,9 +111,10 @@ class Stored:
         return self._opened.spec(tensor)["dtype"]
 
     def value(self, number: int) -> np.ndarray:
-        """Its value; the tensor that was decoded last is kept, as many variables share one."""
+        """Its value; a tensor that several variables share is kept, and one that was read last."""
         variable = self._variables[number]
-        if self._decoded is None or self._decoded[0] != variable.tensor:
-            self._decoded = variable.tensor, self._opened.tensor(variable.tensor).ravel()
-        flat = self._decoded[1][variable.begin :][: math.prod(variable.shape)]
+        if variable.tensor not in self._decoded:
+            self._decoded = {k: v for k, v in self._decoded.items() if self._shared[k] > 1}
+            self._decoded[variable.tensor] = self._opened.tensor(variable.tensor).ravel()
+        flat = self._decoded[variable.tensor][variable.begin :][: math.prod(variable.shape)]
         return flat.reshape(variable.shape).astype(variable.dtype)
