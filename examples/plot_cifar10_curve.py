@@ -23,6 +23,7 @@ SIDES = {
     1: ("a quarter of the multiply-adds, then smh.shrink", "#117a65", "-.", "v"),
 }
 POOLS = ("smh.compress, factors of 32 bits, 15 epochs", "#76448a", "--", "x")
+SHRUNK_POOLS = ("the same, then smh.shrink", "#76448a", "-", "P")
 # (name, bytes, test error in percent, marker), as their authors give them.
 PUBLISHED = [
     ("MLPerf Tiny ResNet-8, int8", 96_000, 13.5, "D"),
@@ -45,7 +46,10 @@ def sides_of(rows: list[dict[str, str]]) -> dict[int, list[Point]]:
     for side in SIDES:
         best = float("inf")
         for row in sorted(rows, key=lambda row: int(row["bytes"])):
-            is_its = round(4 * int(row["multiply_adds"]) / whole) == side
+            is_its = (
+                not row["way"].startswith("pool")
+                and round(4 * int(row["multiply_adds"]) / whole) == side
+            )
             if is_its and row["way"].endswith("shrunk") and float(row["validation_error"]) < best:
                 best = float(row["validation_error"])
                 found.setdefault(side, []).append((int(row["bytes"]), float(row["test_error"])))
@@ -61,13 +65,23 @@ def pools_of(rows: list[dict[str, str]]) -> list[Point]:
     )
 
 
+def shrunk_pools_of(rows: list[dict[str, str]]) -> list[Point]:
+    """Pools whose factors were rounded after training."""
+    return sorted(
+        (int(row["bytes"]), float(row["test_error"]))
+        for row in rows
+        if row["way"].startswith("pool") and row["way"].endswith("shrunk")
+    )
+
+
 def draw(pools: list[dict[str, str]], slim: list[dict[str, str]], path: Path) -> None:
     """Writes the picture."""
     figure = Figure(figsize=(7.5, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     lines = [(SIDES[side], points) for side, points in sides_of(slim).items()]
-    for (name, color, style, marker), points in [*lines, (POOLS, pools_of(pools))]:
+    lines += [(POOLS, pools_of(pools)), (SHRUNK_POOLS, shrunk_pools_of(slim))]
+    for (name, color, style, marker), points in lines:
         x, y = zip(*points, strict=True)
         axes.plot(x, y, style, marker=marker, color=color, markersize=5, label=name, zorder=3)
     dense = min(
