@@ -403,6 +403,18 @@ def test_a_normalisation_gives_what_it_gave_by_regression(kind, coarseness):
     assert coarseness == 3e-3 or (lost > 0) == (coarseness == 0.3)  # both kinds were looked at
 
 
+def test_a_channel_that_nothing_can_be_divided_by_keeps_its_statistics():
+    model, x = normalised(-1, epsilon=0.0), examples(16)
+    norm = model.layers[2]
+    norm.moving_variance.assign([0.0, np.nan, *[0.5] * 6])
+    items = items_of(model, smh.doors.candidates.candidates(model, None, None))
+    gather(model, items, [])
+    Flow(model, items, x).run(1e-4)
+    mean, variance = np.asarray(norm.moving_mean), np.asarray(norm.moving_variance)
+    assert not mean[:2].any() and variance[0] == 0 and np.isnan(variance[1])
+    assert np.isfinite(mean).all() and np.isfinite(variance[2:]).all() and mean[2:].all()
+
+
 def test_a_normalisation_that_is_called_twice_keeps_its_statistics():
     norm = layers.BatchNormalization()
     x = keras.Input((8, 8, 2))

@@ -202,9 +202,12 @@ class _Inputs:
         before = np.sqrt(variance.astype(np.float64) + norm.epsilon)
         after = before / _slopes(rows[self.places], self.rows)
         after = np.sqrt(np.maximum(np.square(after), norm.epsilon))
-        norm.moving_variance.assign(np.square(after) - norm.epsilon)
-        off = (self.mean - mean) / before  # what it gave on average, before its scale and offset
-        norm.moving_mean.assign(rows.mean(0, dtype=np.float64) - off * after)
+        can = before > 0  # be divided by
+        # What it gave on average, before its scale and offset.
+        off = (self.mean - mean) / np.where(can, before, 1)
+        new_mean = rows.mean(0, dtype=np.float64) - off * after
+        norm.moving_variance.assign(np.where(can, np.square(after) - norm.epsilon, variance))
+        norm.moving_mean.assign(np.where(can, new_mean, mean))
 
 
 def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
