@@ -488,7 +488,7 @@ NAMES = {
 
 
 @needs_tensorflow
-@pytest.mark.parametrize("format", ["onnx", "litert"])
+@pytest.mark.parametrize("format", ["onnx", "litert", "saved_model"])
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_file_names_its_inputs_and_outputs_alike_in_each_process(kind, format, tmp_path):
     """Not by Keras' counters, which another model made before would move on."""
@@ -501,6 +501,11 @@ def test_a_file_names_its_inputs_and_outputs_alike_in_each_process(kind, format,
 
         session = onnxruntime.InferenceSession(path)
         names = [[x.name for x in part] for part in (session.get_inputs(), session.get_outputs())]
+    elif format == "saved_model":
+        import tensorflow as tf
+
+        served = tf.saved_model.load(path).signatures["serving_default"]
+        names = [served.structured_input_signature[1], served.structured_outputs]
     else:
         from ai_edge_litert.interpreter import Interpreter
 

@@ -47,7 +47,7 @@ class Attempt:
 
     Attributes:
         multiplier: the price of a bit.
-        bytes: of the file.
+        bytes: of the file; within some bytes, unless a size was asked for that it is near to.
         error: what it adds to the outputs, as the statistics have it: of probabilities twice the
             divergence, of others the squared change over their variance.
         score: what `evaluate` returned, or `None`.
