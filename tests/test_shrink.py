@@ -10,6 +10,7 @@ from keras import layers, ops
 import smh
 from smh.errors import ArgumentError, SelectionError, SmhError, SmhWarning
 from smh.parametrizations.stepped import Stepped
+from smh.sensitivity.examples import batches_of
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow
 from smh.shrinking.items import items_of
@@ -443,6 +444,26 @@ def test_of_very_many_outputs_each_counts_for_itself():
     items = items_of(model, smh.doors.candidates.candidates(model, None, None))
     gather(model, items, [np.ones((2, 3), "float32")] * 5)
     assert items[0].outputs is None and items[0].weights.shape == (1, 2049)
+
+
+@pytest.mark.parametrize("silent, count, told", [(1, 128, 8), (1, 8, 2), (12, 128, np.inf)])
+def test_a_channel_that_no_example_wakes_is_rounded_as_if_the_next_one_may(silent, count, told):
+    """Its step is coarser, no more than a few examples would have told; of many, they are dead."""
+    keras.utils.set_random_seed(0)
+    x = keras.Input((8, 8, 16))
+    y = layers.DepthwiseConv2D(3, use_bias=False)(x)
+    model = keras.Model(x, layers.Dense(4)(layers.GlobalAveragePooling2D()(y)))
+    found = smh.doors.candidates.candidates(model, None, None)
+    item = next(one for one in items_of(model, found) if "depthwise" in one.path)
+    data = np.random.default_rng(0).normal(size=(count, 8, 8, 16)).astype("float32")
+    data[..., :silent] = 0
+    gather(model, [item], batches_of(model, data, count, least=8))
+    steps = (item.inputs.level[:, None] * item.weights)[:, 0] ** -0.5
+    coarser = steps[:silent] / np.median(steps[silent:])
+    if told == np.inf:
+        assert (coarser > 100).all()
+    else:
+        assert (coarser > 0.7 * told).all() and (coarser < 1.6 * told).all(), coarser
 
 
 OUTPUTS = {

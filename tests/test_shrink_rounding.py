@@ -8,7 +8,7 @@ from smh.errors import ArgumentError
 from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import rounding
 from smh.shrinking.report import Attempt
-from smh.shrinking.rounding import ALONE, DAMPING, Inputs, Outputs, Price, round_in_order
+from smh.shrinking.rounding import ALONE, DAMPINGS, Inputs, Outputs, Price, round_in_order
 from smh.shrinking.search import to_drop
 
 pytestmark = pytest.mark.backend_agnostic
@@ -22,7 +22,12 @@ def correlated(n, groups=1, seed=0):
 
 def damped(moments):
     mean = np.diagonal(moments).mean()
-    return moments + DAMPING * mean * np.eye(len(moments))
+    return moments + DAMPINGS[0] * mean * np.eye(len(moments))
+
+
+def seen(moments):
+    """Inputs of two halves that say the same."""
+    return Inputs.of(moments, (moments, moments))
 
 
 def cost(error, moments):
@@ -31,25 +36,80 @@ def cost(error, moments):
 
 def test_the_factor_is_that_of_the_inverse_and_the_level_the_determinants():
     moments = correlated(7, groups=2)
-    inputs = Inputs.of(moments)
+    inputs, ratio, levels = seen(moments), [], []
     for g in range(2):
         own = inputs.order[g]
         expected = damped(moments[g])[np.ix_(own, own)]
         upper = inputs.factor[g].astype(np.float64)
         assert np.array_equal(upper, np.triu(upper))
         np.testing.assert_allclose(np.linalg.inv(upper.T @ upper), expected, rtol=1e-3, atol=1e-3)
-        np.testing.assert_allclose(inputs.level[g], np.linalg.det(expected) ** (1 / 7), rtol=1e-4)
+        costs = np.diagonal(upper @ moments[g][np.ix_(own, own)] @ upper.T)
+        ratio.append((costs / np.diagonal(upper) ** 2, 1 / np.diagonal(upper) ** 2))
+        levels.append(np.linalg.det(expected) ** (1 / 7))
         assert (np.diff(np.diagonal(moments[g])[own]) <= 0).all()
+    unseen, expected = np.sum(ratio, axis=(0, 2))
+    np.testing.assert_allclose(inputs.level, np.array(levels) * unseen / expected, rtol=1e-4)
+
+
+FEW = {
+    "many": (4000, 4000),
+    "some": (120, 120),
+    "fewer than inputs": (20, 20),
+    "few of no pattern": (30, 30),
+    "of two kinds": (80, 80),
+    "halves of two sizes": (60, 40),
+}
+
+
+@pytest.mark.parametrize("kind", FEW)
+def test_moments_are_trusted_as_far_as_examples_that_they_are_not_of_bear_them_out(kind):
+    """What is rounded by them costs, on all that may come, nearly the least that it can."""
+    n, random = 60, np.random.default_rng(3)
+    mix = random.normal(size=(n, n)) * np.geomspace(1, 0.03, n)[:, None]
+    if kind == "few of no pattern":
+        mix = np.eye(n)
+    other = mix * random.lognormal(0, 1.5, n) if kind == "of two kinds" else mix
+    every = (mix.T @ mix + other.T @ other)[None] / 2
+    samples = [
+        np.concatenate([random.normal(size=(1, rows // 2, n)) @ way for way in (mix, other)], 1)
+        for rows in FEW[kind]
+    ]
+    halves = tuple(rows.transpose(0, 2, 1) @ rows / rows.shape[1] for rows in samples)
+    whole = np.concatenate(samples, 1)
+    moments = whole.transpose(0, 2, 1) @ whole / whole.shape[1]
+    weights = random.normal(size=(1, n, 200))
+
+    def costs(inputs):
+        found = round_in_order(weights, inputs, np.full(200, 0.1), np.ones(200), 0.0)
+        return cost(found * 0.1 - weights, every)
+
+    by_value = {}
+    for value in DAMPINGS:
+        mean = value * np.diagonal(moments[0]).mean()
+        by_value[value] = costs(Inputs(*rounding._factored(moments + mean * np.eye(n))))
+    chosen = costs(Inputs.of(moments, halves))
+    assert chosen <= 1.15 * min(by_value.values()), by_value
+    if kind in ("many", "few of no pattern"):  # the ends of what may be chosen
+        assert chosen <= 0.8 * by_value[DAMPINGS[-1 if kind == "many" else 0]], by_value
+
+
+def test_outputs_that_go_together_by_chance_are_taken_to_be_independent():
+    random, halves = np.random.default_rng(0), []
+    for _ in range(2):
+        rows = random.normal(size=(1, 20, 80))
+        halves.append(rows.transpose(0, 2, 1) @ rows / 20)
+    assert Outputs.of(halves[0] + halves[1], np.ones(80), tuple(halves)) is None
+    assert Outputs.of(halves[0], np.ones(80), None) is None  # nothing to hold it against
 
 
 def test_inputs_that_are_never_there_do_no_harm():
-    inputs = Inputs.of(np.zeros((2, 3, 3)))
+    inputs = Inputs.of(np.zeros((2, 3, 3)), None)
     assert np.isfinite(inputs.factor).all() and (inputs.level > 0).all()
 
 
 def test_alone_and_for_free_each_number_is_rounded_to_the_nearest():
     weights = np.random.default_rng(0).normal(size=(1, 9, 4)) * 5
-    found = round_in_order(weights, Inputs.of(np.eye(9)[None]), np.full(4, 0.5), np.ones(4), 0.0)
+    found = round_in_order(weights, seen(np.eye(9)[None]), np.full(4, 0.5), np.ones(4), 0.0)
     np.testing.assert_array_equal(found, np.rint(weights / 0.5))
 
 
@@ -57,7 +117,7 @@ def test_alone_and_for_free_each_number_is_rounded_to_the_nearest():
 def test_errors_are_made_good(n, groups):
     moments = correlated(n, groups)
     weights = np.random.default_rng(1).normal(size=(groups, n, 5))
-    found = round_in_order(weights, Inputs.of(moments), np.full(5, 0.7), np.ones(5), 0.0)
+    found = round_in_order(weights, seen(moments), np.full(5, 0.7), np.ones(5), 0.0)
     by_order = cost(found * 0.7 - weights, moments)
     by_nearest = cost(np.rint(weights / 0.7) * 0.7 - weights, moments)
     assert by_order < 0.8 * by_nearest
@@ -67,14 +127,14 @@ def test_of_two_numbers_the_second_makes_good_the_first_exactly():
     """`w2` moves by `H12 / H22` times the error of `w1` before it is rounded itself."""
     moments = np.array([[[4.0, 1.5], [1.5, 1.0]]])
     weights = np.array([[[0.4], [1.3]]])
-    found = round_in_order(weights, Inputs.of(moments), np.ones(1), np.ones(1), 0.0).ravel()
+    found = round_in_order(weights, seen(moments), np.ones(1), np.ones(1), 0.0).ravel()
     h = damped(moments[0])
     assert found.tolist() == [0, np.rint(1.3 + h[0, 1] / h[1, 1] * 0.4)]
 
 
 def test_blocks_change_nothing(monkeypatch):
     moments, weights = correlated(150), np.random.default_rng(1).normal(size=(1, 150, 5))
-    arguments = weights, Inputs.of(moments), np.full(5, 0.5), np.ones(5), 0.02
+    arguments = weights, seen(moments), np.full(5, 0.5), np.ones(5), 0.02
     in_blocks = round_in_order(*arguments)
     monkeypatch.setattr(rounding, "_BLOCK", 1000)
     whole = round_in_order(*arguments)
@@ -86,8 +146,9 @@ def both(n, m, seed=0):
     gradients = correlated(m, seed=seed + 1)
     size = np.sqrt(np.diagonal(gradients[0]))
     alone = np.diag(np.square(size))
-    taken = (1 - ALONE) * gradients[0] + ALONE * alone
-    return Inputs.of(correlated(n, seed=seed)), Outputs.of(gradients, np.square(size)), taken
+    taken = (1 - ALONE[0]) * gradients[0] + ALONE[0] * alone
+    outputs = Outputs.of(gradients, np.square(size), (gradients, gradients))
+    return seen(correlated(n, seed=seed)), outputs, taken
 
 
 @pytest.mark.parametrize("n, m", [(7, 5), (150, 12), (5, 90)])
@@ -114,10 +175,10 @@ def test_errors_of_outputs_that_go_together_are_made_good():
     weights = np.random.default_rng(1).normal(size=(1, 40, 24))
     moments = damped(correlated(40)[0])
     costs = []
-    for seen in (outputs, None):
+    for used in (outputs, None):
         own = np.diagonal(taken)
         error = (
-            round_in_order(weights, inputs, np.full(24, 0.5), own, 0.0, None, seen) * 0.5 - weights
+            round_in_order(weights, inputs, np.full(24, 0.5), own, 0.0, None, used) * 0.5 - weights
         )
         costs.append(np.trace(taken @ error[0].T @ moments @ error[0]))
     assert costs[0] < 0.9 * costs[1]
@@ -125,12 +186,13 @@ def test_errors_of_outputs_that_go_together_are_made_good():
 
 
 def test_outputs_that_are_independent_change_nothing():
-    inputs = Inputs.of(correlated(30))
-    alone = Outputs.of(np.diag([3.0, 1.0, 2.0])[None], np.array([3.0, 1.0, 2.0]))
+    inputs = seen(correlated(30))
+    gradients = np.diag([3.0, 1.0, 2.0])[None]
+    alone = Outputs.of(gradients, np.array([3.0, 1.0, 2.0]), (gradients, gradients))
     weights = np.random.default_rng(1).normal(size=(1, 30, 3))
     found = [
-        round_in_order(weights, inputs, np.full(3, 0.4), np.array([3.0, 1.0, 2.0]), 0.5, None, seen)
-        for seen in (alone, None)
+        round_in_order(weights, inputs, np.full(3, 0.4), np.array([3.0, 1.0, 2.0]), 0.5, None, used)
+        for used in (alone, None)
     ]
     assert (found[0] != found[1]).mean() < 0.02
     np.testing.assert_allclose(alone.relief, 1)
@@ -138,7 +200,7 @@ def test_outputs_that_are_independent_change_nothing():
 
 def test_dearer_bits_are_fewer_and_cost_error():
     moments, weights = correlated(30), np.random.default_rng(1).normal(size=(1, 30, 20))
-    inputs, bits, errors = Inputs.of(moments), [], []
+    inputs, bits, errors = seen(moments), [], []
     for multiplier in (0.0, 2.0, 20.0, 1e9):
         found = round_in_order(weights, inputs, np.full(20, 0.4), np.ones(20), multiplier)
         bits.append(float(Price(found)(found).sum()))
@@ -150,7 +212,7 @@ def test_dearer_bits_are_fewer_and_cost_error():
 def test_what_is_not_kept_is_zero():
     keep = np.random.default_rng(2).random((1, 9, 4)) < 0.5
     weights = np.random.default_rng(0).normal(size=(1, 9, 4)) * 5
-    found = round_in_order(weights, Inputs.of(correlated(9)), np.ones(4), np.ones(4), 0.1, keep)
+    found = round_in_order(weights, seen(correlated(9)), np.ones(4), np.ones(4), 0.1, keep)
     assert not found[~keep].any() and found[keep].any()
 
 

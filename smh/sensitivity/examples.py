@@ -13,7 +13,9 @@ from smh.errors import ArgumentError
 _BATCH = 32
 
 
-def batches_of(model: keras.Layer, data: Any, most: int, size: int = _BATCH) -> list[Any]:
+def batches_of(
+    model: keras.Layer, data: Any, most: int, size: int = _BATCH, least: int = 1
+) -> list[Any]:
     """Returns batches of examples as NumPy arrays, nested as the model takes them.
 
     Args:
@@ -21,7 +23,8 @@ def batches_of(model: keras.Layer, data: Any, most: int, size: int = _BATCH) -> 
         data: an array, or arrays nested as the model's inputs; a data set of batches (labels beside
             them are left out); or a function that returns one of these.
         most: how many examples are taken, the first ones.
-        size: of a batch.
+        size: of a batch, at most.
+        least: how many batches, of as many examples or more.
 
     Raises:
         ArgumentError: there is no example, arrays of different lengths, numbers that are not
@@ -40,6 +43,7 @@ def batches_of(model: keras.Layer, data: Any, most: int, size: int = _BATCH) -> 
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise ArgumentError("data has numbers that are not finite (NaN or infinity).")
     count = min(most, lengths.pop())
+    size = min(size, -(-count // least))
     made = [
         keras.tree.map_structure(lambda x, s=start: x[s : min(s + size, count)], whole)
         for start in range(0, count, size)

@@ -14,17 +14,24 @@ et al., "GPTQ", ICLR 2023 (2210.17323), for the Cholesky factor; Conzelmann, Bam
 Storage of Pretrained Neural Networks by Rate-Constrained Quantization and Entropy Coding", 2025
 (2505.18758), for the rate in this order; Martens, Grosse, "Optimizing Neural Networks with
 Kronecker-factored Approximate Curvature", ICML 2015, for `H` and `G`; Tseng, Sun, De Sa,
-"Model-Preserving Adaptive Rounding", 2025 (2505.22988), for both in this order.
+"Model-Preserving Adaptive Rounding", 2025 (2505.22988), for both in this order; Ledoit, Wolf, "A
+Well-Conditioned Estimator for Large-Dimensional Covariance Matrices", 2004, for moments of few
+examples and their shrinkage, and Stone, "Cross-Validatory Choice", 1974, for how it is chosen here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-DAMPING = 0.01  # of the mean square of an input; less fits the examples and not the next ones
-ALONE = 0.35  # how far outputs are taken to be independent
+Halves = tuple[np.ndarray, np.ndarray]  # the same statistic, of each half of the examples
+
+DAMPINGS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the mean square of an input
+ALONE = (0.35, 0.6, 1.0)  # how far outputs are taken to be independent
+_NOTHING = 1e-9  # of the largest inputs: what those that are never there count as
+_LEAST_RATIO = 1e-3  # of what errors cost on examples that were not seen
 _BLOCK = 128  # rows whose errors reach the rows behind together, in one product
 
 
@@ -45,17 +52,35 @@ class Inputs:
     level: np.ndarray
 
     @classmethod
-    def of(cls, moments: np.ndarray) -> Inputs:
-        """Factors `[groups, n, n]`. Inputs that are always zero count as much as the damping."""
-        n = moments.shape[-1]
-        diagonal = np.diagonal(moments, axis1=1, axis2=2)
-        mean = diagonal.mean(1)
-        mean = np.where(mean > 0, mean, mean.max(initial=0) or 1.0)
-        if n == 1:
-            order = np.zeros((len(moments), 1), np.int64)
-            damped = diagonal + DAMPING * mean[:, None]
-            return cls(order, (damped[..., None] ** -0.5).astype(np.float32), damped[:, 0])
-        return cls(*_factored(moments + np.eye(n) * (DAMPING * mean)[:, None, None]))
+    def of(cls, moments: np.ndarray, halves: Halves | None, prior: float = 0.0) -> Inputs:
+        """Factors `[groups, n, n]`.
+
+        Args:
+            moments: of all examples.
+            halves: of each half, by which it is chosen how far they are damped; `None`: as far as
+                is known.
+            prior: how many examples are added, as a share of those seen, in which every group's
+                inputs are as large as those of the median group. What no example has woken may be
+                what the next one is about.
+        """
+
+        def damped(moments: np.ndarray, damping: float) -> np.ndarray:
+            n = moments.shape[-1]
+            mean = np.diagonal(moments, axis1=1, axis2=2).mean(1)
+            added = damping * mean + prior * np.median(mean)
+            least = _NOTHING * mean.max(initial=0) or 1.0
+            return moments + np.eye(n) * np.maximum(added, least)[:, None, None]
+
+        damping, unseen = _least_unseen(halves, DAMPINGS, damped, lambda other: other)
+        order, factor, level = _factored(damped(moments, damping))
+        return cls(order, factor, level * unseen)
+
+    @classmethod
+    def alike(cls, groups: int, n: int) -> Inputs:
+        """Inputs of which nothing is known."""
+        order = np.broadcast_to(np.arange(n), (groups, n))
+        factor = np.broadcast_to(np.eye(n, dtype=np.float32), (groups, n, n))
+        return cls(order, factor, np.ones(groups))
 
 
 @dataclass(frozen=True)
@@ -74,37 +99,91 @@ class Outputs:
     relief: np.ndarray
 
     @classmethod
-    def of(cls, gradients: np.ndarray, weights: np.ndarray) -> Outputs:
-        """Factors `G`.
+    def of(
+        cls, gradients: np.ndarray, weights: np.ndarray, halves: Halves | None
+    ) -> Outputs | None:
+        """Factors `G`; `None` if its outputs are best taken to be independent.
 
         Args:
-            gradients: `[groups, m, m]`; only how its outputs go together is taken from it, partly:
-                it was seen on few examples.
+            gradients: `[groups, m, m]`; only how its outputs go together is taken from it, partly.
             weights: broadcasts against `[groups, m]`: the diagonal of `G`.
+            halves: the gradients of each half of the examples, by which it is chosen how far.
         """
         groups, m, _ = gradients.shape
-        size = np.sqrt(np.maximum(np.diagonal(gradients, axis1=1, axis2=2), 1e-300))
-        together = gradients / (size[:, :, None] * size[:, None, :])
         own = np.sqrt(np.broadcast_to(weights, (groups, m)))
-        mixed = (1 - ALONE) * together + ALONE * np.eye(m)
-        whole = mixed * own[:, :, None] * own[:, None, :]
-        order, factor, level = _factored(whole)
-        return cls(order, factor, level / np.exp(2 * np.log(own).mean(1)))
+
+        def mixed(gradients: np.ndarray, alone: float) -> np.ndarray:
+            size = np.sqrt(np.maximum(np.diagonal(gradients, axis1=1, axis2=2), 1e-300))
+            together = gradients / (size[:, :, None] * size[:, None, :])
+            both = (1 - alone) * together + alone * np.eye(m)
+            return both * own[:, :, None] * own[:, None, :]
+
+        alone, unseen = _least_unseen(halves, ALONE, mixed, lambda other: mixed(other, 0.0))
+        if alone == 1:
+            return None
+        order, factor, level = _factored(mixed(gradients, alone))
+        return cls(order, factor, level * unseen / np.exp(2 * np.log(own).mean(1)))
+
+
+def _least_unseen(
+    halves: Halves | None,
+    values: Sequence[float],
+    trusted: Callable[[np.ndarray, float], np.ndarray],
+    others: Callable[[np.ndarray], np.ndarray],
+) -> tuple[float, float]:
+    """Of rising values the one whose errors cost least on the half that it did not see.
+
+    With `A` what is trusted of one half, rounding leaves the errors `U' z`, where `U' U` is the
+    inverse of `A` and the `z_i` are independent, with variances of `1 / U_ii ** 2` on one scale. On
+    the other half, of moments `B`, they cost the sum of `(U B U')_ii / U_ii ** 2`.
+
+    Returns:
+        The value, and what the errors cost by `B` over what they cost by `A`.
+    """
+    if halves is None:
+        return values[-1], 1.0
+    least, best, ratio = np.inf, values[-1], 1.0
+    for value in values:
+        unseen = expected = 0.0
+        for one, other in (halves, halves[::-1]):
+            order, factor, _ = _factored(trusted(one, value))
+            moments = _ordered(others(other), order).astype(np.float32)
+            costs = np.einsum("gij,gij->gi", factor @ moments, factor)
+            variances = np.diagonal(factor, axis1=1, axis2=2).astype(np.float64) ** -2
+            unseen += float((costs * variances).sum())
+            expected += float(variances.sum())
+        if unseen >= least:
+            break
+        least, best, ratio = unseen, value, unseen / expected
+    return best, max(ratio, _LEAST_RATIO)
 
 
 def _factored(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns order, factor of the inverse, and level of positive definite `[groups, n, n]`."""
-    diagonal = np.diagonal(matrices, axis1=1, axis2=2)
-    order = np.argsort(-diagonal, axis=1, kind="stable")
-    factor = np.empty(matrices.shape, np.float32)
-    level = np.empty(len(matrices))
-    for g, own in enumerate(order):
-        # Of the reversed matrix: L' of it, reversed back, is the inverse's factor.
-        lower = np.linalg.cholesky(matrices[g][np.ix_(own, own)][::-1, ::-1])
-        upper = np.linalg.inv(lower)[::-1, ::-1]
-        factor[g] = np.triu(upper)  # without what rounding leaves below
-        level[g] = np.exp(-2 * np.log(np.diagonal(upper)).mean())
-    return order, factor, level
+    order = np.argsort(-np.diagonal(matrices, axis1=1, axis2=2), axis=1, kind="stable")
+    # Of the reversed matrix: L' of it, reversed back, is the inverse's factor.
+    lower = np.linalg.cholesky(_ordered(matrices, order)[:, ::-1, ::-1])
+    level = np.exp(2 * np.log(np.diagonal(lower, axis1=1, axis2=2)).mean(1))
+    factor = _inverse_of_lower(lower.astype(np.float32))[:, ::-1, ::-1]
+    return order, np.ascontiguousarray(factor), level
+
+
+def _ordered(matrices: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Rows and columns of `[groups, n, n]` in an order `[groups, n]`."""
+    return matrices[np.arange(len(order))[:, None, None], order[:, :, None], order[:, None, :]]
+
+
+def _inverse_of_lower(lower: np.ndarray) -> np.ndarray:
+    """Of lower triangular `[groups, n, n]`, by halves: a quarter of what `np.linalg.inv` costs."""
+    n = lower.shape[-1]
+    if n <= _BLOCK:
+        return np.tril(np.linalg.inv(lower))
+    half, out = n // 2, np.zeros_like(lower)
+    first, last = slice(0, half), slice(half, n)
+    out[:, first, first] = _inverse_of_lower(lower[:, first, first])
+    out[:, last, last] = _inverse_of_lower(lower[:, last, last])
+    out[:, last, first] = -(out[:, last, last] @ lower[:, last, first] @ out[:, first, first])
+    return out
 
 
 class Price:

@@ -26,6 +26,7 @@ from smh.typing import Selector
 from smh.virtual_variable.computable import check_computable
 
 _CLOSE = 0.02
+_LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
 
@@ -101,7 +102,7 @@ def shrink(
     selected = candidates(model, apply_to, exclude)
     check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)
-    batches = [] if data is None else batches_of(model, data, examples)
+    batches = [] if data is None else batches_of(model, data, examples, least=_LEAST_BATCHES)
     work = _Work(model, items, batches, request)
     if work.score is not None:
         request.warn_of_chance(work.score)

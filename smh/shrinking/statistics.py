@@ -13,7 +13,7 @@ from smh.progress import track
 from smh.sensitivity.examples import values
 from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
 from smh.shrinking.items import Item
-from smh.shrinking.rounding import Inputs, Outputs
+from smh.shrinking.rounding import Halves, Inputs, Outputs
 from smh.shrinking.taps import tapped
 from smh.shrinking.watching import watched
 from smh.virtual_variable import Source
@@ -23,6 +23,7 @@ _LEAST_ROWS = 4096
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
 _MOST_OUTPUTS = 2048  # of a product with more, each counts for itself: `m * m` numbers are too many
+_PRIOR = 2.0  # examples that are added, of all channels as they are in the median
 _ALIKE = 0.1  # of the outputs' spread: how far they may be from the product that they are
 
 
@@ -40,15 +41,19 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
     if batches:
         _look(model, seen, batches)
     for one in seen:
-        item, moments = one.item, one.mean_moments()
-        item.inputs = Inputs.of(moments)
+        item, prior = one.item, _PRIOR / max(1, one.examples)
+        if sum(one.rows):
+            item.inputs = Inputs.of(one.mean_moments(), one.halves(one.moments), prior)
+        else:
+            item.inputs = Inputs.alike(*item.original.shape[:2])
         if not batches:
             item.weights = np.full((1, 1), _by_numbers_alone(item, items))
             continue
         squares = item.product.to_matrices(one.squares / one.examples)
-        item.weights = _weights(squares, moments, len(batches))
+        item.weights = _weights(squares, one.mean_moments(), len(batches), prior)
         if one.gradients is not None and one.pairs and item.weights.size > 1:
-            item.outputs = Outputs.of(one.gradients / one.pairs, item.weights)
+            halves = one.halves(one.gradients)
+            item.outputs = Outputs.of(one.gradients.sum(0, dtype=np.float64), item.weights, halves)
 
 
 def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
@@ -65,10 +70,13 @@ class _Seen:
 
     Attributes:
         item: it.
-        moments: sum over `rows` of its inputs' products: `[groups, n, n]`.
+        moments: sum over `rows` of its inputs' products, of every other batch: `[2, groups, n, n]`.
+        rows: of both halves of the batches.
+        half: which of both the batch belongs to.
         squares: sum over the batches of the squared gradient of its numbers, in their shape.
         examples: in all batches.
-        gradients: sum over `pairs` of the products of its outputs' gradients: `[groups, m, m]`.
+        gradients: sum over `pairs` of the products of its outputs' gradients, of every other batch:
+            `[2, groups, m, m]`.
         places: the rows of the last batch that were looked at.
         products: what its inputs give there, `[groups, rows, m]`.
         made: what the layer made of them, its bias included: `[count, groups, m]`.
@@ -78,11 +86,14 @@ class _Seen:
     def __init__(self, item: Item):
         groups, n, m = item.original.shape
         self.item = item
-        self.moments = np.zeros((groups, n, n))
+        self.moments = np.zeros((2, groups, n, n), np.float32)
+        self.rows, self.half = [0, 0], 0
         self.squares = np.zeros(tuple(item.stored.shape))
         tells = 1 < m <= _MOST_OUTPUTS and item.product.whole
-        self.gradients: np.ndarray | None = np.zeros((groups, m, m)) if tells else None
-        self.rows = self.examples = self.pairs = self.count = 0
+        self.gradients: np.ndarray | None = (
+            np.zeros((2, groups, m, m), np.float32) if tells else None
+        )
+        self.examples = self.pairs = self.count = 0
         self.places = np.zeros(0, np.int64)
         self.products: np.ndarray | None = None
 
@@ -91,8 +102,8 @@ class _Seen:
         item = self.item
         item.calls += 1
         item.widest = max(item.widest, 4 * x.size // max(1, len(x)))
-        self.moments += item.product.moments(x, places)
-        self.rows += len(places)
+        self.moments[self.half] += item.product.moments(x, places)
+        self.rows[self.half] += len(places)
         self.places, self.count = places, item.product.count(x)
         if self.gradients is not None and not self.pairs:
             self.products = item.product.rows(x, places) @ item.original
@@ -121,14 +132,23 @@ class _Seen:
         groups, _, m = self.item.original.shape
         rows = y.reshape(self.count, groups, m)[self.places].transpose(1, 0, 2)
         rows = rows.astype(np.float32)
-        self.gradients += rows.transpose(0, 2, 1) @ rows
+        self.gradients[self.half] += rows.transpose(0, 2, 1) @ rows
         self.pairs += len(self.places)
 
     def mean_moments(self) -> np.ndarray:
-        """Of none seen the identity."""
-        if self.rows:
-            return self.moments / self.rows
-        return np.broadcast_to(np.eye(self.moments.shape[-1]), self.moments.shape)
+        """Of all batches; of none the identity."""
+        if sum(self.rows):
+            return self.moments.sum(0, dtype=np.float64) / sum(self.rows)
+        return np.broadcast_to(np.eye(self.moments.shape[-1]), self.moments.shape[1:])
+
+    def halves(self, sums: np.ndarray) -> Halves | None:
+        """The mean over the rows of each half; `None`: one has none."""
+        if min(self.rows) == 0:
+            return None
+        one, other = (
+            part.astype(np.float64) / rows for part, rows in zip(sums, self.rows, strict=True)
+        )
+        return one, other
 
 
 def _look(model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any]) -> None:
@@ -146,7 +166,7 @@ def _look(model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any]) -> 
             wanted = max(_LEAST_ROWS, _ROWS_PER_INPUT * one.moments.shape[-1]) // len(batches)
             one.inputs(x, some(product.count(x), wanted, random))
 
-    for batch in track(batches, "looking at the layers"):
+    for number, batch in enumerate(track(batches, "looking at the layers")):
         added: dict[int, keras.Variable] = {}
 
         def note(layer: keras.Layer, y, added=added):
@@ -166,7 +186,7 @@ def _look(model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any]) -> 
                 return signed_sum(scale(model(batch, training=False)), seed)
 
         for one in seen:
-            one.item.calls = 0
+            one.item.calls, one.half = 0, number % 2
         with watched(model, layers.values(), before), tapped(layers.values(), note):
             model(batch, training=False)
         found = gradients(score, [*stored, *added.values()])
@@ -186,11 +206,12 @@ def some(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
     return np.sort(random.choice(count, wanted, replace=False))
 
 
-def _weights(squares: np.ndarray, moments: np.ndarray, batches: int) -> np.ndarray:
+def _weights(squares: np.ndarray, moments: np.ndarray, batches: int, prior: float) -> np.ndarray:
     """What an error in each output costs, `[groups, m]`, so that `weight * H_ii` is its square.
 
-    A few samples tell outputs apart only so far: each is taken half way, on a logarithmic scale,
-    to the mean of all.
+    Of an output that no example has woken nothing is known: as `Inputs.of`, it counts as if some
+    had, in which it is like the median one. A few samples tell outputs apart only so far: each is
+    taken half way, on a logarithmic scale, to the mean of all.
     """
     own = squares.sum(1)  # [groups, m]
     sizes = np.trace(moments, axis1=1, axis2=2)[:, None]  # [groups, 1]
@@ -199,5 +220,6 @@ def _weights(squares: np.ndarray, moments: np.ndarray, batches: int) -> np.ndarr
         return np.full((1, 1), np.finfo(np.float32).tiny)
     if batches < _FEW or squares.shape[1] == 1:
         return np.full((1, 1), mean)
-    each = own / np.maximum(sizes, sizes.max() * 1e-12)
+    sizes = np.maximum(sizes + prior * np.median(sizes), sizes.max() * 1e-12)
+    each = (own + prior * np.median(own)) / sizes
     return np.sqrt(np.maximum(each, mean * _LEAST_WEIGHT) * mean)
