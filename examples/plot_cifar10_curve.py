@@ -16,11 +16,12 @@ from mnist_tables import rows_of
 from plot_mnist_curve import QUIET, finish
 
 NETWORK = "resnet_20"
-# By the quarters of the multiply-adds that are left: (name, colour, line, marker).
+# By the eighths of the multiply-adds that are left: (name, colour, line, marker).
 SIDES = {
-    4: ("smh.shrink, not trained again", "#a04000", ":", "s"),
-    2: ("half of the multiply-adds, then smh.shrink", "#1b4f72", "-", "o"),
-    1: ("a quarter of the multiply-adds, then smh.shrink", "#117a65", "-.", "v"),
+    8: ("smh.shrink, not trained again", "#a04000", ":", "s"),
+    4: ("half of the multiply-adds, then smh.shrink", "#1b4f72", "-", "o"),
+    2: ("a quarter of the multiply-adds, then smh.shrink", "#117a65", "-.", "v"),
+    1: ("an eighth of the multiply-adds, then smh.shrink", "#b7950b", "-", "d"),
 }
 POOLS = ("smh.compress, factors of 32 bits, 15 epochs", "#76448a", "--", "x")
 SHRUNK_POOLS = ("the same, then smh.shrink", "#76448a", "-", "P")
@@ -36,7 +37,7 @@ Point = tuple[int, float]  # bytes, and test error in percent
 
 
 def sides_of(rows: list[dict[str, str]]) -> dict[int, list[Point]]:
-    """What was shrunk, by the quarters of the multiply-adds left.
+    """What was shrunk, by the eighths of the multiply-adds left.
 
     Where two were made with as many, those are kept that no smaller one beats on the validation
     images.
@@ -48,7 +49,7 @@ def sides_of(rows: list[dict[str, str]]) -> dict[int, list[Point]]:
         for row in sorted(rows, key=lambda row: int(row["bytes"])):
             is_its = (
                 not row["way"].startswith("pool")
-                and round(4 * int(row["multiply_adds"]) / whole) == side
+                and round(8 * int(row["multiply_adds"]) / whole) == side
             )
             if is_its and row["way"].endswith("shrunk") and float(row["validation_error"]) < best:
                 best = float(row["validation_error"])

@@ -280,7 +280,7 @@ def test_the_lines_of_cifar10_are_what_no_smaller_file_beats(tmp_path):
         row("pool M=8, shrunk", 40, 100, 23.0, 24.0),
     ]
     found = plot_cifar10_curve.sides_of(rows)
-    assert found == {4: [(600, 10.5)], 2: [(200, 14.0), (300, 11.5)]}
+    assert found == {8: [(600, 10.5)], 4: [(200, 14.0), (300, 11.5)]}
     assert plot_cifar10_curve.shrunk_pools_of(rows) == [(100, 24.0)]
     with pytest.raises(SystemExit):
         plot_cifar10_curve.main(["--results", str(tmp_path)])

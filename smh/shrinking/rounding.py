@@ -59,17 +59,16 @@ class Inputs:
             moments: of all examples.
             halves: of each half, by which it is chosen how far they are damped; `None`: as far as
                 is known.
-            prior: how many examples are added, as a share of those seen, in which every group's
-                inputs are as large as those of the median group. What no example has woken may be
-                what the next one is about.
+            prior: as a share of those seen, how many examples every group is taken to have at
+                least whose inputs are as large as those of the median group. What no example has
+                woken may be what the next one is about.
         """
 
         def damped(moments: np.ndarray, damping: float) -> np.ndarray:
             n = moments.shape[-1]
             mean = np.diagonal(moments, axis1=1, axis2=2).mean(1)
-            added = damping * mean + prior * np.median(mean)
-            least = _NOTHING * mean.max(initial=0) or 1.0
-            return moments + np.eye(n) * np.maximum(added, least)[:, None, None]
+            least = max(prior * np.median(mean), _NOTHING * mean.max(initial=0)) or 1.0
+            return moments + np.eye(n) * np.maximum(damping * mean, least)[:, None, None]
 
         damping, unseen = _least_unseen(halves, DAMPINGS, damped, lambda other: other)
         order, factor, level = _factored(damped(moments, damping))
