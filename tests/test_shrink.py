@@ -446,9 +446,17 @@ def test_of_very_many_outputs_each_counts_for_itself():
     assert items[0].outputs is None and items[0].weights.shape == (1, 2049)
 
 
-@pytest.mark.parametrize("silent, count, told", [(1, 128, 8), (1, 8, 2), (12, 128, np.inf)])
-def test_a_channel_that_no_example_wakes_is_rounded_as_if_the_next_one_may(silent, count, told):
-    """Its step is coarser, no more than a few examples would have told; of many, they are dead."""
+WOKEN = {  # channels that are silent, how loud they are, examples, how much coarser
+    "never": (1, 0.0, 128, 8),
+    "hardly": (1, 1e-6, 128, 8),
+    "hardly, in few examples": (1, 1e-6, 8, 2),
+    "most hardly: they are dead": (12, 1e-6, 128, np.inf),
+}
+
+
+@pytest.mark.parametrize("kind", WOKEN)
+def test_a_channel_that_no_example_wakes_is_rounded_as_if_the_next_one_may(kind):
+    silent, loud, count, told = WOKEN[kind]
     keras.utils.set_random_seed(0)
     x = keras.Input((8, 8, 16))
     y = layers.DepthwiseConv2D(3, use_bias=False)(x)
@@ -456,7 +464,7 @@ def test_a_channel_that_no_example_wakes_is_rounded_as_if_the_next_one_may(silen
     found = smh.doors.candidates.candidates(model, None, None)
     item = next(one for one in items_of(model, found) if "depthwise" in one.path)
     data = np.random.default_rng(0).normal(size=(count, 8, 8, 16)).astype("float32")
-    data[..., :silent] = 0
+    data[..., :silent] *= loud
     gather(model, [item], batches_of(model, data, count, least=8))
     steps = (item.inputs.level[:, None] * item.weights)[:, 0] ** -0.5
     coarser = steps[:silent] / np.median(steps[silent:])
@@ -464,6 +472,18 @@ def test_a_channel_that_no_example_wakes_is_rounded_as_if_the_next_one_may(silen
         assert (coarser > 100).all()
     else:
         assert (coarser > 0.7 * told).all() and (coarser < 1.6 * told).all(), coarser
+
+
+def test_a_token_that_no_example_has_is_not_given_away():
+    tokens = keras.Input((6,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(40, 8)(tokens))
+    model = keras.Model(tokens, layers.Dense(4)(y))
+    found = smh.doors.candidates.candidates(model, None, None)
+    item = next(one for one in items_of(model, found) if "embedding" in one.path)
+    data = np.random.default_rng(0).integers(0, 10, (64, 6)).astype("int32")  # 30 never occur
+    gather(model, [item], batches_of(model, data, 64, least=8))
+    steps = (item.inputs.level[:, None] * item.weights).mean(1) ** -0.5
+    assert (steps[10:] < 100 * np.median(steps[:10])).all(), steps
 
 
 OUTPUTS = {

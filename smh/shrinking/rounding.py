@@ -30,7 +30,7 @@ Halves = tuple[np.ndarray, np.ndarray]  # the same statistic, of each half of th
 
 DAMPINGS = (0.01, 0.03, 0.1, 0.3, 1.0)  # of the mean square of an input
 ALONE = (0.35, 0.6, 1.0)  # how far outputs are taken to be independent
-_NOTHING = 1e-9  # of the largest inputs: what those that are never there count as
+_NOTHING = 1e-9  # of the largest inputs: what others count as at least
 _LEAST_RATIO = 1e-3  # of what errors cost on examples that were not seen
 _BLOCK = 128  # rows whose errors reach the rows behind together, in one product
 
@@ -68,7 +68,9 @@ class Inputs:
             n = moments.shape[-1]
             mean = np.diagonal(moments, axis1=1, axis2=2).mean(1)
             least = max(prior * np.median(mean), _NOTHING * mean.max(initial=0)) or 1.0
-            return moments + np.eye(n) * np.maximum(damping * mean, least)[:, None, None]
+            unseen = max(least, DAMPINGS[0] * mean.max(initial=0))  # such as tokens that are rare
+            added = np.maximum(damping * mean, np.where(mean > 0, least, unseen))
+            return moments + np.eye(n) * added[:, None, None]
 
         damping, unseen = _least_unseen(halves, DAMPINGS, damped, lambda other: other)
         order, factor, level = _factored(damped(moments, damping))

@@ -23,7 +23,7 @@ _LEAST_ROWS = 4096
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
 _MOST_OUTPUTS = 2048  # of a product with more, each counts for itself: `m * m` numbers are too many
-_PRIOR = 2.0  # examples that are added, of all channels as they are in the median
+_PRIOR = 2.0  # examples that every channel is taken to have, in which it is as the median one
 _ALIKE = 0.1  # of the outputs' spread: how far they may be from the product that they are
 
 
@@ -209,9 +209,9 @@ def some(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
 def _weights(squares: np.ndarray, moments: np.ndarray, batches: int, prior: float) -> np.ndarray:
     """What an error in each output costs, `[groups, m]`, so that `weight * H_ii` is its square.
 
-    Of an output that no example has woken nothing is known: as `Inputs.of`, it counts as if some
-    had, in which it is like the median one. A few samples tell outputs apart only so far: each is
-    taken half way, on a logarithmic scale, to the mean of all.
+    Of an output that no example has woken nothing is known: it counts as if some more had, in which
+    it is like the median one. A few samples tell outputs apart only so far: each is taken half way,
+    on a logarithmic scale, to the mean of all.
     """
     own = squares.sum(1)  # [groups, m]
     sizes = np.trace(moments, axis1=1, axis2=2)[:, None]  # [groups, 1]
