@@ -33,6 +33,8 @@ PUBLISHED = [
     ("searched network, int8", 11_400, 13.5, "*"),
 ]
 
+HIGHEST = 30  # percent of errors that are shown; the table has all
+
 Point = tuple[int, float]  # bytes, and test error in percent
 
 
@@ -96,6 +98,7 @@ def draw(pools: list[dict[str, str]], slim: list[dict[str, str]], path: Path) ->
             linestyle="none", label=f"published: {name}", zorder=2,
         )  # fmt: skip
     finish(axes, "ResNet-20, CIFAR-10, one seed")
+    axes.set_ylim(5, HIGHEST)
     axes.get_legend().remove()
     figure.legend(frameon=False, loc="outside lower center", ncols=2, fontsize=7.5)
     figure.savefig(path, dpi=150)
