@@ -44,7 +44,8 @@ class Inputs:
         factor: float32 `[groups, n, n]`: upper triangular `U` with `U' U` the inverse of the damped
             moments, in that order.
         level: `[groups]`: the geometric mean of the moments' conditional variances,
-            `det(H) ** (1 / n)`: what a small error of one number costs once the others made good.
+            `det(H) ** (1 / n)`: what a small error of one number costs once the others made good,
+            times how much more or less that is on examples that were not seen.
     """
 
     order: np.ndarray
@@ -62,6 +63,8 @@ class Inputs:
             prior: as a share of those seen, how many examples every group is taken to have at
                 least whose inputs are as large as those of the median group. What no example has
                 woken may be what the next one is about.
+
+        Cost: with `halves`, four to ten factorings: 26 s for `n` of 4,608 on two cores, else 2 s.
         """
 
         def damped(moments: np.ndarray, damping: float) -> np.ndarray:
@@ -175,7 +178,7 @@ def _ordered(matrices: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 
 def _inverse_of_lower(lower: np.ndarray) -> np.ndarray:
-    """Of lower triangular `[groups, n, n]`, by halves: a quarter of what `np.linalg.inv` costs."""
+    """Of lower triangular `[groups, n, n]`, by halves: `np.linalg.inv` takes nine times as long."""
     n = lower.shape[-1]
     if n <= _BLOCK:
         return np.tril(np.linalg.inv(lower))

@@ -41,16 +41,16 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
     if batches:
         _look(model, seen, batches)
     for one in seen:
-        item, prior = one.item, _PRIOR / max(1, one.examples)
+        item, moments, prior = one.item, one.mean_moments(), _PRIOR / max(1, one.examples)
         if sum(one.rows):
-            item.inputs = Inputs.of(one.mean_moments(), one.halves(one.moments), prior)
+            item.inputs = Inputs.of(moments, one.halves(one.moments), prior)
         else:
             item.inputs = Inputs.alike(*item.original.shape[:2])
         if not batches:
             item.weights = np.full((1, 1), _by_numbers_alone(item, items))
             continue
         squares = item.product.to_matrices(one.squares / one.examples)
-        item.weights = _weights(squares, one.mean_moments(), len(batches), prior)
+        item.weights = _weights(squares, moments, len(batches), prior)
         if one.gradients is not None and one.pairs and item.weights.size > 1:
             halves = one.halves(one.gradients)
             item.outputs = Outputs.of(one.gradients.sum(0, dtype=np.float64), item.weights, halves)
