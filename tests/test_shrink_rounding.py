@@ -93,6 +93,28 @@ def test_moments_are_trusted_as_far_as_examples_that_they_are_not_of_bear_them_o
         assert chosen <= 0.8 * by_value[DAMPINGS[-1 if kind == "many" else 0]], by_value
 
 
+@pytest.mark.parametrize("n", [1, 5, 128, 129, 300])
+def test_some_rows_of_an_inverse_are_those_of_the_whole(n):
+    lower = np.linalg.cholesky(correlated(n, groups=2) + 0.1 * np.eye(n))
+    places = np.unique(np.linspace(0, n - 1, 7).astype(int))
+    found = rounding._rows_of_inverse(lower, places)
+    np.testing.assert_allclose(found, np.linalg.inv(lower)[:, places], rtol=1e-3, atol=1e-4)
+
+
+def test_some_rows_of_a_large_matrix_decide_as_all_of_them_do(monkeypatch):
+    n, random = 400, np.random.default_rng(0)
+    mix = random.normal(size=(n, n)) * np.geomspace(1, 0.01, n)[:, None]
+    for rows in (60, 400, 4000):
+        samples = [random.normal(size=(1, rows, n)) @ mix for _ in range(2)]
+        halves = tuple(x.transpose(0, 2, 1) @ x / rows for x in samples)
+        found = []
+        for some in (100, n):
+            monkeypatch.setattr(rounding, "_SOME", some)
+            found.append(Inputs.of((halves[0] + halves[1]) / 2, halves))
+        np.testing.assert_array_equal(found[0].factor, found[1].factor)  # damped as far
+        np.testing.assert_allclose(found[0].level, found[1].level, rtol=0.1)
+
+
 def test_outputs_that_go_together_by_chance_are_taken_to_be_independent():
     random, halves = np.random.default_rng(0), []
     for _ in range(2):
