@@ -2,17 +2,17 @@
 
     python examples/slim_curve.py --data-dir DIR --file out/mnist/NAME.smh --ways dense fisher
 
-NAME is a dense run of `mnist_curve.py`. `dense`: trained on as it is, for comparison. `magnitude`
-and `fisher`: channels are taken by that (`smh.prune(structure="channels")`) until `--share` of the
-multiply-adds is gone, what is left is trained on for the same epochs at the same rate, and
-`smh.slim` takes out what went. Each is read back from its file, and measured on the 5,000 images
-held out and on the test images; a side whose file is in `--out` is not trained again. With
-`--teacher FILE`, a network of the same kind (the dense side's), what was pruned also learns from
-its soft targets. `--ways again --file out/slim/masked-NAME.smh` trains a pruned side of an earlier
-call on. `--ways file` takes the file as it is, with its architecture, whatever it is. `--sizes`
-shrinks each side to so many bytes (`smh.shrink`) without training; with `--rounded-epochs N` the
-rounded network is trained N epochs more, its bits in the loss (`smh.recipes.penalise_bits`), in
-float32 and with the soft targets of `--teacher`.
+NAME is a dense run of `mnist_curve.py`, on any of its data. `dense`: trained on as it is, for
+comparison. `magnitude` and `fisher`: channels are taken by that (`smh.prune(structure="channels")`)
+until `--share` of the multiply-adds (or of what `--of` says) is gone, what is left is trained on
+for the same epochs at the same rate, and `smh.slim` takes out what went. Each is read back from its
+file, and measured on the 5,000 images held out and on the test images; a side whose file is in
+`--out` is not trained again. With `--teacher FILE`, a network of the same kind (the dense side's),
+what was pruned also learns from its soft targets. `--ways again --file out/slim/masked-NAME.smh`
+trains a pruned side of an earlier call on. `--ways file` takes the file as it is, with its
+architecture, whatever it is. `--sizes` shrinks each side to so many bytes (`smh.shrink`) without
+training; with `--rounded-epochs N` the rounded network is trained N epochs more, its bits in the
+loss (`smh.recipes.penalise_bits`), in float32 and with the soft targets of `--teacher`.
 
 It is slimmed after training: on a CPU with AMX, a step in bfloat16 took 659 ms with channels by
 fours, 250 ms with all of the 16, 32 and 64, and 185 ms with multiples of 16.
@@ -37,6 +37,13 @@ from mnist_training import EXAMPLES, Log, build, fit, fused_normalisation, train
 import smh
 from smh.sizes.multiply_adds import count_multiply_adds
 
+# How far images are moved, and whether they are mirrored.
+AUGMENTED = {
+    "cifar10": {"shift": 4.0, "flip": 1},
+    "mnist": {"shift": 2.0, "rotate": 7.0, "zoom": 0.07},
+    "fashion_mnist": {"shift": 2.0, "flip": 1},
+}
+
 
 def prune(model: keras.Model, way: str, options, images) -> None:
     """Makes channels zero until the share of the multiply-adds is gone."""
@@ -45,7 +52,7 @@ def prune(model: keras.Model, way: str, options, images) -> None:
         model,
         options.share,
         structure="channels",
-        of="multiply_adds",
+        of=options.of,
         round_to=options.round_to,
         importance=fisher,
     )
@@ -59,7 +66,8 @@ def name_of(way: str, run: Run, options) -> str:
 
     name = f"{run.network}-{way}-{mark(options.file)}-epochs{run.epochs}-rate{run.rate:g}"
     if way not in ("dense", "again"):
-        name += f"-share{options.share:g}-round{options.round_to}"
+        kind = "" if options.of == "multiply_adds" else f"-of-{options.of}"
+        name += f"-share{options.share:g}{kind}-round{options.round_to}"
     if way != "dense" and options.teacher:
         name += f"-taught-{mark(options.teacher)}"
     return f"{name}-s{run.seed}.smh"
@@ -128,10 +136,10 @@ def train_rounded(model: keras.Model, run: Run, options, parts) -> None:
 def main(arguments=None) -> None:
     """Measures the sides one after the other, and prints a line of JSON for each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder of CIFAR-10")
+    parser.add_argument("--data-dir", type=Path, help="folder of the images; see `smh.datasets`")
     parser.add_argument("--file", required=True, help="the .smh file of a dense run")
     parser.add_argument("--network", default="resnet_20")
-    parser.add_argument("--data", default="cifar10", choices=["cifar10", "mnist"])
+    parser.add_argument("--data", default="cifar10", choices=list(AUGMENTED))
     parser.add_argument("--ways", nargs="+", default=["dense", "magnitude", "fisher"])
     parser.add_argument("--teacher", help="a .smh file from which the pruned sides learn")
     parser.add_argument("--out", type=Path, default=Path("out/slim"), help="where the files go")
@@ -142,7 +150,8 @@ def main(arguments=None) -> None:
     parser.add_argument(
         "--bits-rate", type=float, default=0.05, help="of smh.recipes.penalise_bits"
     )
-    parser.add_argument("--share", type=float, default=0.5, help="of the multiply-adds that goes")
+    parser.add_argument("--share", type=float, default=0.5, help="that goes, of --of")
+    parser.add_argument("--of", default="multiply_adds", choices=["multiply_adds", "numbers"])
     parser.add_argument("--round-to", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch", type=int, default=128)
@@ -161,7 +170,7 @@ def main(arguments=None) -> None:
         batch=options.batch,
         l2=2.5e-5,
         noise=0.0,
-        **({"shift": 4.0, "flip": 1} if options.data == "cifar10" else {"shift": 2.0}),
+        **AUGMENTED[options.data],
     )
     whole, test = load(options.data_dir, options.data)
     parts = *split(whole), test
