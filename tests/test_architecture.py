@@ -97,7 +97,7 @@ INSIDE_DATASETS = [
 ]
 INSIDE_ARTIFACT = [
     {"layout.brief", "layout.infinities"},
-    {"layout.states", "layout.pools"},
+    {"layout.states", "layout.pools", "layout.architecture"},
     {"layout.records"},
     {"layout.reading"},
     {"order", "tensors", "inspection"},

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.layout.architecture import brief_architecture
 from smh.artifact.layout.brief import brief_variables, brief_weights, kept
 from smh.artifact.layout.infinities import without_infinities
 from smh.artifact.layout.pools import brief_pool
@@ -63,7 +64,7 @@ class _Saving:
         pools = zip(sources(self._model), description["pools"], strict=True)
         entry = {
             "name": self._model.name,
-            "architecture": without_infinities(config),
+            **brief_architecture(without_infinities(config)),
             "pools": [self._pool(*pool, ends.get(i, 0)) for i, pool in enumerate(pools)],
             "weights": brief_weights(self._weights(self._model, description, of_a_pool=False)),
             "variables": brief_variables(self._others()),

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from smh.artifact.layout.architecture import whole_architecture
 from smh.artifact.layout.brief import check, numbers_of, whole_variables, whole_weights
 from smh.artifact.layout.infinities import with_infinities
 from smh.artifact.layout.pools import factor_names, factors_of, weights_inside, whole_pool
@@ -80,7 +81,7 @@ class _Reading:
             raise ArtifactError(f"a model has more than its {len(self._order)} variables' numbers")
         return Model(
             name=entry["name"],
-            architecture=with_infinities(entry.get("architecture")),
+            architecture=with_infinities(whole_architecture(entry)),
             description={
                 "pools": [pool for pool, _ in pools],
                 "weights": described,
