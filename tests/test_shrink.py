@@ -115,6 +115,44 @@ def test_quality_says_what_error_may_be():
     assert errors[0] > 5 * errors[1] > 25 * errors[2] and sizes == sorted(sizes)
 
 
+def counted(count, seed):
+    """Letters of words, and how often each has come so far: much of it follows from the rest."""
+    random = np.random.default_rng(seed)
+    length = random.integers(4, 20, count)
+    there = np.arange(20) < length[:, None]
+    letters = np.eye(6)[random.integers(0, 6, (count, 20))] * there[..., None]
+    so_far = letters.cumsum(1)
+    flat = [letters.reshape(count, -1), so_far.reshape(count, -1), so_far[:, -1], length[:, None]]
+    y = so_far[:, -1] @ [1, -2, 3, 0.5, -1, 2] + np.abs(
+        letters[:, :5].sum(1) @ [2, 1, -1, 0, 3, -2]
+    )
+    return np.concatenate(flat, 1).astype("float32"), (y[:, None] / 10).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def of_words():
+    """A deep regression on `counted`."""
+    keras.utils.set_random_seed(0)
+    x, y = counted(4000, 0)
+    widths = [64, 48, 48, 48, 48]
+    hidden = [layers.Dense(width, activation="relu") for width in widths]
+    model = keras.Sequential([keras.Input(x.shape[1:]), *hidden, layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(2e-3), "mse")
+    model.fit(x, y, epochs=8, batch_size=64, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("quality", [40, 45, 50, 60])
+def test_examples_that_were_not_seen_have_the_error_of_the_quality_too(of_words, quality):
+    model = keras.models.clone_model(of_words)
+    model.set_weights(of_words.get_weights())
+    new, _ = counted(2000, 1)
+    before = predictions(model, new)
+    smh.shrink(model, counted(512, 0)[0], quality=quality)
+    error = np.square(predictions(model, new) - before).mean() / before.var()
+    assert error < 10 ** (1 - 6 * quality / 100)
+
+
 def test_max_drop_is_kept_and_used():
     x = examples()
     model, expected = network(), predictions(network(), x)
