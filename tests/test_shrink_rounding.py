@@ -278,6 +278,20 @@ def test_the_search_ends_near_the_highest_price_that_keeps_the_score(curve, star
     assert len(prices) <= 9 + abs(np.log(start / 3)) / np.log(4)
 
 
+def test_a_score_that_chance_moves_does_not_end_the_search_at_a_tenth_of_the_price():
+    """As of few examples: two thirds of the drop, up or down, at each price anew."""
+    found = []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+
+        def attempt(price, random=random):
+            lost = 0.031 * (price / 3) ** 0.7 + 0.02 * random.normal()
+            return Attempt(price, int(1e6 / (1 + price) ** 0.3), price, 0.7 - lost)
+
+        found.append(to_drop(attempt, 0.7, 0.031, 0.05, "model").multiplier)
+    assert np.quantile(found, 0.1) > 0.4 * 3 and 0.8 * 3 < np.median(found) < 2 * 3
+
+
 def test_no_price_that_keeps_the_score():
     """It ends, and says what the finest one has."""
     with pytest.raises(ArgumentError, match="keeps a score of 0.65: the finest has 0.5"):

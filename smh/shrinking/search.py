@@ -21,6 +21,7 @@ _BRACKET = 2  # tries for that, as a rule
 _CLOSE = 1.06  # a bit's price known so nearly is near enough: a hundredth of the file
 _BETWEEN = 5  # tries for that at most
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
+_MOST_ROUNDS = 3  # of these, each where the one before found a smaller file
 
 
 def price_of_quality(quality: float, numbers: int) -> float:
@@ -72,7 +73,7 @@ def to_drop(attempt: Try, baseline: float, drop: float, start: float, name: str)
 
     What is lost grows about as a power of the price, and the next price is taken from that. But a
     score does not fall with every step, least of all one of few examples: a little beyond the
-    first price that is too high, others are tried.
+    first price that is too high, others are tried, and beyond these where one of them kept it.
 
     Raises:
         ArgumentError: no rounding keeps the score.
@@ -103,14 +104,19 @@ def to_drop(attempt: Try, baseline: float, drop: float, start: float, name: str)
             found, kept = keeps(good.multiplier * (bad.multiplier / good.multiplier) ** part)
             good, bad = (found, bad) if kept else (good, found)
             sides.append(kept)
-        for factor in _BEYOND if good and bad else ():
+        rounds = _MOST_ROUNDS if good and bad else 0
+        for _ in range(rounds):
             assert good is not None
-            price = good.multiplier * factor
-            if any(max(price, one) < _CLOSE * min(price, one) for one in prices):
-                continue
-            found, kept = keeps(price)
-            if kept and found.bytes < good.bytes:
-                good = found
+            before = good
+            for factor in _BEYOND:
+                price = good.multiplier * factor
+                if any(max(price, one) < _CLOSE * min(price, one) for one in prices):
+                    continue
+                found, kept = keeps(price)
+                if kept and found.bytes < good.bytes:
+                    good = found
+            if good is before:
+                break
     if good is None:
         raise ArgumentError(
             f"No rounding of '{name}' keeps a score of {baseline - drop:g}: the finest has "
