@@ -194,7 +194,7 @@ def test_the_examples_folder_holds_what_is_tested_here():
         "mnist_points",
         "mnist_tables",
         "mnist_training",
-        "plot_cifar10_curve",
+        "plot_slim_curve",
         "plot_mnist_curve",
         "numpy_lenet",
         "toy_training",  # what the toy examples share

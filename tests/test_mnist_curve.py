@@ -17,8 +17,8 @@ import mnist_curve  # noqa: E402
 import mnist_images  # noqa: E402
 import mnist_tables  # noqa: E402
 import mnist_training  # noqa: E402
-import plot_cifar10_curve  # noqa: E402
 import plot_mnist_curve  # noqa: E402
+import plot_slim_curve  # noqa: E402
 import slim_curve  # noqa: E402
 from mnist_tables import Measured, Run  # noqa: E402
 
@@ -264,7 +264,7 @@ def test_the_pictures_and_the_tables(tmp_path, capsys):
     assert not (tmp_path / "lenet_5.png").exists()
 
 
-def test_the_lines_of_cifar10_are_what_no_smaller_file_beats(tmp_path):
+def test_the_lines_of_slim_networks_are_what_no_smaller_file_beats(tmp_path):
     def row(way, adds, size, validation, test):
         names = ("way", "multiply_adds", "bytes", "validation_error", "test_error")
         return dict(
@@ -279,15 +279,17 @@ def test_the_lines_of_cifar10_are_what_no_smaller_file_beats(tmp_path):
         row("fisher, shrunk", 20, 200, 13.0, 14.0),
         row("pool M=8, shrunk", 40, 100, 23.0, 24.0),
     ]
-    found = plot_cifar10_curve.sides_of(rows)
+    found = plot_slim_curve.sides_of(rows)
     assert found == {8: [(600, 10.5)], 4: [(200, 14.0), (300, 11.5)]}
-    assert plot_cifar10_curve.shrunk_pools_of(rows) == [(100, 24.0)]
+    assert plot_slim_curve.shrunk_pools_of(rows) == [(100, 24.0)]
     with pytest.raises(SystemExit):
-        plot_cifar10_curve.main(["--results", str(tmp_path)])
-    for name in ("cifar10.csv", "cifar10_slim.csv"):
-        (tmp_path / name).write_bytes((ROOT / "results" / name).read_bytes())
-    plot_cifar10_curve.main(["--results", str(tmp_path)])
-    assert (tmp_path / "cifar10_resnet_20.png").read_bytes()[:4] == b"\x89PNG"
+        plot_slim_curve.main(["--results", str(tmp_path)])
+    for picture in plot_slim_curve.PICTURES:
+        for name in (picture.others, picture.slim):
+            (tmp_path / name).write_bytes((ROOT / "results" / name).read_bytes())
+    plot_slim_curve.main(["--results", str(tmp_path)])
+    for picture in plot_slim_curve.PICTURES:
+        assert (tmp_path / picture.path).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_table_that_is_older_than_a_setting(tmp_path):

@@ -19,6 +19,7 @@ from smh.errors.limits import BLOCKS, FRACTION
 from smh.pools.grouping import automatic_blocks, group_weights, least_fraction
 from smh.pools.shape import PoolShape, rounded_up, too_small
 from smh.sizes.multiply_adds import Cost, count_multiply_adds
+from smh.sizes.ways import Way, ways
 from smh.tables import Printed, new_table
 from smh.typing import Selector, Shape, itemsize
 from smh.virtual_variable import own_layers, own_variables
@@ -68,6 +69,7 @@ class Plan(Printed):
         bytes: bytes of its variables now.
         multiply_adds: of the dense model for one example, or `None` if not known.
         remark: which layers they leave out, or why they are not known; else empty.
+        ways: for files 10, 50 and 300 times smaller, of 1,000 bytes or more, how to make them.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Plan(Printed):
     bytes: int
     multiply_adds: int | None
     remark: str
+    ways: tuple[Way, ...] = ()
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Writes the rows to `path`, replacing it only once all is written."""
@@ -114,7 +117,11 @@ class Plan(Printed):
             "product: multiply-adds of a call, forward, whatever the batch;",
             "examples: that, over what the dense model takes for one.",
         ]
-        return "\n".join([*lines, *([self.remark] if self.remark else [])])
+        lines += [self.remark] if self.remark else []
+        if self.ways:
+            lines += ["", "Smaller files, as it went best in what was measured:"]
+            lines += [f"{way.times:>3}x, {_short(way.bytes, 'B')}: {way.how}" for way in self.ways]
+        return "\n".join(lines)
 
 
 def plan(
@@ -173,18 +180,23 @@ def plan(
         dense.bytes,
         own,
         remark,
+        ways(dense.bytes, dense.numbers),
     )
 
 
 @dataclass(frozen=True)
 class _Dense:
-    """The dense model: shapes of the selected weights, and numbers and bytes as in a `Plan`."""
+    """The dense model: shapes of the selected weights, and numbers and bytes as in a `Plan`.
+
+    `numbers` are all that it has.
+    """
 
     shapes: tuple[Shape, ...]
     selected: int
     selected_bytes: int
     trained: int
     bytes: int
+    numbers: int
 
     @classmethod
     def of(cls, model: keras.Layer, selected: Sequence[Selected]) -> _Dense:
@@ -195,6 +207,7 @@ class _Dense:
             sum(_bytes(item.variable) for item in selected),
             sum(math.prod(v.shape) for v in model.trainable_variables),
             sum(_bytes(variable) for variable in variables.values()),
+            sum(math.prod(variable._shape) for variable in variables.values()),
         )
 
     def smallest(self, blocks: int) -> float:
