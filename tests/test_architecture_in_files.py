@@ -121,6 +121,22 @@ def test_a_short_text_does_not_become_a_long_one():
         assert len(text(whole_architecture({"network": network}))) < 8 * len(text(network))
 
 
+@pytest.mark.parametrize("place", ["name", "shape", "kwargs", "from"])
+def test_nor_a_nested_one(place):
+    inner = "x"
+    for _ in range(12):
+        tensor = {"from": inner if place == "from" else "a", "dtype": "float32"}
+        tensor["shape"] = inner if place == "shape" else [3]
+        node = {"args": [tensor], "kwargs": inner if place == "kwargs" else {}}
+        config = {"name": inner if place == "name" else "a"}
+        first = {"class_name": "A", "config": config, "name": "a", "inbound_nodes": [node]}
+        first["build_config"] = None
+        second = {"class_name": "A", "config": {"name": "b"}}
+        inner = {"layers": [first, second, second]}
+    network = {"network": inner}
+    assert len(text(whole_architecture(network))) < 10 * len(text(network))
+
+
 WRONG = {
     "both": {"network": {}, "architecture": {}},
     "lacks": {"network": {"layers": [{"class_name": "A", "config": {}, "lacks": 3}]}},

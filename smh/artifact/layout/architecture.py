@@ -79,7 +79,7 @@ class _Before:
     """What the layers up to here say of the next one."""
 
     def __init__(self) -> None:
-        self._name: Any = None
+        self._name: str | None = None
         self._keys: set[str] = set()  # of the layer before
         self._built: dict[str, bool] = {}  # by class: whether its last one said how it was built
         self._arguments: dict[str, Any] = {}  # and what its call was given beside tensors
@@ -130,7 +130,8 @@ class _Before:
 
     def _others(self, layer: Mapping[str, Any], nodes: Any) -> dict[str, Any]:
         """What else a layer has, as a rule."""
-        usual = {"name": layer["config"].get("name")} if "name" in self._keys else {}
+        name = _name(layer)
+        usual: dict[str, Any] = {"name": name} if name and "name" in self._keys else {}
         if self._built.get(layer["class_name"], False):
             usual["build_config"] = {"input_shape": _shapes(nodes)}
         return usual
@@ -175,7 +176,7 @@ class _Before:
             self._tensors[repr(history)] = self._read
 
     def _take(self, layer: Mapping[str, Any]) -> None:
-        self._name = layer["config"].get("name")
+        self._name = _name(layer)
         self._keys = {key for key in ("inbound_nodes", "name") if key in layer}
         self._built[layer["class_name"]] = "build_config" in layer
         try:
@@ -184,6 +185,12 @@ class _Before:
             return
         if _is_short(arguments):
             self._arguments[layer["class_name"]] = arguments
+
+
+def _name(layer: Mapping[str, Any]) -> str | None:
+    """Text only: objects that stand for each other inside of each other grow without end."""
+    name = layer["config"].get("name")
+    return name if isinstance(name, str) else None
 
 
 def _is_short(value: Any) -> bool:
@@ -219,6 +226,9 @@ def _arguments(nodes: Any) -> Any:
 def _shapes(nodes: Any) -> Any:
     """Those of the first argument of the first call: one, or a list."""
     given = _arguments(nodes)
-    if isinstance(given, list):
-        return [x["config"]["shape"] if _is_tensor(x) else None for x in given]
-    return given["config"]["shape"] if _is_tensor(given) else None
+    return list(map(_shape_of, given)) if isinstance(given, list) else _shape_of(given)
+
+
+def _shape_of(tensor: Any) -> list[Any] | None:
+    shape = tensor["config"]["shape"] if _is_tensor(tensor) else None
+    return shape if _is_shape(shape) else None
