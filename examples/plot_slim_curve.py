@@ -127,7 +127,9 @@ def shrunk_pools_of(rows: list[dict[str, str]]) -> list[Point]:
     )
 
 
-def draw(picture: Picture, others: list[dict[str, str]], slim: list[dict[str, str]], path: Path):
+def draw(
+    picture: Picture, others: list[dict[str, str]], slim: list[dict[str, str]], path: Path
+) -> None:
     """Writes the picture."""
     figure = Figure(figsize=(7.5, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -160,7 +162,7 @@ def draw(picture: Picture, others: list[dict[str, str]], slim: list[dict[str, st
 
 
 def main(arguments=None) -> None:
-    """Draws those whose tables are there."""
+    """Draws them all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)

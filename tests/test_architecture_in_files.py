@@ -8,6 +8,7 @@ import pytest
 from models import CASES
 
 import smh
+from smh.artifact import saving
 from smh.artifact.layout.architecture import brief_architecture, whole_architecture
 from smh.errors import ArtifactError
 from smh.virtual_variable.inside_keras.rebuilding import dense_config
@@ -74,11 +75,16 @@ def test_functional_models_take_a_fifth_less(name):
     assert len(text(brief_architecture(config))) < 0.8 * len(text(config))
 
 
-def test_files_of_before_and_of_now_load_alike(tmp_path):
-    model = embedded()
-    smh.save(model, tmp_path / "now.smh")
-    x = np.arange(14).reshape(2, 7) % 9
-    np.testing.assert_array_equal(smh.load(tmp_path / "now.smh")(x), model(x))
+def test_files_of_before_and_of_now_load_alike(tmp_path, monkeypatch):
+    model, x = embedded(), np.arange(14).reshape(2, 7) % 9
+    expected = model.predict(x, verbose=0)
+    now, before = tmp_path / "now.smh", tmp_path / "before.smh"
+    smh.save(model, now)
+    monkeypatch.setattr(saving, "brief_architecture", lambda config: {"architecture": config})
+    smh.save(model, before)
+    assert now.stat().st_size < before.stat().st_size
+    for path in (now, before):
+        np.testing.assert_array_equal(smh.load(path).predict(x, verbose=0), expected)
 
 
 ODD = {
