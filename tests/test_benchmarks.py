@@ -1,5 +1,6 @@
 """Every benchmark runs, at toy size, and reports what its README says. No times are tested."""
 
+import csv
 import importlib
 import io
 import json
@@ -176,6 +177,46 @@ def test_shrink_picks_the_smallest_file_and_keeps_other_rows(monkeypatch, tmp_pa
     shrink.write([{**rows[0], "bytes": 800}], path)
     text = path.read_text()
     assert "a,0.5,nncodec,800" in text and "900" not in text and "b,0.5,nncodec,100" in text
+
+
+def test_shrunk_and_trained(monkeypatch, tmp_path, capsys):
+    shrink, _ = shrink_benchmark(monkeypatch)
+    trained, networks = map(importlib.import_module, ("shrink_trained", "networks.network"))
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(64, "tanh")])
+    model.add(keras.layers.Dense(3))
+    x = np.random.default_rng(0).normal(size=(600, 8)).astype("float32")
+    before = model.predict(x[:300], verbose=0)
+
+    def loss(changed):
+        return 100 * float(np.abs(changed.predict(x[:300], verbose=0) - before).mean())
+
+    network = networks.Network("toy", model, x[300:], loss, "%", (1, 2, 3), lambda _: x[300:])
+    monkeypatch.setattr(trained.networks, "load", lambda name, folder: network)
+    table, out = tmp_path / "shrink.csv", tmp_path / "trained.csv"
+    rows = [{"network": "toy", "way": "smh.shrink", "bytes": size} for size in (3000, 2000, 1000)]
+    shrink.write(rows, table)
+    options = f"--networks toy --minutes 0.02 --share 0.35 --table {table} --out {out}"
+    trained.main(options.split())
+    trained.main(options.split())
+    first, second = csv.DictReader(out.read_text().splitlines())
+    assert "network=toy unit=% asked=700" in capsys.readouterr().out
+    assert first["shrunk_bytes"] == second["shrunk_bytes"] and int(first["examples"]) > 1000
+    assert float(first["loss"]) < 0.7 * float(first["shrunk_loss"])
+    with pytest.raises(SystemExit, match="no row of smh.shrink for other; use --size"):
+        trained.asked_for("other", table, 1.0)
+
+
+def test_images_are_moved_whole(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    moved = importlib.import_module("networks.network").moved
+    images = np.arange(2 * 6 * 5 * 3).reshape(2, 6, 5, 3)
+    np.testing.assert_array_equal(moved(images, 0, by=0, mirrored=False), images)
+    seen = {moved(images[:1], seed, by=1).tobytes() for seed in range(200)}
+    shifts = [np.clip(np.arange(6) + k, 0, 5) for k in (-1, 0, 1)]
+    sides = [np.clip(np.arange(5) + k, 0, 4) for k in (-1, 0, 1)]
+    every = [images[:1, rows][:, :, c[::d]] for rows in shifts for c in sides for d in (1, -1)]
+    assert seen == {np.ascontiguousarray(one).tobytes() for one in every}
 
 
 def test_kernels_are_given_to_others_in_their_order(monkeypatch):

@@ -6,9 +6,10 @@ import pytest
 
 from smh.errors import ArgumentError
 from smh.sensitivity.gradients import squared_gradients
-from smh.shrinking import rounding
+from smh.shrinking import factors, rounding
+from smh.shrinking.factors import ALONE, DAMPINGS, Inputs, Outputs
 from smh.shrinking.report import Attempt
-from smh.shrinking.rounding import ALONE, DAMPINGS, Inputs, Outputs, Price, round_in_order
+from smh.shrinking.rounding import Price, round_in_order
 from smh.shrinking.search import to_drop
 
 pytestmark = pytest.mark.backend_agnostic
@@ -83,7 +84,7 @@ def test_moments_are_trusted_as_far_as_examples_that_they_are_not_of_bear_them_o
     by_value = {}
     for value in DAMPINGS:
         mean = value * np.diagonal(moments[0]).mean()
-        by_value[value] = costs(Inputs(*rounding._factored(moments + mean * np.eye(n))))
+        by_value[value] = costs(Inputs(*factors._factored(moments + mean * np.eye(n))))
     chosen = costs(Inputs.of(moments, halves))
     assert chosen <= 1.15 * min(by_value.values()), by_value
     if kind in ("many", "few of no pattern"):  # the ends of what may be chosen
@@ -94,7 +95,7 @@ def test_moments_are_trusted_as_far_as_examples_that_they_are_not_of_bear_them_o
 def test_some_rows_of_an_inverse_are_those_of_the_whole(n):
     lower = np.linalg.cholesky(correlated(n, groups=2) + 0.1 * np.eye(n))
     places = np.unique(np.linspace(0, n - 1, 7).astype(int))
-    found = rounding._rows_of_inverse(lower, places)
+    found = factors._rows_of_inverse(lower, places)
     np.testing.assert_allclose(found, np.linalg.inv(lower)[:, places], rtol=1e-3, atol=1e-4)
 
 
@@ -106,7 +107,7 @@ def test_some_rows_of_a_large_matrix_decide_as_all_of_them_do(monkeypatch):
         halves = tuple(x.transpose(0, 2, 1) @ x / rows for x in samples)
         found = []
         for some in (100, n):
-            monkeypatch.setattr(rounding, "_SOME", some)
+            monkeypatch.setattr(factors, "_SOME", some)
             found.append(Inputs.of((halves[0] + halves[1]) / 2, halves))
         np.testing.assert_array_equal(found[0].factor, found[1].factor)  # damped as far
         np.testing.assert_allclose(found[0].level, found[1].level, rtol=0.1)

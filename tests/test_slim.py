@@ -92,8 +92,8 @@ def test_a_network_trains_one_step(name, tmp_path):
         scope = v1.variable_scope("SMH", custom_getter=factory.custom_getter)
         with scope, slim.arg_scope(net.arg_scope()):
             logits = tf.reshape(net.build(tf.constant(images(net))), [net.batch, 10])
-        # Logits of a hundred, and dropout that no seed reaches: a cross entropy is often certain, and
-        # then its slope is zero. A squared error has a slope wherever it is wrong.
+        # With logits of a hundred, and dropout that no seed reaches, a cross entropy is often
+        # certain, and its slope zero. A squared error has a slope wherever it is wrong.
         loss = v1.losses.mean_squared_error(tf.eye(net.batch, 10), logits)
         optimizer = v1.train.GradientDescentOptimizer(1e-6)
         gradients = optimizer.compute_gradients(loss, pool.core_variables)

@@ -38,7 +38,7 @@ def deeplc(folder: Path) -> Network:
     model = keras.saving.load_model(path, compile=False)
     table = io.TextIOWrapper(member(folder, "deeplc", "deeplc/aa_comp_rel.csv"))
     atoms = _composition(table)
-    inputs = _features(_peptides(2512), atoms)
+    inputs = _features(_peptides(2512, seed=0), atoms)
     judged = [part[:2000] for part in inputs]
     before = model.predict(judged, batch_size=500, verbose=0)
 
@@ -47,7 +47,11 @@ def deeplc(folder: Path) -> Network:
         return 100 * float(np.abs(after - before).mean() / np.ptp(before))
 
     calibration = [part[2000:] for part in inputs]
-    return Network("deeplc", model, calibration, loss, "% of range", (0.5, 1.0, 2.0))
+
+    def lessons(number: int):
+        return _features(_peptides(20_000, seed=1 + number), atoms)
+
+    return Network("deeplc", model, calibration, loss, "% of range", (0.5, 1.0, 2.0), lessons)
 
 
 def _composition(table) -> dict[str, np.ndarray]:
@@ -63,8 +67,8 @@ def _composition(table) -> dict[str, np.ndarray]:
     }
 
 
-def _peptides(count: int) -> list[str]:
-    rng = np.random.default_rng(0)
+def _peptides(count: int, seed: int) -> list[str]:
+    rng = np.random.default_rng(seed)
     inner = [letter for letter in SHARES if letter not in "KR"]
     share = np.array([SHARES[letter] for letter in inner])
     return [

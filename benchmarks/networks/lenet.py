@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 import smh
-from networks.network import Network, drop
+from networks.network import Network, drop, moved
 
 EPOCHS = 25
 
@@ -21,7 +21,11 @@ def lenet_5(folder: Path) -> Network:
         _trained(data).save(path)
     model = keras.saving.load_model(path, compile=False)
     loss = drop(model, data.x_test, data.y_test)
-    return Network("lenet_5", model, data.x_train[:512], loss, "points", (0.1, 0.5, 1.0))
+
+    def lessons(number: int):
+        return moved(data.x_train, number, by=2, mirrored=False)
+
+    return Network("lenet_5", model, data.x_train[:512], loss, "points", (0.1, 0.5, 1.0), lessons)
 
 
 def _trained(data) -> keras.Model:

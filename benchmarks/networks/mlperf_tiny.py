@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras.src.legacy.saving import legacy_h5_format
 
-from networks.network import Network, divergence
+from networks.network import Network, divergence, moved
 from networks.photos import other_photos, views
 
 
@@ -25,7 +25,11 @@ def vww_96(folder: Path) -> Network:
         legacy_h5_format.load_weights_from_hdf5_group(file["model_weights"], model)
     loss = divergence(model, views(folder, 96).astype("float32") / 255, logits=False)
     calibration = other_photos(folder, 96).astype("float32") / 255
-    return Network("vww_96", model, calibration, loss, "nats", (0.005, 0.01, 0.05))
+
+    def lessons(number: int):
+        return moved(other_photos(folder, 96, 2000), number, by=8).astype("float32") / 255
+
+    return Network("vww_96", model, calibration, loss, "nats", (0.005, 0.01, 0.05), lessons)
 
 
 def ad01(folder: Path) -> Network:
@@ -40,7 +44,11 @@ def ad01(folder: Path) -> Network:
         after = changed.predict(judged, batch_size=500, verbose=0)
         return 100 * float(np.sqrt(np.mean((after - before) ** 2))) / spread
 
-    return Network("ad01", model, calibration[:512], loss, "% of spread", (5.0, 10.0, 20.0))
+    def lessons(number: int):
+        return _spectra(seed=1 + number, sounds=200)
+
+    levels = (5.0, 10.0, 20.0)
+    return Network("ad01", model, calibration[:512], loss, "% of spread", levels, lessons)
 
 
 def _spectra(seed: int, sounds: int) -> np.ndarray:

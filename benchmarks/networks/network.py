@@ -23,6 +23,8 @@ class Network:
         loss: how much worse a changed model is, in `unit`; 0 for the model itself.
         unit: what `loss` counts.
         levels: three losses that are compared at.
+        lessons: unlabelled inputs to train with, others than those that judge; another number,
+            other inputs, or the same ones moved.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Network:
     loss: Callable[[keras.Model], float]
     unit: str
     levels: tuple[float, float, float]
+    lessons: Callable[[int], Any]
 
 
 def points(model: keras.Model, x: Any, y: np.ndarray) -> float:
@@ -57,6 +60,19 @@ def divergence(model: keras.Model, x: Any, *, logits: bool) -> Callable[[keras.M
 
     before = answers(model)
     return lambda changed: float((before * np.log(before / answers(changed))).sum(axis=-1).mean())
+
+
+def moved(images: np.ndarray, seed: int, by: int = 4, mirrored: bool = True) -> np.ndarray:
+    """Each image shifted by up to so many pixels, half of them mirrored; the edge goes on."""
+    rng = np.random.default_rng(seed)
+    n, height, width = images.shape[:3]
+    rows, columns = (
+        np.clip(np.arange(size) + rng.integers(-by, by + 1, (n, 1)), 0, size - 1)
+        for size in (height, width)
+    )
+    turned = rng.integers(0, 2, n).astype(bool) & mirrored
+    columns[turned] = columns[turned, ::-1]
+    return images[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None]]
 
 
 def member(folder: Path, package: str, name: str):

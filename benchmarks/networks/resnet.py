@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import smh
-from networks.network import Network, drop
+from networks.network import Network, drop, moved
 from networks.photos import cifar10
 
 
@@ -18,7 +18,11 @@ def resnet_8(folder: Path) -> Network:
     data = cifar10(folder)
     loss = drop(model, data["x_test"].astype("float32"), data["y_test"])
     calibration = data["x_train"][:512].astype("float32")
-    return Network("resnet_8", model, calibration, loss, "points", (0.1, 0.5, 1.0))
+
+    def lessons(number: int):
+        return moved(data["x_train"], number).astype("float32")
+
+    return Network("resnet_8", model, calibration, loss, "points", (0.1, 0.5, 1.0), lessons)
 
 
 def resnet_20(folder: Path) -> Network:
@@ -33,4 +37,8 @@ def resnet_20(folder: Path) -> Network:
         (data[part].astype("float32") / 255 - mean) / deviation for part in ("x_train", "x_test")
     )
     loss = drop(model, x_test, data["y_test"])
-    return Network("resnet_20", model, x[:512], loss, "points", (0.1, 0.5, 1.0))
+
+    def lessons(number: int):
+        return moved(x, number)
+
+    return Network("resnet_20", model, x[:512], loss, "points", (0.1, 0.5, 1.0), lessons)

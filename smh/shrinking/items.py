@@ -15,8 +15,8 @@ from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
 from smh.sensitivity.examples import values
+from smh.shrinking.factors import Inputs, Outputs
 from smh.shrinking.products import Diagonal, Product, products_of
-from smh.shrinking.rounding import Inputs, Outputs
 from smh.virtual_variable import own_layers, wrapping_of
 
 

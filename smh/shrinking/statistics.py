@@ -12,8 +12,8 @@ from keras import ops
 from smh.progress import track
 from smh.sensitivity.examples import values
 from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
+from smh.shrinking.factors import Halves, Inputs, Outputs
 from smh.shrinking.items import Item
-from smh.shrinking.rounding import Halves, Inputs, Outputs
 from smh.shrinking.taps import tapped
 from smh.shrinking.watching import watched
 from smh.virtual_variable import Source
