@@ -4,10 +4,12 @@ import json
 
 import keras
 import numpy as np
+import plain_networks
 import pytest
 from models import CASES
 
 import smh
+from smh import container
 from smh.artifact import saving
 from smh.artifact.layout.architecture import brief_architecture, whole_architecture
 from smh.errors import ArtifactError
@@ -68,6 +70,17 @@ def test_what_is_left_out_comes_back(name):
     assert text(whole_architecture(read)) == before
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_reader_without_smh_reads_it_from_a_file(name, tmp_path):
+    model = MODELS[name]()
+    config = dense_config(model)
+    smh.save(model, tmp_path / "model.smh")
+    (entry,) = container.read(tmp_path / "model.smh").meta["models"]
+    functional = config["class_name"] == "Functional"  # nine of the table; others say all
+    assert (text(entry["network"]) != text(config)) == functional
+    assert text(plain_networks.architecture(entry)) == text(config)
+
+
 @pytest.mark.parametrize("name", ["resnet_20", "mobilenet", "densenet"])
 def test_functional_models_take_a_fifth_less(name):
     config = dense_config(MODELS[name]())
@@ -87,6 +100,36 @@ def test_files_of_before_and_of_now_load_alike(tmp_path, monkeypatch):
         np.testing.assert_array_equal(smh.load(path).predict(x, verbose=0), expected)
 
 
+def of_my_own(y_true, y_pred):
+    return keras.ops.mean((y_true - y_pred) ** 2)
+
+
+AROUND = {
+    "functional": lambda inner: keras.Model(*(lambda x: (x, inner(x)))(keras.Input((3, 4)))),
+    "sequential": lambda inner: keras.Sequential([keras.Input((3, 4)), inner]),
+    "of each step": lambda inner: keras.Sequential(
+        [keras.Input((2, 3, 4)), keras.layers.TimeDistributed(inner)]
+    ),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_how_an_inner_model_was_compiled_is_left_out(around, tmp_path):
+    """What it was compiled with is needed for its training alone, and may be known nowhere else."""
+    inner = keras.Sequential([keras.Input((3, 4)), keras.layers.Dense(2)])
+    model = AROUND[around](inner)
+    smh.save(model, tmp_path / "plain.smh")
+    inner.compile("adam", of_my_own, metrics=[of_my_own])
+    smh.save(model, tmp_path / "compiled.smh")
+    x = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    expected = model.predict(x, verbose=0)
+    sizes = [(tmp_path / f"{name}.smh").stat().st_size for name in ("plain", "compiled")]
+    assert sizes[0] == sizes[1]
+    np.testing.assert_array_equal(
+        smh.load(tmp_path / "compiled.smh").predict(x, verbose=0), expected
+    )
+
+
 ODD = {
     "keys of ours": {"layers": [{"class_name": "A", "config": {}, "lacks": [1], "shape": [2]}]},
     "a tensor that looks like ours": {
@@ -103,6 +146,27 @@ ODD = {
             {"class_name": "A", "config": {}, "name": "x", "build_config": None},
         ]
     },
+    "numbers that only Python takes for others": {
+        "layers": [
+            {
+                "class_name": "A",
+                "config": {"name": "a"},
+                "name": "a",
+                "inbound_nodes": [
+                    {
+                        "args": [
+                            {
+                                "class_name": "__keras_tensor__",
+                                "config": {"dtype": "x", "keras_history": origin, "shape": [True]},
+                            }
+                        ],
+                        "kwargs": {},
+                    }
+                ],
+            }
+            for origin in (["a", False, 0], ["a", 0, 0.0], ["a", 0, 0])
+        ]
+    },
     "nothing": None,
     "a tuple": {"layers": ({"class_name": "A", "config": {"size": (1, 2)}},)},
 }
@@ -110,8 +174,9 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_what_keras_never_wrote_comes_back_too(name):
-    brief = brief_architecture(ODD[name])
-    assert text(whole_architecture(json.loads(text(brief)))) == text(ODD[name])
+    brief = json.loads(text(brief_architecture(ODD[name])))
+    assert text(whole_architecture(brief)) == text(ODD[name])
+    assert text(plain_networks.architecture(brief)) == text(ODD[name])
 
 
 def test_a_short_text_does_not_become_a_long_one():

@@ -9,6 +9,7 @@ hold whatever Keras' version or a layer's own class puts into it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,8 +30,8 @@ def brief_architecture(config: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
     config = _as_json(config)
     brief = _in_layers(config, _Before.brief)
-    try:
-        same = whole_architecture({"network": brief}) == config
+    try:  # as text: to Python, false and 0.0 are 0
+        same = _as_text(whole_architecture({"network": brief})) == _as_text(config)
     except ArtifactError:  # it has keys of ours
         same = False
     return {"network": brief} if same else {"architecture": config}
@@ -43,6 +44,10 @@ def whole_architecture(entry: Mapping[str, Any]) -> Any:
     if "architecture" in entry:
         raise ArtifactError("a model has 'network' or 'architecture', not both")
     return _in_layers(entry["network"], _Before.whole)
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _as_json(value: Any) -> Any:

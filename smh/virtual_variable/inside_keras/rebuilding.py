@@ -68,6 +68,9 @@ def _name_alike(model: keras.Layer, fresh: keras.Layer) -> None:
 def dense_config(model: keras.Layer) -> dict[str, Any]:
     """Returns Keras' configuration of `model` without its compression, as plain JSON.
 
+    Nor does it say how the model, or one inside of it, was compiled: that names losses and metrics
+    which nothing but training needs, and which need not be known where the model is built again.
+
     Raises:
         ArgumentError: if the model cannot be described by a configuration.
     """
@@ -75,8 +78,7 @@ def dense_config(model: keras.Layer) -> dict[str, Any]:
         shared = layers_in_several(model)
         with plain_configurations(), sharing_layers(shared):
             config = keras.saving.serialize_keras_object(model)
-        config.pop("compile_config", None)
-        config = json.loads(json.dumps(config))
+        config = _not_compiled(json.loads(json.dumps(config)))
         _number_shared(config, {id(layer): i for i, layer in enumerate(shared)})
         return config
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -128,6 +130,16 @@ def naming_what_is_unknown(config: Any, known: Mapping[str, Any]) -> Iterator[No
 def _listed(unknown: list[tuple[str, str]]) -> str:
     listed = ", ".join(f"'{name}' of the module '{module}'" for module, name in unknown)
     return f"{listed} {'is' if len(unknown) == 1 else 'are'}"
+
+
+def _not_compiled(config: Any) -> Any:
+    """Relies on: beside the `config` of a compiled model stands its `compile_config`."""
+    if isinstance(config, list):
+        return [_not_compiled(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    left_out = {"compile_config"} if {"class_name", "config"} <= config.keys() else set()
+    return {key: _not_compiled(value) for key, value in config.items() if key not in left_out}
 
 
 def _number_shared(config: Any, numbers: Mapping[int, int]) -> None:
