@@ -130,35 +130,32 @@ def _by_diagonals(scaled, rows, columns, multiplier, price: Price, kept) -> np.n
         passed = np.zeros_like(block)  # sum over the columns before of z_aj V_jb
         whole = np.zeros_like(block)  # with the own column
         integers = np.empty_like(block)
-        keeps = None if kept is None else np.ascontiguousarray(kept[:, start:stop])
+        keeps = None if kept is None else kept[:, start:stop].reshape(groups, -1)
+        block_, passed_, whole_, integers_ = (
+            matrix.reshape(groups, -1) for matrix in (block, passed, whole, integers)
+        )
         for t in range(stop - start + m - 1):
             first, last = max(0, t - m + 1), min(stop - start - 1, t) + 1  # rows `a`
             leftmost = t - last + 1
             b = slice(t - first, leftmost - 1 if leftmost else None, -1)
-            before, here = _diagonal(passed, t, first, last), down[:, start + first : start + last]
-            wanted = _diagonal(block, t, first, last) - here * before
+            begin, end = (t + a * (m - 1) for a in (first, last - 1))  # in a flat matrix
+            at = slice(begin, end + 1, max(1, m - 1))
+            before, here = passed_[:, at], down[:, start + first : start + last]
+            wanted = block_[:, at] - here * before
             pivot = here * across[:, b]
             chosen = _cheapest(wanted, 1 / np.square(pivot), multiplier, price)
             if keeps is not None:
-                chosen = chosen * _diagonal(keeps, t, first, last)
-            _diagonal(integers, t, first, last)[...] = chosen
+                chosen = chosen * keeps[:, at]
+            integers_[:, at] = chosen
             z = (wanted - chosen) / pivot
             y = before + z * across[:, b]
-            _diagonal(whole, t, first, last)[...] = y
+            whole_[:, at] = y
             passed[:, first:last, leftmost:] += z[..., None] * columns[:, b, leftmost:]
             block[:, first:, b] -= factor[:, first:, first:last] * y[:, None]
         found[:, start:stop] = integers
         if stop < n:
             left[:, stop:] -= rows[:, start:stop, stop:].swapaxes(1, 2) @ whole
     return found
-
-
-def _diagonal(matrices: np.ndarray, total: int, first: int, last: int) -> np.ndarray:
-    """Of each, the numbers `(a, total - a)` of the rows `a` from first to before last: a view."""
-    groups, n, m = matrices.shape
-    begin = total + first * (m - 1)
-    end = total + (last - 1) * (m - 1)
-    return matrices.reshape(groups, n * m)[:, begin : end + 1 : max(1, m - 1)]
 
 
 def _cheapest(wanted, cost, multiplier, price: Price) -> np.ndarray:
@@ -170,4 +167,6 @@ def _cheapest(wanted, cost, multiplier, price: Price) -> np.ndarray:
     np.subtract(lower, np.sign(lower), out=candidates[2])
     total = cost * np.square(wanted - candidates) + multiplier * price(candidates)
     best = total.argmin(0)
-    return np.take_along_axis(candidates, best[None], 0)[0]
+    best *= wanted.size
+    best += np.arange(wanted.size).reshape(wanted.shape)
+    return candidates.ravel()[best]
