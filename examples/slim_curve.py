@@ -139,7 +139,7 @@ def training_loss(model: keras.Model, teacher: keras.Model | None, images) -> fl
     if teacher is None:
         model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         return model.evaluate(x, y, verbose=0)
-    taught = smh.distill(model, teacher, alpha=1)
+    taught = smh.distill(model, teacher, alpha=1, targets="classes")
     taught.compile()
     return taught.evaluate(x, verbose=0)
 
