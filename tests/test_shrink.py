@@ -1,6 +1,7 @@
 """smh.shrink: sizes that are kept, errors that are worth it, and whatever users bring."""
 
 import os
+import tracemalloc
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import smh
 from smh.errors import ArgumentError, SelectionError, SmhError, SmhWarning
 from smh.parametrizations.stepped import Stepped
 from smh.sensitivity.examples import batches_of
+from smh.shrinking import shrink_model
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow
 from smh.shrinking.items import items_of
@@ -84,6 +86,35 @@ def test_the_file_has_the_size_that_was_asked_for_and_said(tmp_path):
     for virtual in virtual_variables(model):
         expected = ops.convert_to_numpy(virtual.value)
         np.testing.assert_array_equal(weights[virtual.path], expected)
+
+
+def dense_layers(*widths, name=None, built=True):
+    keras.utils.set_random_seed(0)
+    hidden = [layers.Dense(width, activation="relu") for width in widths]
+    first = [keras.Input((12,))] if built else []
+    model = keras.Sequential([*first, *hidden, layers.BatchNormalization()], name=name)
+    model(np.zeros((1, 12), "float32"))
+    return model
+
+
+SIZED = {
+    "small": (2_000, lambda: dense_layers(48, 32)),
+    "built by a call": (2_000, lambda: dense_layers(48, 32, built=False)),
+    "a long name": (3_000, lambda: dense_layers(48, 32, name="the_name_of_a_model" * 9)),
+    "many layers": (3_500, lambda: dense_layers(*[12] * 30)),
+    "in another": (2_500, lambda: keras.Sequential([keras.Input((12,)), dense_layers(64, 32)])),
+}
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_no_file_is_larger_than_asked_for(name, tmp_path):
+    target, make = SIZED[name]
+    x = np.random.default_rng(0).normal(size=(256, 12)).astype("float32")
+    model = make()
+    report = smh.shrink(model, x, target_size=target)
+    _, size = written(model, tmp_path)
+    assert 0.99 * target <= size <= target
+    assert size == report.bytes == report.chosen.bytes
 
 
 def test_data_make_the_error_smaller_in_the_same_size():
@@ -559,3 +590,183 @@ def test_how_errors_of_outputs_go_together_is_seen(kind):
         m = len(inverse)
         together = inverse / size / size[:, None]
         np.testing.assert_allclose(together[~np.eye(m, dtype=bool)], 0.65, atol=0.02)
+
+
+def two_before_one():
+    first, second, norm = keras.Input((8,)), keras.Input((8,)), layers.BatchNormalization()
+    ones = layers.Dense(4, bias_initializer="ones")(first)
+    model = keras.Model([first, second], norm(ones) + norm(layers.Dense(4)(second)))
+    return model
+
+
+def also_outside():
+    first, second, norm = keras.Input((8,)), keras.Input((8,)), layers.BatchNormalization()
+    dense = layers.Dense(8, bias_initializer="ones")
+    inner = keras.Sequential([keras.Input((8,)), dense, norm, layers.ReLU()])
+    return keras.Model([first, second], inner(first) + norm(second))
+
+
+class InCode(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        dense = layers.Dense(4, bias_initializer="ones")
+        self.inner = keras.Sequential([keras.Input((8,)), dense, layers.BatchNormalization()])
+
+    def call(self, x):
+        return self.inner(x) + self.inner.layers[0](x)
+
+
+def in_code():
+    first, second = keras.Input((8,)), keras.Input((8,))
+    return keras.Model([first, second], InCode()(first + second))
+
+
+@pytest.mark.parametrize("make", [two_before_one, also_outside, in_code])
+@pytest.mark.parametrize("with_data", [True, False])
+def test_a_bias_stays_where_others_see_it_or_its_normalisation(make, with_data):
+    model = make()
+    x = [np.random.default_rng(i).normal(size=(64, 8)).astype("float32") for i in range(2)]
+    before = predictions(model, x)
+    smh.shrink(model, x if with_data else None, quality=100)
+    np.testing.assert_allclose(predictions(model, x), before, atol=0.02)
+
+
+EINSUMS = [
+    ("abc,cd->abd", (5, 6), "d"),
+    ("abc,cd->abd", (5, 6), "bd"),
+    ("abc,cd->abd", (5, 6), None),
+    ("abc,cde->abde", (5, 3, 2), "de"),
+    ("abc,cde->abde", (5, 3, 2), "d"),
+    ("abc,cde->abde", (5, 3, 2), "e"),
+    ("abc,cd->ad", (6,), "d"),
+]
+
+
+@pytest.mark.parametrize(("equation", "shape", "axes"), EINSUMS)
+def test_a_bias_takes_up_what_is_missing_whatever_its_axes(equation, shape, axes):
+    keras.utils.set_random_seed(0)
+    x = keras.Input((5, 8))
+    model = keras.Model(x, layers.EinsumDense(equation, shape, bias_axes=axes)(x))
+    data = np.random.default_rng(0).normal(1, 1, (128, 5, 8)).astype("float32")
+    before = predictions(model, data)
+    smh.shrink(model, data, quality=50)
+    missing = predictions(model, data) - before
+    assert np.square(missing).mean() < 3e-3 * before.var()
+    assert np.abs(missing.mean(0)).max() < 0.05 * before.std()
+
+
+COMPUTED = {
+    "channels": lambda model: smh.prune(model, 0.5, structure="channels"),
+    "all numbers": lambda model: smh.prune(model, 0.5, apply_to=".*"),
+    "shared biases": lambda model: smh.cluster(model, 2, apply_to=".*bias"),
+    "rounded biases": lambda model: smh.quantize_weights(model, 4, apply_to=".*bias"),
+}
+
+
+@pytest.mark.parametrize("kind", COMPUTED)
+def test_a_bias_that_is_computed_stays_as_it_is(kind):
+    model = dense_layers(24, 16)
+    for variable in model.trainable_variables:
+        if "bias" in variable.path:
+            variable.assign(np.linspace(-1, 1, variable.shape[0]))
+    COMPUTED[kind](model)
+    x = np.random.default_rng(0).normal(size=(64, 12)).astype("float32")
+    before = predictions(model, x)
+    biases = {v.path: np.array(ops.convert_to_numpy(v.value)) for v in virtual_variables(model)}
+    smh.shrink(model, x, quality=60, apply_to=".*kernel")
+    after = predictions(model, x)
+    assert np.square(after - before).mean() < 0.05 * before.var()
+    for variable in virtual_variables(model):
+        if "bias" in variable.path:
+            found = ops.convert_to_numpy(variable.value)
+            # As all floats that are no weights: of as few digits as do no harm.
+            np.testing.assert_allclose(found, biases[variable.path], atol=0.01)
+
+
+class OnAnotherAxis(layers.Dense):
+    def build(self, shape):
+        super().build((shape[0], shape[1]))
+        self.input_spec = None
+
+    def call(self, x):
+        return ops.swapaxes(ops.swapaxes(x, 1, 2) @ self.kernel + self.bias, 1, 2)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.units, shape[2])
+
+
+class WithAName(layers.Dense):
+    pass
+
+
+@pytest.mark.parametrize(("kind", "rule"), [(OnAnotherAxis, "numbers"), (WithAName, "inputs")])
+def test_a_layer_with_a_call_of_its_own_has_no_rule(kind, rule):
+    x = keras.Input((5, 8))
+    model = keras.Model(x, layers.Dense(3)(kind(6)(x)))
+    data = np.random.default_rng(0).normal(size=(64, 5, 8)).astype("float32")
+    report = smh.shrink(model, data, quality=50)
+    assert [row.rule for row in report.rows] == [rule, "inputs"]
+
+
+def test_many_tokens_take_little_memory():
+    tokens = keras.Input((16,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(layers.Embedding(20_000, 4)(tokens))
+    model = keras.Model(tokens, layers.Dense(2)(y))
+    data = np.random.default_rng(0).integers(0, 20_000, (64, 16))
+    tracemalloc.start()
+    try:
+        smh.shrink(model, data, quality=20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 150e6  # a matrix of 20,000 by 20,000 has 400 MB as bytes
+
+
+class Counting(layers.Layer):
+    def build(self, shape):
+        self.count = self.add_weight(
+            shape=(), dtype="int32", trainable=False, initializer="zeros", name="count"
+        )
+
+    def call(self, x):
+        self.count.assign(self.count + 1)
+        return x
+
+
+def test_states_and_counters_are_what_they_were():
+    x = keras.Input(batch_shape=(1, 5, 3))
+    lstm, counting = layers.LSTM(4, stateful=True), Counting()
+    model = keras.Model(x, layers.Dense(2)(counting(lstm(x))))
+    data = np.random.default_rng(0).normal(size=(1, 5, 3)).astype("float32")
+    model(data)
+    states = [*lstm.states, counting.count]
+    before = [np.array(ops.convert_to_numpy(v.value)) for v in states]
+    smh.shrink(model, data, quality=50)
+    for variable, numbers in zip(states, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable.value), numbers)
+
+
+@pytest.mark.parametrize("last", ["rows_of", "apply"])
+def test_an_interrupt_at_the_end_leaves_the_model_as_it_was(last, monkeypatch):
+    model = network()
+    before, variables = numbers_of(model), list(model.variables)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shrink_model, last, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        smh.shrink(model, examples(), quality=30)
+    assert all(a is b for a, b in zip(model.variables, variables, strict=True))
+    for now, then in zip(numbers_of(model), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
+def test_numbers_that_overflow_are_told():
+    model, x = network(), examples()
+    before = numbers_of(model)
+    with pytest.raises(ArgumentError, match="squares float32 cannot hold"):
+        smh.shrink(model, 1e30 * x, quality=50)
+    for now, then in zip(numbers_of(model), before, strict=True):
+        np.testing.assert_array_equal(now, then)

@@ -27,7 +27,7 @@ from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 
 _AS_SAVED = Options(None, "float32", "range")  # as `smh.save` does by default
-_HEADER, _ENTRY = 300, 45  # bytes of a file without an architecture, and of one of its weights
+_ENTRY = 30  # bytes of how a weight is rounded
 
 
 def apply(model: keras.Layer, found: Sequence[Candidate], rounded: Sequence[Rounded]) -> None:
@@ -65,20 +65,27 @@ def zeros(items: Sequence[Item]) -> list[Rounded]:
 class FileSize:
     """The bytes of the file that `smh.save` will write of a model once it is rounded.
 
+    Relies on: a variable's `path`, which files have, is what its `_path` is.
+
     Args:
         model: as it is; its numbers count when a size is asked for.
         items: its weights.
+
+    Attributes:
+        is_known: whether `exactly` can tell.
     """
 
     def __init__(self, model: keras.Layer, items: Sequence[Item]):
-        self._model, self._items = model, items
-        self._beside = _HEADER + _ENTRY * len(items)
+        self._model, self._items, self.is_known = model, items, True
+        every = sum(len(t.payload) for t in _encoded(model.variables))
+        self._beside = saved_bytes(model, architecture=False) - every + _ENTRY * len(items)
 
     def exactly(self, rounded: Sequence[Rounded]) -> int:
         """Of a copy; a model that cannot be made again from its configuration is estimated."""
         try:
             size = _bytes_of_copy(self._model, self._items, rounded)
         except Exception:  # whatever a model of somebody's own raises
+            self.is_known = False
             return self.nearly(rounded)
         self._beside = size - self._numbers(rounded)
         return size
@@ -89,13 +96,13 @@ class FileSize:
 
     def _numbers(self, rounded: Sequence[Rounded]) -> int:
         known = {id(item.stored) for item in self._items}
-        flat = [
-            (v.dtype, kind_of(v.path), v.path, values(v.value))
-            for v in self._model.variables
-            if id(v) not in known
-        ]
-        tensors, _ = encoded_flat(flat, 0, _AS_SAVED)
-        return sum(payload(rounded)) + sum(len(tensor.payload) for tensor in tensors)
+        others = [v for v in self._model.variables if id(v) not in known]
+        return sum(payload(rounded)) + sum(len(t.payload) for t in _encoded(others))
+
+
+def _encoded(variables: Sequence[keras.Variable]) -> list[Any]:
+    flat = [(v.dtype, kind_of(v.path), v.path, values(v.value)) for v in variables]
+    return encoded_flat(flat, 0, _AS_SAVED)[0]
 
 
 def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:
@@ -106,6 +113,7 @@ def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[
         restore(copy, describe(model))
     for old, new in zip(model.variables, copy.variables, strict=True):
         new.assign(old.value)
+        new._path = old.path  # a model that was built otherwise has longer ones
     others = candidates(copy, _all_of_them)
     mine = [others[numbers[id(item.candidate.variable)]] for item in items]
     apply(copy, mine, rounded)

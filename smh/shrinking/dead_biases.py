@@ -29,21 +29,37 @@ def fold_biases(model: keras.Layer) -> list[keras.Variable]:
 
 
 def _pairs(model: keras.Layer) -> Iterator[tuple[Any, Any]]:
-    """Each layer with a bias and no activation whose only reader is a normalisation."""
-    for inner in own_layers(model):
-        if isinstance(inner, keras.Model) and hasattr(inner, "get_layer"):
-            readers = _readers(inner)
+    """Each layer with a bias and no activation that a normalisation reads, and neither else."""
+    every = list(own_layers(model))
+    uses = Counter(id(layer) for other in every for layer in _inside(other))
+    # What calls layers in code of its own may call those inside of its models, too.
+    in_code = {id(x) for other in every if not _is_of_keras(other) for x in own_layers(other)}
+    for inner in every:
+        if isinstance(inner, keras.Model) and id(inner) not in in_code:
             by_name = {layer.name: layer for layer in inner.layers}
-            uses = Counter(id(layer) for other in own_layers(model) for layer in _inside(other))
-            for name, read_by in readers.items():
+            for name, read_by in _readers(inner).items():
                 layer, norm = by_name.get(name), by_name.get(read_by[0])
-                once = len(read_by) == 1 and uses[id(layer)] <= 1
+                once = len(read_by) == 1 and all(
+                    uses[id(one)] <= 1 and _calls(one) <= 1 for one in (layer, norm)
+                )
                 if once and _is_dead(layer) and _takes_it_away(norm):
                     yield layer, norm
 
 
 def _inside(layer: keras.Layer) -> list[keras.Layer]:
     return list(layer.layers) if isinstance(layer, keras.Model) else []
+
+
+def _is_of_keras(layer: keras.Layer) -> bool:
+    return type(layer).call.__module__.split(".")[0] == "keras"
+
+
+def _calls(layer: Any) -> int:
+    """In how many places of graphs.
+
+    Relies on: each call of a layer with a symbolic tensor adds a node to `_inbound_nodes`.
+    """
+    return len(getattr(layer, "_inbound_nodes", ()))
 
 
 def _readers(model: keras.Model) -> dict[str, list[str]]:

@@ -126,8 +126,8 @@ class Flow:
         rows = item.product.rows(x, item.places)  # [groups, rows, n]
         wanted = item.original + _refit(rows, item.targets - rows @ item.original)
         rounded = self._round(item, wanted, multiplier)
-        bias = getattr(item.layer, "bias", None)
-        if isinstance(bias, keras.Variable) and id(bias) not in self._dead:
+        bias = item.product.bias  # of type `VirtualVariable`, where it is pruned
+        if bias is not None and type(bias) is keras.Variable and id(bias) not in self._dead:
             now = item.product.to_matrices(values(item.stored.value))
             missing = (item.targets - rows @ now).mean(1)  # [groups, m]
             bias.assign(values(bias.value) + missing.reshape(-1).reshape(bias.shape))

@@ -137,6 +137,17 @@ def snapshot(model: keras.Layer, items: list[Item]) -> list[tuple[keras.Variable
     return [(v, values(v.value).copy()) for v in known.values() if _is_plain(v)]
 
 
+def states_of(model: keras.Layer) -> list[tuple[keras.Variable, np.ndarray]]:
+    """What running a model changes and rounding does not, to put back: states, and counters.
+
+    Relies on: the states of a recurrent layer are in `states`, and not in the model's variables.
+    """
+    states = [x.states for x in own_layers(model) if getattr(x, "stateful", False)]
+    found = [v for v in keras.tree.flatten(states) if isinstance(v, keras.Variable)]
+    found += [v for v in model.variables if not keras.backend.is_float_dtype(v.dtype)]
+    return [(v, values(v.value).copy()) for v in found]
+
+
 def _is_plain(variable: keras.Variable) -> bool:
     return type(variable) is keras.Variable and keras.backend.is_float_dtype(variable.dtype)
 

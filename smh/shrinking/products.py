@@ -36,6 +36,7 @@ class Product:
         whole: whether `rows @ matrices` is what the layer computes before bias and activation:
             then what its inputs lost before can be made good.
         argument: which of the layer's inputs, of those laid flat, it multiplies.
+        bias: what is added to the product, if it has a number for each output, in their order.
     """
 
     variable: keras.Variable
@@ -46,6 +47,7 @@ class Product:
     output: int
     whole: bool = True
     argument: int = 0
+    bias: keras.Variable | None = None
 
     def moments(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The sum over these rows of the products of each two numbers: `[groups, n, n]`."""
@@ -54,9 +56,13 @@ class Product:
 
 
 def products_of(layer: keras.Layer) -> list[Product]:
-    """Returns the products of a layer; none if no rule knows it, or it has no weights yet."""
+    """Returns the products of a layer; none if no rule knows it, or it has no weights yet.
+
+    A class of one's own has those of the class it comes from, unless it has a `call` of its own.
+    """
+    of_keras = type(layer).call.__module__.split(".")[0] == "keras"
     rule = next((rule for kinds, rule in _RULES if isinstance(layer, kinds)), None)
-    found = [] if rule is None or not layer.built else rule(layer)
+    found = rule(layer) if rule is not None and of_keras and layer.built else []
     return [one if _size(one) <= MOST else Diagonal.of(one) for one in found]
 
 
@@ -79,7 +85,7 @@ def _flat(variable: keras.Variable) -> Product:
 
 
 def _dense(layer):
-    return [_flat(layer.kernel)]
+    return [replace(_flat(layer.kernel), bias=layer.bias)]
 
 
 def _einsum(layer):
@@ -89,7 +95,9 @@ def _einsum(layer):
     summed = [letter for letter in kernel if letter not in target]
     if any(c in given and c in target for c in kernel) or not set(summed) <= set(given):
         return []  # a product for each index of a letter that all three have
-    order = [kernel.index(c) for c in summed] + [i for i, c in enumerate(kernel) if c in target]
+    others = [c for c in kernel if c in target]
+    order = [kernel.index(c) for c in (*summed, *others)]
+    of_bias = [c for c in target if c in (layer.bias_axes or "")]
     shape = tuple(layer.kernel.shape)
     n = math.prod(shape[i] for i in order[: len(summed)])
     permuted = tuple(shape[i] for i in order)
@@ -107,6 +115,9 @@ def _einsum(layer):
             lambda x: x.size // n,
             lambda x, places: rows_of(x)[places][None],
             output=len(shape) - 1,
+            # A letter of the input alone that is summed over: the layer adds rows up.
+            whole=set(given) <= set(kernel) | set(target),
+            bias=layer.bias if of_bias == others else None,
         )
     ]
 
@@ -130,7 +141,7 @@ def _last(layer: Any) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: np.moveaxis(x, 1, -1)
 
 
-def _slid(variable, how: Sliding, last, groups: int, n: int, to, back, output: int) -> Product:
+def _slid(variable, how: Sliding, last, groups: int, n: int, to, back, output, bias) -> Product:
     """A kernel whose channels are in `groups`: rows `[groups, rows, taps * channels]`."""
 
     def count(x: np.ndarray) -> int:
@@ -141,7 +152,7 @@ def _slid(variable, how: Sliding, last, groups: int, n: int, to, back, output: i
         found = found.reshape(len(places), math.prod(how.size), groups, -1)
         return found.transpose(2, 0, 1, 3).reshape(groups, len(places), n)
 
-    return Product(variable, to, back, count, rows, output)
+    return Product(variable, to, back, count, rows, output, bias=bias)
 
 
 def _conv(layer):
@@ -156,7 +167,8 @@ def _conv(layer):
             n,
             lambda w: w.reshape(n, groups, -1).transpose(1, 0, 2),
             lambda m: m.transpose(1, 0, 2).reshape(shape),
-            output=len(shape) - 1,
+            len(shape) - 1,
+            layer.bias,
         )
     ]
 
@@ -175,7 +187,8 @@ def _transposed(layer):
             n,
             lambda w: w.transpose(axes).reshape(1, n, -1),
             lambda m: m.reshape(swapped).transpose(axes),
-            output=rank,
+            rank,
+            layer.bias,
         )
     ]
 
@@ -191,7 +204,8 @@ def _by_channel(kernel: keras.Variable, layer: Any) -> Product:
         taps,
         lambda w: w.reshape(taps, channels, -1).transpose(1, 0, 2),
         lambda m: m.transpose(1, 0, 2).reshape(shape),
-        output=len(shape) - 2,
+        len(shape) - 2,
+        layer.bias,
     )
 
 
@@ -217,23 +231,28 @@ def _separable(layer):
         first.count,
         rows,
         output=len(shape) - 1,
+        bias=layer.bias,
     )
     # What the layer shows is the second product; the first one's outputs are inside.
-    return [replace(first, whole=False), second]
+    return [replace(first, whole=False, bias=None), second]
 
 
 def _embedding(layer):
     """A row of the table is used as often as its token occurs."""
     shape = tuple(layer.embeddings.shape)
+
+    def rows(x: np.ndarray, places: np.ndarray) -> np.ndarray:
+        found = np.zeros((shape[0], len(places), 1), bool)
+        found[x.reshape(-1)[places].astype(int), np.arange(len(places))] = True
+        return found
+
     return [
-        Diagonal(
+        Table(
             layer.embeddings,
             lambda w: w.reshape(shape[0], 1, shape[1]),
             lambda m: m.reshape(shape),
             lambda x: int(x.size),
-            lambda x, places: np.eye(shape[0], dtype=bool)[x.reshape(-1)[places].astype(int)].T[
-                :, :, None
-            ],
+            rows,
             output=1,
             whole=False,
         )
@@ -269,6 +288,16 @@ class Diagonal(Product):
         """The sum of squares: `[groups, 1, 1]`."""
         rows = self.rows(x, places).astype(np.float32)
         return np.square(rows).sum(1, dtype=np.float64)[..., None]
+
+
+class Table(Diagonal):
+    """A product of rows that are one at one place, and zero at all others."""
+
+    def moments(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """How often each of the places occurs: `[groups, 1, 1]`."""
+        counts = np.zeros(tuple(self.variable.shape)[0])
+        np.add.at(counts, x.reshape(-1)[places].astype(int), 1.0)
+        return counts[:, None, None]
 
 
 def _numbers(variable: keras.Variable) -> np.ndarray:

@@ -16,7 +16,7 @@ from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking.applying import FileSize, apply, payload, saved_bytes, zeros
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
-from smh.shrinking.items import Item, items_of, put_back, snapshot
+from smh.shrinking.items import Item, items_of, put_back, snapshot, states_of
 from smh.shrinking.report import Attempt, ShrinkReport, rows_of
 from smh.shrinking.request import Request, Score
 from smh.shrinking.rest import fold_statistics, rest_of, round_rest
@@ -25,7 +25,8 @@ from smh.shrinking.statistics import gather
 from smh.typing import Selector
 from smh.virtual_variable.computable import check_computable
 
-_CLOSE = 0.02
+_CLOSE = 0.02  # of the size asked for
+_BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -102,8 +103,16 @@ def shrink(
     selected = candidates(model, apply_to, exclude)
     check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)
-    batches = [] if data is None else batches_of(model, data, examples, least=_LEAST_BATCHES)
-    work = _Work(model, items, batches, request)
+    states = states_of(model)
+    try:
+        batches = [] if data is None else batches_of(model, data, examples, least=_LEAST_BATCHES)
+        return _shrunk(_Work(model, items, batches, request, states))
+    finally:
+        put_back(states)
+
+
+def _shrunk(work: _Work) -> ShrinkReport:
+    model, items, request = work.model, work.items, work.request
     if work.score is not None:
         request.warn_of_chance(work.score)
     with work.undone_on_errors():
@@ -112,11 +121,13 @@ def shrink(
         found = [item.candidate for item in items]
         rules = ["inputs" if item.calls else "numbers" for item in items]
         paths = [item.path for item in items]
-    apply(model, found, best)
-    rows = tuple(rows_of(paths, payload(best), best, rules))
-    attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
-    baseline = None if work.score is None else work.score.baseline
-    return ShrinkReport(model.name, rows, _saved(model), work.before, attempts, chosen, baseline)
+        rows = tuple(rows_of(paths, payload(best), best, rules))
+        attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
+        baseline = None if work.score is None else work.score.baseline
+        size = work.size.exactly(best)
+        apply(model, found, best)
+    size = size if work.size.is_known else _saved(model)
+    return ShrinkReport(model.name, rows, size, work.before, attempts, chosen, baseline)
 
 
 def _saved(model: keras.Layer) -> int:
@@ -129,15 +140,16 @@ def _saved(model: keras.Layer) -> int:
 class _Work:
     """One model while it is rounded again and again."""
 
-    def __init__(self, model, items: list[Item], batches: list[Any], request: Request):
+    def __init__(self, model, items: list[Item], batches: list[Any], request: Request, states):
         self.model, self.items, self.request = model, items, request
+        self._states = states
         self._batches = batches
         self.attempts: list[Attempt] = []
         self.score = None if request.measure is None else Score(request.measure)
         self.before = _saved(model)
         self._saved = self._start = snapshot(model, items)
         self._rest = rest_of(model, items)
-        self._size = FileSize(model, items)
+        self.size = FileSize(model, items)
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
         self._last: tuple[float, list[Rounded]] | None = None
@@ -156,6 +168,7 @@ class _Work:
         dead = fold_biases(self.model)
         self._start = snapshot(self.model, self.items)
         gather(self.model, self.items, self._batches)
+        put_back(self._states)
         if self._batches:
             self._squares = squared_gradients(self.model, self._rest, self._batches)
         self._flow = Flow(self.model, self.items, self._at_once(), dead)
@@ -181,7 +194,7 @@ class _Work:
     def _check_possible(self, size: int) -> None:
         smallest = zeros(self.items)
         self._round_rest(1e-3)
-        least = self._size.exactly(smallest)
+        least = self.size.exactly(smallest)
         if least > size:
             raise ArgumentError(
                 f"No rounding of '{self.model.name}' makes a file of {size:,} bytes: the smallest "
@@ -203,6 +216,7 @@ class _Work:
         assert self._flow is not None
         put_back(self._start)
         rounded = self._flow.run(multiplier)
+        put_back(self._states)
         self._round_rest(multiplier)
         self._last = multiplier, rounded
         return rounded
@@ -218,9 +232,11 @@ class _Work:
         return self._round(chosen.multiplier)
 
     def _bytes(self, rounded: list[Rounded]) -> int:
-        near, wanted = self._size.nearly(rounded), self.request.size
-        if wanted is None and self.attempts:
+        if not self.attempts:
+            return self.size.exactly(rounded)  # what is beside the numbers is known from then on
+        near, wanted = self.size.nearly(rounded), self.request.size
+        if wanted is None:
             return near  # some bytes more or less decide nothing; the chosen one is measured
-        if wanted is not None and abs(near - wanted) > _CLOSE * wanted:
+        if abs(near - wanted) > _CLOSE * wanted + _BESIDE:
             return near  # nor do they far from the size asked for
-        return self._size.exactly(rounded)
+        return self.size.exactly(rounded)

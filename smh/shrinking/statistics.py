@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from smh.errors import ArgumentError
 from smh.progress import track
 from smh.sensitivity.examples import values
 from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
@@ -35,6 +36,9 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
         items: of the model.
         batches: each what the model takes; none: only the weights themselves count.
 
+    Raises:
+        ArgumentError: numbers inside the model overflow.
+
     Cost: two forward passes of each batch and a backward pass.
     """
     seen = [_Seen(item) for item in items]
@@ -42,6 +46,10 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
         _look(model, seen, batches)
     for one in seen:
         item, moments, prior = one.item, one.mean_moments(), _PRIOR / max(1, one.examples)
+        if not (np.isfinite(moments).all() and np.isfinite(one.squares).all()):
+            raise ArgumentError(
+                f"On these data '{item.path}' meets numbers whose squares float32 cannot hold."
+            )
         if sum(one.rows):
             item.inputs = Inputs.of(moments, one.halves(one.moments), prior)
         else:
