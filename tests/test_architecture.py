@@ -72,6 +72,7 @@ INSIDE_VIRTUAL_VARIABLE = [
         "inside_keras.random_state",
         "inside_keras.recording",
         "inside_keras.training_state",
+        "inside_keras.undoing",
         "trying",
     },
     {"computable"},

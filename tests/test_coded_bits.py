@@ -1,5 +1,8 @@
 """A penalty on the bits of rounded weights: their entropy, which training then makes less."""
 
+import copy
+import pickle
+
 import keras
 import numpy as np
 import pytest
@@ -70,3 +73,17 @@ def test_it_is_taken_away_again_and_wrong_calls_change_nothing():
         smh.recipes.penalise_bits(network(), 0.1)
     with pytest.raises(smh.errors.ArgumentError, match="keras.Model, got int"):
         smh.recipes.penalise_bits(3, 0.1)
+
+
+OTHERS = {
+    "a copy": copy.deepcopy,
+    "a pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "a clone": keras.models.clone_model,
+    "shrunk again": shrunk,
+}
+
+
+@pytest.mark.parametrize("way", OTHERS)
+def test_only_the_model_itself_has_the_penalty_as_it_is_said_there(way):
+    model = smh.recipes.penalise_bits(ROUNDED["shrunk"](), 1.0)
+    assert model.losses and not OTHERS[way](model).losses

@@ -179,6 +179,29 @@ def test_the_architecture_alone():
     assert virtual_variables(keras.models.clone_model(lone))
 
 
+CLONED = {
+    "pruned": lambda: smh.prune(mlp(), 0.5),
+    "clustered": lambda: smh.cluster(mlp(), 4),
+    "quantized": lambda: smh.quantize_weights(mlp(), 4),
+    "shrunk": lambda: shrunk(mlp()),
+}
+
+
+def shrunk(model):
+    smh.shrink(model, quality=50)
+    return model
+
+
+@pytest.mark.parametrize("way", CLONED)
+def test_a_clone_without_a_pool_is_the_same_once_it_has_the_weights(way):
+    """What `docs/how_to/export.md` says."""
+    model, x = CLONED[way](), data()[0]
+    clone = keras.models.clone_model(model)
+    assert not np.allclose(numpy_of(clone(x)), numpy_of(model(x)))
+    clone.set_weights(model.get_weights())
+    assert np.array_equal(numpy_of(clone(x)), numpy_of(model(x)))
+
+
 def test_what_cannot_work_says_what_does(tmp_path):
     model = smh.compress(mlp(), 0.5)
     with pytest.raises(ValueError, match=r"shares its pool.*copy\.deepcopy"):

@@ -49,6 +49,7 @@ WRONG = {
     "compress model.keras --fraction 1 --out no/c.smh": "the folder of 'no/c.smh' does not exist",
     "compress model.keras --fraction 1 --blocks few --out c.smh": "--blocks must be a whole number",
     "compress model.keras --target-size big --out c.smh": "--target-size must be a size like 200KB",
+    "compress model.keras --target-size 1TB --out c.smh": "KB, MB, GB, KiB, MiB or GiB; got '1TB'",
     "compress model.keras --max-drop -1 --out c.smh": "--max-drop must be a number, at least 0",
     "prune model.keras --sparsity 1 --out p.keras": "--sparsity must be a number from 0 (nothing ",
     "prune model.keras --sparsity a=.5 --sparsity 1 --out p.keras": "--sparsity must be a number",

@@ -176,7 +176,10 @@ def bytes_of(flag: str) -> Callable[[str], int]:
     def read(text: str) -> int:
         found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmg]i?)?b?\s*", text.lower())
         if found is None or float(found[1]) * _UNITS[found[2] or ""] < 1:
-            raise ArgumentError(f"{flag} must be a size like 200KB or 1.5MB, got {text!r:.100}.")
+            raise ArgumentError(
+                f"{flag} must be a size like 200KB or 1.5MB, at least one byte, in B, KB, MB, GB, "
+                f"KiB, MiB or GiB; got {text!r:.100}."
+            )
         return int(float(found[1]) * _UNITS[found[2] or ""])
 
     return reader(read)

@@ -40,7 +40,8 @@ def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
             worth trying for a cross-entropy. 0 takes an earlier penalty away.
 
     Returns:
-        The same model. A file does not keep the penalty: call this again after loading.
+        The same model. Only this one has the penalty: call this again after loading a file,
+        `copy.deepcopy`, `pickle`, `keras.models.clone_model`, or another `smh.shrink`.
 
     Raises:
         ArgumentError: `rate` is negative or no number, or `model` is no Keras model.

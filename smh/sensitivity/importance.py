@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.sensitivity.examples import batches_of, without_labels
+from smh.sensitivity.examples import batches_of
 from smh.sensitivity.gradients import squared_gradients
 from smh.sensitivity.second_order import MOST
 
@@ -40,7 +40,7 @@ def fisher(model: keras.Layer, data: Any) -> Callable[[keras.Variable], np.ndarr
     References: LeCun, Denker, Solla, "Optimal Brain Damage", NIPS 1989; of whole channels: Theis
     et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning", 2018 (1801.05787).
     """
-    batches = batches_of(model, without_labels(model, data), MOST)
+    batches = batches_of(model, data, MOST)
     stored = {id(v): v for v in model.trainable_variables}
     squares = squared_gradients(model, list(stored.values()), batches)
     roots = dict(zip(stored, map(np.sqrt, squares), strict=True))

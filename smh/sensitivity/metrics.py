@@ -34,8 +34,16 @@ class Metric:
     is_guess: bool
 
 
-def as_measure(model: keras.Layer, evaluate: Any, metric: Any) -> Callable[[], dict[str, float]]:
+def as_measure(
+    model: keras.Layer, evaluate: Any, metric: Any, *, choosable: bool = True
+) -> Callable[[], dict[str, float]]:
     """Returns a function that evaluates the model and gives numbers by name.
+
+    Args:
+        model: what is measured.
+        evaluate: see `smh.sensitivity_scan`.
+        metric: which number decides: its name, its index, or `None`.
+        choosable: whether the caller has a `metric=`, for what errors advise.
 
     Raises:
         ArgumentError: `evaluate` is nothing that can be evaluated again and again.
@@ -50,7 +58,7 @@ def as_measure(model: keras.Layer, evaluate: Any, metric: Any) -> Callable[[], d
             f"dataset that can be read again and again, got {type(evaluate).__name__}."
         )
     if callable(evaluate):
-        return lambda: _named(evaluate(model), evaluate, metric)
+        return lambda: _named(evaluate(model), evaluate, metric, choosable)
     if not getattr(model, "compiled", False):
         raise ArgumentError(
             f"'{model.name}' is not compiled, so data alone does not say what to measure. Call "
@@ -58,7 +66,7 @@ def as_measure(model: keras.Layer, evaluate: Any, metric: Any) -> Callable[[], d
             "accuracy."
         )
     data = tuple(evaluate) if isinstance(evaluate, (tuple, list)) else (evaluate,)
-    return lambda: _named(of_keras(model, data), evaluate, metric)
+    return lambda: _named(of_keras(model, data), evaluate, metric, choosable)
 
 
 def choose_metric(measured: dict[str, float], metric: Any, higher_is_better: Any) -> Metric:
@@ -81,7 +89,7 @@ def choose_metric(measured: dict[str, float], metric: Any, higher_is_better: Any
     if not math.isfinite(measured[name]):
         raise ArgumentError(
             f"{name} of the unchanged model is {measured[name]}, so nothing can be compared with "
-            "it. Check the model and the data before scanning."
+            "it. Check the model and the data that evaluate measures it on."
         )
     clear = bool(_HIGHER.search(name.lower())) != bool(_LOWER.search(name.lower()))
     if higher_is_better is None:
@@ -107,15 +115,17 @@ def of_keras(model: keras.Model, data: tuple) -> dict[str, Any]:
     return model.evaluate(**arguments, verbose=0, return_dict=True)
 
 
-def _named(returned: Any, evaluate: Any, metric: Any) -> dict[str, float]:
+def _named(returned: Any, evaluate: Any, metric: Any, choosable: bool) -> dict[str, float]:
     if isinstance(returned, Mapping):
         entries = {str(name): value for name, value in returned.items()}
     elif isinstance(returned, (tuple, list)):
         fields = getattr(returned, "_fields", None)  # of a named tuple
         if fields is None and metric is None and len(returned) > 1:
+            by_index = f"Say by metric=0 to {len(returned) - 1} which of them decides, or return"
             raise ArgumentError(
-                f"evaluate returns {len(returned)} numbers. Say by metric=0 to {len(returned) - 1} "
-                "which of them decides, or return a dict: {'loss': ..., 'accuracy': ...}."
+                f"evaluate returns {len(returned)} numbers. "
+                f"{by_index if choosable else 'Return the one that decides, or'} "
+                "a dict: {'loss': ..., 'accuracy': ...}."
             )
         names = fields or [f"value_{i}" for i in range(len(returned))]
         entries = dict(zip(names, returned, strict=True))

@@ -22,7 +22,7 @@ import numpy as np
 
 from smh.errors import ArgumentError
 from smh.progress import track
-from smh.sensitivity.examples import batches_of, joined, without_labels
+from smh.sensitivity.examples import batches_of, joined
 from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
 
 DIVERGENCE = "divergence"
@@ -64,7 +64,7 @@ def divergences(
     Cost: a forward and a backward pass of up to 512 examples, 8 at a time, and as many products of
         the changes and a gradient.
     """
-    batches = batches_of(model, without_labels(model, data), MOST, TOGETHER)
+    batches = batches_of(model, data, MOST, TOGETHER)
     scale = Noticeable.of(model, joined(batches, _SPREAD))
     random, examples = np.random.default_rng(seed), 0
     variables = [variable for group in groups for variable, _ in group]

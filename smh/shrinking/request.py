@@ -50,7 +50,7 @@ class Request:
                 "max_drop needs evaluate=: a function of the model that returns its score, or a "
                 "pair (x, y) for a compiled model."
             )
-        measure = None if evaluate is None else as_measure(model, evaluate, None)
+        measure = None if evaluate is None else as_measure(model, evaluate, None, choosable=False)
         if not named:
             quality = USUAL_QUALITY
         return cls(

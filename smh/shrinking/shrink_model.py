@@ -60,7 +60,8 @@ def shrink(
             as its inputs, a data set of batches (labels beside them are left out), or a function
             that returns one of these. `None`: by the weights alone, which is worse.
         target_size: the most bytes of the file that `smh.save(model, path)` writes. It will be
-            within 1 % of that, unless all fits at the finest steps.
+            within 1 % of that, unless all fits at the finest steps. The size of a model that
+            cannot be made again from its configuration is estimated, within some hundred bytes.
         max_drop: how far the score of `evaluate` may fall, in its units. Of few examples a score
             falls by chance, and the search takes what is lucky on them: 126 images let a network
             pass that had lost six points on 540 others.
@@ -106,15 +107,16 @@ def shrink(
     states = states_of(model)
     try:
         batches = [] if data is None else batches_of(model, data, examples, least=_LEAST_BATCHES)
-        return _shrunk(_Work(model, items, batches, request, states))
+        work = _Work(model, items, batches, request, states)
+        if work.score is not None:
+            request.warn_of_chance(work.score)
+        return _shrunk(work)
     finally:
         put_back(states)
 
 
 def _shrunk(work: _Work) -> ShrinkReport:
-    model, items, request = work.model, work.items, work.request
-    if work.score is not None:
-        request.warn_of_chance(work.score)
+    model, items = work.model, work.items
     with work.undone_on_errors():
         chosen = work.search()
         best = work.round_again(chosen)

@@ -1,0 +1,365 @@
+"""What users give as examples: every form gives what its plain arrays give, or a clear error."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import smh
+from smh.errors import ArgumentError
+from smh.sensitivity.examples import batches_of
+
+pytestmark = pytest.mark.backend_agnostic
+
+ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+COUNT, BATCH = 24, 8
+WIDTHS = {"a": 8, "b": 4, "c": 8}  # two of them look the same
+
+
+def arrays(inputs, seed=0):
+    random = np.random.default_rng(seed)
+    return [
+        random.normal(size=(COUNT, n)).astype("float32") for n in list(WIDTHS.values())[:inputs]
+    ]
+
+
+def functional(inputs, as_dict=False):
+    given = {name: layers.Input((WIDTHS[name],), name=name) for name in list(WIDTHS)[:inputs]}
+    flat = list(given.values())
+    joined = layers.Concatenate()(flat) if inputs > 1 else flat[0]
+    taken = given if as_dict else flat if inputs > 1 else flat[0]
+    return keras.Model(taken, layers.Dense(3)(layers.Dense(5, activation="relu")(joined)))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, inputs):
+        flat = keras.tree.flatten(inputs)
+        return self.dense(keras.ops.concatenate(flat, axis=-1))
+
+
+def subclassed(inputs):
+    model, flat = Subclassed(), arrays(inputs)
+    model(flat if inputs > 1 else flat[0])
+    return model
+
+
+class Silent(Subclassed):
+    """Does not say what it was built with."""
+
+    def get_build_config(self):
+        return None
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class SilentOfTwo(Silent):
+    def call(self, inputs):
+        left, right = inputs
+        return self.dense(left @ right)
+
+
+MODELS = {
+    **{f"of {n}": (lambda n=n: functional(n), n) for n in (1, 2, 3)},
+    "of 2, named": (lambda: functional(2, as_dict=True), 2),
+    **{f"of {n}, subclassed": (lambda n=n: subclassed(n), n) for n in (1, 2)},
+}
+
+
+def map_arrays(function, nest):
+    return keras.tree.map_structure(lambda x: x if x is None else function(x), nest)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, all_of_it, endless=False):
+        super().__init__()
+        self.all_of_it, self.endless = all_of_it, endless
+
+    @property
+    def num_batches(self):
+        return None if self.endless else COUNT // BATCH
+
+    def __getitem__(self, index):
+        start = index * BATCH % COUNT
+        return map_arrays(lambda x: x[start : start + BATCH], self.all_of_it)
+
+
+def data_set(all_of_it):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(all_of_it).batch(BATCH)
+
+
+def generator(all_of_it):
+    return iter([Batches(all_of_it)[i] for i in range(COUNT // BATCH)])
+
+
+def as_lists(all_of_it):
+    """As PyTorch's loader gives them."""
+    return ([*batch] for batch in generator(all_of_it))
+
+
+def of_inputs(flat, kind):
+    if kind == "dict":
+        return dict(zip(WIDTHS, flat, strict=False))
+    return flat[0] if len(flat) == 1 else tuple(flat) if kind == "tuple" else list(flat)
+
+
+LABELS = np.arange(COUNT) % 3
+TARGETS = arrays(1, seed=1)[0]  # they look like an input
+WEIGHTS = np.ones(COUNT, "float32")
+BESIDE = {
+    "alone": lambda x: x,
+    "in a tuple": lambda x: (x,),
+    "labels": lambda x: (x, LABELS),
+    "targets": lambda x: (x, TARGETS),
+    "labels and weights": lambda x: (x, LABELS, WEIGHTS),
+    "no labels": lambda x: (x, None),
+}
+FORMS = {
+    "arrays": lambda given: given,
+    "a function": lambda given: lambda: given,
+    "a generator": generator,
+    "a list of batches": lambda given: list(generator(given)),
+    "a PyDataset": Batches,
+    "a PyDataset without an end": lambda given: Batches(given, endless=True),
+    **({"tf.data": data_set} if ON_TENSORFLOW else {}),
+}
+TABLE = [
+    (model, kind, form, beside)
+    for model in MODELS
+    for kind in ("list", "tuple", "dict")
+    for form in FORMS
+    for beside in BESIDE
+    if not (kind == "dict" and "subclassed" in model)  # it tells no names
+    and not (kind == "tuple" and MODELS[model][1] == 1)  # that is no other than a list
+    and not (form == "tf.data" and (kind == "list" or beside == "no labels"))  # it stacks lists
+]
+
+
+def check_same(found, wanted):
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        flat, plain = keras.tree.flatten(one), keras.tree.flatten(other)
+        assert len(flat) == len(plain)
+        assert all(np.array_equal(x, y) for x, y in zip(flat, plain, strict=True))
+
+
+@pytest.fixture(scope="module")
+def models():
+    return {name: make() for name, (make, _) in MODELS.items()}
+
+
+@pytest.mark.parametrize("name, kind, form, beside", TABLE)
+def test_every_form_gives_the_examples_that_plain_arrays_give(models, name, kind, form, beside):
+    flat = arrays(MODELS[name][1])
+    given = FORMS[form](BESIDE[beside](of_inputs(flat, kind)))
+    found = batches_of(models[name], given, most=20, size=8)
+    ends = [(0, 8), (8, 16), (16, 20)]
+    check_same(found, [[x[start:end] for x in flat] for start, end in ends])
+    models[name](found[0])
+
+
+MORE = {
+    "a tuple of many batches": lambda x: tuple(x[i : i + 6] for i in range(0, COUNT, 6)),
+    "a list of two batches": lambda x: [x[:12], x[12:]],
+    "a list of labelled batches": lambda x: [(x[:12], LABELS[:12]), (x[12:], LABELS[12:])],
+    "a list with labels": lambda x: [x, LABELS],
+    "batches as lists with labels": lambda x: as_lists((x, LABELS)),
+    "batches as lists with targets": lambda x: as_lists((x, TARGETS)),
+    "a dictionary with more in it": lambda x: {"a": x, "other": LABELS[:3]},
+    "half precision": lambda x: x.astype("float16").astype("float32"),
+}
+
+
+@pytest.mark.parametrize("form", MORE)
+def test_further_forms_for_one_input(models, form):
+    x = arrays(1)[0]
+    x = MORE[form](x) if form == "half precision" else x
+    given = x.astype("float16") if form == "half precision" else MORE[form](x)
+    check_same(batches_of(models["of 1"], given, COUNT, COUNT), [[x]])
+
+
+def test_batches_of_several_inputs_in_lists(models):
+    a, b = arrays(2)
+    for given in ([[a[:12], b[:12]], [a[12:], b[12:]]], as_lists(([a, b], LABELS))):
+        check_same(batches_of(models["of 2"], given, COUNT, COUNT), [[a, b]])
+
+
+def test_a_model_that_tells_nothing_is_tried():
+    left, right = np.ones((COUNT, 2, 4), "float32"), np.ones((COUNT, 4, 4), "float32")
+    model = SilentOfTwo()
+    model([left, right])
+    for given in ((left, right), [left, right], ([left, right], LABELS)):
+        check_same(batches_of(model, given, COUNT, COUNT), [[left, right]])
+    single = Silent()
+    single(left)
+    for given in (left, (left, LABELS), generator((left, right))):
+        check_same(batches_of(single, given, COUNT, COUNT), [[left]])
+
+
+@pytest.mark.parametrize("use", ["shrink", "fisher", "scan"])
+def test_the_doors_leave_labels_out(use):
+    def outcome(data):
+        keras.utils.set_random_seed(0)
+        model = functional(2)
+        if use == "shrink":
+            smh.shrink(model, data, quality=50)
+            return np.concatenate([np.ravel(x) for x in model.get_weights()])
+        if use == "fisher":
+            return smh.sensitivity.fisher(model, data)(model.trainable_variables[0])
+        return [row.metrics for row in smh.sensitivity_scan(model, data, method="fisher").rows]
+
+    x = tuple(arrays(2))
+    assert np.array_equal(outcome(x), outcome((x, LABELS)))
+
+
+def lstm():
+    return keras.Sequential([layers.Input((10, 4)), layers.LSTM(5), layers.Dense(3)])
+
+
+class Recurrent(Subclassed):
+    def __init__(self):
+        super().__init__()
+        self.lstm = layers.LSTM(5)
+
+    def call(self, inputs):
+        return self.dense(self.lstm(inputs))
+
+
+def subclassed_lstm():
+    model = Recurrent()
+    model(np.zeros((2, 10, 4), "float32"))
+    return model
+
+
+def test_a_subclassed_model_takes_other_ranks_than_it_was_built_with():
+    model = Subclassed()
+    model(of(2, 5, 8))
+    x = of(20, 8)
+    check_same(batches_of(model, (x, np.arange(20)), 20, 20), [[x]])
+
+
+def of(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+ONE = lambda: functional(1)  # noqa: E731
+TWO = lambda: functional(2)  # noqa: E731
+FAULTS = {
+    "wrong width": (ONE, of(20, 7), ["shape (7,)", "shape (8,)"]),
+    "wrong width of steps": (lstm, of(20, 10, 5), ["(10, 5)", "(10, 4)"]),
+    "wrong width, subclassed": (subclassed_lstm, of(20, 10, 5), ["(10, 5)", "5", "4"]),
+    "wrong width beside labels": (ONE, (of(20, 7), np.arange(20)), ["(7,)", "(8,)"]),
+    "wrong width of one of two": (TWO, [of(20, 8), of(20, 5)], ["(8,), (5,)", "a: (8,), b: (4,)"]),
+    "one of two": (TWO, of(20, 8), ["2 arrays", "a: (8,), b: (4,)"]),
+    "three of two": (TWO, [of(20, 8)] * 3, ["2 arrays", "a: (8,), b: (4,)"]),
+    "other names": (TWO, {"a": of(20, 8), "z": of(20, 4)}, ["a: (8,), b: (4,)", "z"]),
+    "one example": (ONE, of(8), ["axis of examples", "(8,)", "x[None]"]),
+    "one example of steps": (lstm, of(10, 4), ["axis of examples", "(10, 4)", "x[None]"]),
+    "one example, subclassed": (subclassed_lstm, of(10, 4), ["axis of examples", "x[None]"]),
+    "one example of two": (TWO, [of(8), of(4)], ["axis of examples", "a: (8,), b: (4,)"]),
+    "examples one by one": (ONE, lambda: iter(of(20, 8)), ["single examples", "batch(32)", "(8,)"]),
+    "steps one by one": (lstm, lambda: iter(of(20, 10, 4)), ["single examples", "batch(32)"]),
+    "one by one, labelled": (ONE, lambda: iter([(of(8), 1)] * 9), ["single examples", "batch(32)"]),
+    "a list of examples": (ONE, list(of(20, 8)), ["single examples", "np.stack"]),
+    "batches that differ": (ONE, lambda: iter([of(20, 8), of(20, 7)]), ["(7,)", "(8,)"]),
+    "lists of numbers": (ONE, of(20, 8).tolist(), ["float", "np.asarray"]),
+    "a list of nothing": (ONE, [None], ["None", "array"]),
+    "nothing beside an array": (TWO, [of(20, 8), None], ["None", "array"]),
+    "an empty list": (ONE, [], ["no example"]),
+    "a name": (ONE, "digits", ["data must be", "str"]),
+    "bytes": (ONE, b"digits", ["data must be", "bytes"]),
+    "a list of text": (ONE, ["one", "two"], ["'one'", "array"]),
+    "a number": (ONE, 3, ["data must be", "int"]),
+    "a number alone": (ONE, np.float32(3), ["axis of examples"]),
+    "an array of text": (ONE, np.array([["a"] * 8] * 20), ["cannot be called", "(8,)"]),
+    "complex": (ONE, of(20, 8) + 1j, ["complex64", "not complex"]),
+    "objects": (ONE, np.full((20, 8), None), ["object"]),
+    "dates": (ONE, np.zeros((20, 8), "datetime64[s]"), ["datetime64"]),
+    "lengths that differ": (TWO, [of(20, 8), of(19, 4)], ["as many in each"]),
+    **(
+        {"unbatched tf.data": (ONE, lambda: data_set(of(20, 8)).unbatch(), ["batch(32)"])}
+        if ON_TENSORFLOW
+        else {}
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error::numpy.exceptions.ComplexWarning")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_no_model_takes_is_refused_and_nothing_changes(fault):
+    make, data, said = FAULTS[fault]
+    model = make()
+    before = model.get_weights()
+    with pytest.raises(ArgumentError) as raised:
+        smh.shrink(model, data() if callable(data) else data, quality=50)
+    message = str(raised.value)
+    assert all(words in message for words in said), message
+    assert not re.search(r"\x1b|Exception encountered|__wrapped__|Arguments received", message)
+    assert len(message) < 700 and len(message.splitlines()) == 1
+    assert all(np.array_equal(x, y) for x, y in zip(before, model.get_weights(), strict=True))
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="only TensorFlow's tensors hold text")
+@pytest.mark.parametrize("form", ["text", "objects", "a tensor", "a data set", "labelled"])
+def test_text_goes_to_a_model_that_takes_text(form):
+    import tensorflow as tf
+
+    words = layers.TextVectorization(max_tokens=50, output_sequence_length=6)
+    words.adapt(["a b c", "d e f"])
+    text = np.array([["a b"], ["c d f"]] * 20)
+
+    def outcome(data):
+        keras.utils.set_random_seed(0)
+        rest = [layers.Embedding(50, 4), layers.Flatten(), layers.Dense(3)]
+        model = keras.Sequential([keras.Input((1,), dtype="string"), words, *rest])
+        smh.shrink(model, data, quality=50)
+        return np.concatenate([np.ravel(v.numpy()) for v in model.trainable_variables])
+
+    given = {
+        "text": text,
+        "objects": text.astype(object),
+        "a tensor": tf.constant(text),
+        "a data set": tf.data.Dataset.from_tensor_slices(text).batch(8),
+        "labelled": tf.data.Dataset.from_tensor_slices((text, np.arange(40))).batch(8),
+    }
+    assert np.array_equal(outcome(given[form]), outcome(text))
+
+
+def scores(model):
+    return [0.5, 0.9]
+
+
+def no_number(model):
+    return {"accuracy": float("nan")}
+
+
+ANSWERS = {
+    "a list": (scores, ["2 numbers", "Return the one that decides", "dict"]),
+    "a pair": (lambda model: (0.5, 0.9), ["2 numbers", "Return the one that decides"]),
+    "no number": (no_number, ["accuracy", "nan", "Check the model"]),
+}
+
+
+@pytest.mark.parametrize("door", ["shrink", "scan"])
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_advice_about_evaluate_is_what_the_caller_takes(answer, door):
+    evaluate, said = ANSWERS[answer]
+    model = functional(1)
+    with pytest.raises(ArgumentError) as raised:
+        if door == "shrink":
+            smh.shrink(model, evaluate=evaluate, max_drop=0.1)
+        else:
+            smh.sensitivity_scan(model, evaluate)
+    message = str(raised.value)
+    assert "scanning" not in message
+    assert ("metric=" in message) == (door == "scan" and answer != "no number")
+    if door == "shrink":
+        assert all(words in message for words in said), message
