@@ -25,6 +25,7 @@ from stateful_models import STATEFUL
 
 import smh
 from smh import cli, container, runtime
+from smh.artifact import loading
 from smh.artifact.layout.reading import read_layout
 from smh.container import header as container_header
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
@@ -316,6 +317,182 @@ def test_another_model_is_refused_and_stays_as_it_was(other, tmp_path):
         smh.load_weights(model, tmp_path / "m.smh")
     for path, value in weights_of(model).items():
         np.testing.assert_array_equal(value, before[path])
+
+
+def saved_network(seed=3):
+    keras.utils.set_random_seed(seed)
+    hidden = layers.Dense(16, activation="relu")
+    return keras.Sequential([layers.Input((8,)), hidden, layers.Dense(3)])
+
+
+KINDS = {
+    "dense": lambda m: None,
+    "shrunk": lambda m: smh.shrink(m, None, quality=50),
+    "pool": lambda m: smh.compress(m, 0.5),
+    "pruned": lambda m: smh.prune(m, 0.5),
+    "pruned in a pool": lambda m: smh.prune(smh.compress(m, 0.5), 0.5),
+    "clustered": lambda m: smh.cluster(m, 8),
+    "rounded": lambda m: smh.quantize_weights(m, 4),
+    "frozen in a pool": lambda m: setattr(smh.compress(m, 0.5).layers[0], "trainable", False),
+}
+OTHERS = {
+    "no bias": lambda: [layers.Dense(16, use_bias=False), layers.Dense(3)],
+    "no bias at the end": lambda: [layers.Dense(16), layers.Dense(3, use_bias=False)],
+    "normalised": lambda: [layers.Dense(16), layers.Dense(3), layers.BatchNormalization()],
+    "adapted": lambda: [adapted(layers.Normalization()), layers.Dense(16), layers.Dense(3)],
+    "random": lambda: [layers.Dense(16), layers.Dense(3), layers.Dropout(0.5, seed=1)],
+    "deeper": lambda: [layers.Dense(16), layers.Dense(3), layers.Dense(3)],
+    "no second layer": lambda: [layers.Dense(16)],
+    "wider": lambda: [layers.Dense(17), layers.Dense(3)],
+    "more outputs": lambda: [layers.Dense(16), layers.Dense(4)],
+}
+
+
+def adapted(layer):
+    layer.adapt(np.random.default_rng(0).normal(2, 3, size=(50, 8)).astype("float32"))
+    return layer
+
+
+def everything_of(model, x):
+    """What must stay: which variables there are, and where; their numbers; what comes out."""
+    outputs = numpy_of(model(x)).tobytes()
+    variables = [(id(v), v.path, v.trainable, numpy_of(v).tobytes()) for v in model.variables]
+    owned = [[id(v) for v in own_variables(layer)] for layer in own_layers(model)]
+    kinds = [[type(v) for v in own_variables(layer)] for layer in own_layers(model)]
+    inside = [[id(part) for part in layer._layers] for layer in own_layers(model)]
+    attributes = [sorted(vars(layer)) for layer in own_layers(model)]
+    trained = [id(v) for v in model.trainable_variables]
+    optimizer = id(getattr(model, "optimizer", None))
+    return variables, owned, kinds, inside, attributes, trained, optimizer, outputs
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_another_model_change_nothing(kind, other, tmp_path):
+    source = saved_network()
+    KINDS[kind](source)
+    smh.save(source, tmp_path / "k.smh", architecture=False)
+    model = keras.Sequential([layers.Input((8,)), *OTHERS[other]()])
+    model.compile("adam", "mse")
+    x = np.random.default_rng(1).normal(size=(6, 8)).astype("float32")
+    before = everything_of(model, x)
+    with pytest.raises(ArgumentError):
+        smh.load_weights(model, tmp_path / "k.smh")
+    assert everything_of(model, x) == before
+
+
+@pytest.mark.parametrize(
+    "kind, to", [(one, two) for one in KINDS for two in KINDS if one != two != "dense"]
+)
+def test_weights_compressed_in_another_way_change_nothing(kind, to, tmp_path):
+    source, model = saved_network(), saved_network(4)
+    KINDS[kind](source)
+    smh.save(source, tmp_path / "k.smh", architecture=False)
+    KINDS[to](model)
+    x = np.random.default_rng(1).normal(size=(6, 8)).astype("float32")
+    before = everything_of(model, x)
+    if {kind, to} == {"pool", "frozen in a pool"}:  # of one structure
+        smh.load_weights(model, tmp_path / "k.smh")
+        np.testing.assert_allclose(numpy_of(model(x)), numpy_of(source(x)), atol=1e-6)
+        return
+    with pytest.raises(ArgumentError):
+        smh.load_weights(model, tmp_path / "k.smh")
+    assert everything_of(model, x) == before
+
+
+def network_with_states():
+    """With statistics, random generators, a layer in two places, and states beside variables."""
+    keras.utils.set_random_seed(5)
+    x = layers.Input((8,))
+    shared = layers.Dense(8, "relu")
+    y = shared(layers.Dropout(0.2, seed=2)(shared(adapted(layers.Normalization())(x))))
+    y = layers.BatchNormalization()(layers.Reshape((2, 4))(y))
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(y)))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Counted(layers.Layer):
+    """Has a state beside variables, and loads a negative one with an error."""
+
+    count = 7
+
+    def save_own_variables(self, store):
+        store["count"] = np.array(self.count)
+
+    def load_own_variables(self, store):
+        self.count = int(store["count"])
+        if self.count < 0:
+            raise ValueError("no such count")
+
+    def call(self, x):
+        return x * self.count
+
+
+FAILURES = {
+    "when restored": ("restore", 0),
+    "at the third value": ("Stored.value", 2),
+    "when frozen": ("_settle", 0),
+    "when layers load": ("load_own_states", 0),
+}
+BROKEN_OFF = [
+    (kind, where, same)
+    for kind in ("dense", "shrunk", "pool", "pruned in a pool", "frozen in a pool")
+    for where in FAILURES
+    for same in (False, True)
+    if not same or (kind != "dense" and where != "when restored")
+]
+
+
+@pytest.mark.parametrize("kind, where, same", BROKEN_OFF)
+def test_filling_that_is_broken_off_is_undone(kind, where, same, tmp_path, monkeypatch):
+    (name, number), calls = FAILURES[where], []
+    source, model = network_with_states(), network_with_states()
+    KINDS[kind](source)
+    smh.save(source, tmp_path / "k.smh", architecture=False)
+    model.compile("adam", "mse")
+    x = np.random.default_rng(1).normal(size=(6, 8)).astype("float32")
+    model.fit(x, np.zeros((6, 3)), verbose=0)
+    if same:
+        KINDS[kind](model)
+    before = everything_of(model, x)
+
+    owner, _, attribute = name.rpartition(".")
+    place = getattr(loading, owner) if owner else loading
+    real = getattr(place, attribute)
+
+    def failing(*args, **kwargs):
+        calls.append(None)
+        result = real(*args, **kwargs)
+        if len(calls) > number:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, attribute, failing)
+        with pytest.raises(KeyboardInterrupt):
+            smh.load_weights(model, tmp_path / "k.smh")
+    assert calls
+    assert everything_of(model, x) == before
+    model.fit(x, np.zeros((6, 3)), verbose=0)  # it is whole
+    smh.load_weights(model, tmp_path / "k.smh")
+    fresh = smh.load_weights(network_with_states(), tmp_path / "k.smh")
+    np.testing.assert_array_equal(numpy_of(model(x)), numpy_of(fresh(x)))
+
+
+def test_states_that_were_loaded_before_a_layer_failed_come_back(tmp_path):
+    def network(*counts):
+        parts = [Counted() for _ in counts]
+        for part, count in zip(parts, counts, strict=True):
+            part.count = count
+        return keras.Sequential([layers.Input((8,)), layers.Dense(4), *parts])
+
+    smh.save(smh.compress(network(2, -1), 0.5), tmp_path / "k.smh", architecture=False)
+    model, x = network(3, 4), np.ones((2, 8), "float32")
+    before = everything_of(model, x)
+    with pytest.raises(ArgumentError, match="no such count"):
+        smh.load_weights(model, tmp_path / "k.smh")
+    assert everything_of(model, x) == before
+    assert [layer.count for layer in model.layers[1:]] == [3, 4]
 
 
 def test_frozen_deployed_mixed_and_uncompressed_models(tmp_path):

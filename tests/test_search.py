@@ -186,3 +186,40 @@ def test_what_cannot_work_is_refused(name):
     call, error, text = WRONG[name]
     with pytest.raises(error, match=text):
         call(model())
+
+
+def three():
+    keras.utils.set_random_seed(2)
+    a, b = (keras.layers.Dense(24, activation="relu", name=name) for name in "ab")
+    return keras.Sequential([keras.Input((8,)), a, b, keras.layers.Dense(3)])
+
+
+COMPRESSED_IN_PART = {
+    "pruned": lambda m: smh.prune(m, 0.5, apply_to="a/kernel"),
+    "channels pruned": lambda m: smh.prune(m, 0.5, structure="channels"),
+    "shrunk": lambda m: smh.shrink(m, None, quality=50, apply_to="a/kernel"),
+    "clustered": lambda m: smh.cluster(m, 8, apply_to="b/kernel"),
+    "in a pool": lambda m: smh.compress(m, 0.5, apply_to="a/kernel"),
+    "rounded": lambda m: smh.quantize_weights(m, 4, apply_to="a/kernel"),
+}
+DOORS = {
+    "size": lambda m, **given: smh.search_size(m, 5_000, bits=4, **given),
+    "drop": lambda m, **given: smh.search_drop(m, 2.0, lambda m: 1.0, bits=4, **given),
+}
+
+
+@pytest.mark.parametrize("excluded", [None, ["a/kernel", "b/kernel"]], ids=["all", "the others"])
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("part", COMPRESSED_IN_PART)
+def test_a_model_compressed_in_part_is_refused_before_anything_runs(part, door, excluded):
+    dense, shown = three(), []
+    COMPRESSED_IN_PART[part](dense)
+    before = [(v.path, numpy_of(v)) for v in dense.variables]
+    with pytest.raises(ArgumentError, match=r"dense model: .*/kernel'.*smh\.materialize\(model\)"):
+        DOORS[door](dense, exclude=excluded, show=shown.append)
+    assert not shown
+    for (path, value), variable in zip(before, dense.variables, strict=True):
+        assert path == variable.path
+        np.testing.assert_array_equal(value, numpy_of(variable))
+    plain = smh.materialize(dense)  # what the message says to do
+    assert DOORS[door](plain, exclude=excluded).best.fits

@@ -229,6 +229,82 @@ def test_what_has_no_rule_is_left_whole_and_named(make):
     assert small.layers[2].units == 8 and small.layers[1].units < 8 > small.layers[4].units
 
 
+@keras.saving.register_keras_serializable("tests")
+class LeakyCell(layers.Layer):
+    """A cell with none of the attributes of Keras' cells."""
+
+    def __init__(self, size=6, **kwargs):
+        super().__init__(**kwargs)
+        self.size = self.state_size = size
+
+    def build(self, shape):
+        self.mixing = self.add_weight(shape=(shape[-1] + self.size, self.size), name="mixing")
+
+    def call(self, x, states):
+        h = keras.ops.tanh(keras.ops.concatenate([x, states[0]], -1) @ self.mixing) + states[0] / 2
+        return h, [h]
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+@keras.saving.register_keras_serializable("tests")
+class DoublingCell(layers.LSTMCell):
+    """Looks like a cell that has a rule."""
+
+    def call(self, x, states, training=False):
+        h, states = super().call(x, states, training=training)
+        return h + h[:, ::-1], states
+
+
+@keras.saving.register_keras_serializable("tests")
+class TwiceLSTM(layers.LSTM):
+    """Has a cell that a rule knows, and calls it in its own way."""
+
+    def call(self, x, **kwargs):
+        y = super().call(x, **kwargs)
+        return y + y[..., ::-1]
+
+
+CELLS = {
+    "stacked": lambda: layers.RNN(layers.StackedRNNCells([layers.LSTMCell(6), layers.GRUCell(5)])),
+    "stack of one": lambda: layers.RNN([layers.LSTMCell(6)]),
+    "own": lambda: layers.RNN(LeakyCell()),
+    "own inside a stack": lambda: layers.RNN([LeakyCell(), layers.SimpleRNNCell(5)]),
+    "own call of a known cell": lambda: layers.RNN(DoublingCell(6)),
+    "both ways, stacked": lambda: layers.Bidirectional(
+        layers.RNN([layers.LSTMCell(6), layers.GRUCell(5)])
+    ),
+    "both ways, own": lambda: layers.Bidirectional(layers.RNN(LeakyCell())),
+    "both ways, one own": lambda: layers.Bidirectional(
+        layers.LSTM(6), backward_layer=layers.RNN(LeakyCell(), go_backwards=True)
+    ),
+    "both ways, own call of the layer": lambda: layers.Bidirectional(TwiceLSTM(6)),
+}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_without_a_rule_is_left_whole_and_named(cell):
+    x = keras.Input((5, 6))
+    y = layers.Dense(8, "relu")(layers.Dense(8, "relu")(x))
+    model = keras.Model(x, layers.Dense(3)(layers.Dense(8, "relu")(CELLS[cell]()(y))))
+    randomize(model)
+    recurrent, data = model.layers[3], np.random.default_rng(0).normal(size=(4, 5, 6))
+    before = outputs(model, [data.astype("float32")])
+    small, report = smh.slim(model, return_report=True)
+    assert [one.layer for one in report.left] == [recurrent.name]
+    for expected, got in zip(before, outputs(small, [data.astype("float32")]), strict=True):
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+    smh.prune(model, 0.5, structure="channels")
+    small, report = smh.slim(model, return_report=True)
+    assert_equal(model, small, [data.astype("float32")])
+    (left,) = report.left
+    assert (left.kind, left.layer) == (type(recurrent).__name__, recurrent.name)
+    assert small.layers[1].units < 8 > small.layers[4].units and small.layers[2].units == 8
+    sizes = [[tuple(v.shape) for v in layer.weights] for layer in (recurrent, small.layers[3])]
+    assert sizes[0] == sizes[1]
+
+
 def test_frozen_and_excluded_layers_stay():
     model = dense_stack(8, 8, 8)
     model.layers[0].trainable = False

@@ -19,6 +19,7 @@ from smh.artifact.saving import encode_models
 from smh.artifact.tensors import Options
 from smh.errors import ArgumentError, UnbuiltModelError
 from smh.virtual_variable import Source
+from smh.virtual_variable.inside_keras.undoing import undone_on_errors
 
 _FLOATS = ("float32", "float16", "bfloat16")
 
@@ -127,7 +128,10 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
 
     Raises:
         ArtifactError: the file is damaged.
-        ArgumentError: the file's model is another one. The model is as it was.
+        ArgumentError: the file's model is another one, or a layer cannot load what it needs.
+        In every case, Ctrl-C too, the model is as it was.
+
+    Cost: the model's numbers once more in memory, until it is filled.
 
     Example:
         >>> smh.load_weights(build_my_model(), "model.smh")
@@ -140,7 +144,8 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
     stored = read_layout(opened)
     if len(stored.models) != 1:
         raise ArgumentError(f"{opened.path} holds {len(stored.models)} models; use smh.load(path).")
-    fill(model, stored.models[0], stored, opened.path, {})
+    with undone_on_errors(model):
+        fill(model, stored.models[0], stored, opened.path, {})
     return model
 
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from smh.artifact.layout.records import Factor, Model, Stored
-from smh.artifact.order import variables_in_order, virtuals_in_order
+from smh.artifact.order import other_variables, variables_in_order, virtuals_in_order
 from smh.blueprint.describe import describe, sources
-from smh.blueprint.restore import restore
+from smh.blueprint.restore import described_variables, restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
@@ -40,13 +40,17 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
 
 
 def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
-    """Compresses `model` as described and assigns all values; checks before it changes."""
+    """Compresses `model` as described and assigns all values.
+
+    It checks before it changes; what shows only then leaves the model changed.
+    """
     names = entry.description.get("layers")
     states = _checked_states(members_as(model, names), entry, stored, path)
     compressed = bool(virtual_variables(model))
     if not compressed:
         keys = [_key(pool["factors"]) for pool in entry.pools]
         try:
+            _check_others(model, entry, stored, path)
             with starting_at_zero():
                 restore(model, entry.description, [pools.get(key) for key in keys])
         except SmhError:
@@ -62,19 +66,31 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
             "without smh.compress, or with the arguments of the one that was saved."
         )
     variables = variables_in_order(model, entry.description)
-    expected = [tuple(v.shape) for v in variables]
     found = [stored.shape(number) for number in entry.order]
-    if expected != found:
-        raise ArgumentError(
-            f"{path} has {len(found)} variables, '{model.name}' has {len(expected)}, or their "
-            f"shapes differ: {_first_difference(expected, found)}."
-        )
+    _check_shapes(model, [tuple(v.shape) for v in variables], found, path)
     for variable, number in track(list(zip(variables, entry.order, strict=True)), "decoding"):
         variable.assign(stored.value(number))
     _settle(model, entry.description)
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
     load_own_states(model, members_as(model, names), states)
+
+
+def _check_others(model: keras.Layer, entry: Model, stored: Stored, path: str) -> None:
+    """Looks, before weights become virtual, whether all other variables fit."""
+    counted = members_as(model, entry.description.get("layers"))
+    others = other_variables(counted, described_variables(model, entry.description))
+    found = [stored.shape(number) for number in entry.order]
+    computed = found[: len(found) - entry.others]
+    _check_shapes(model, computed + [tuple(v.shape) for v in others], found, path)
+
+
+def _check_shapes(model: keras.Layer, expected: list, found: list, path: str) -> None:
+    if expected != found:
+        raise ArgumentError(
+            f"{path} has {len(found)} variables, '{model.name}' has {len(expected)}, or their "
+            f"shapes differ: {_first_difference(expected, found)}."
+        )
 
 
 def _checked_states(

@@ -75,6 +75,12 @@ def restore(
         reset_training(model, build=True)
 
 
+def described_variables(model: keras.Layer, description: Mapping[str, Any]) -> list[keras.Variable]:
+    """Returns the variables that `restore` would make virtual; raises as it does."""
+    counted = members_as(model, description.get("layers"), {})
+    return [weight.variable for weight in _found(model, counted, _list(description, "weights"))]
+
+
 @dataclass(frozen=True)
 class _Weight:
     """A weight of a description, and the variable of a model that it is about."""

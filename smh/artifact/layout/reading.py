@@ -88,6 +88,7 @@ class _Reading:
                 "layers": _layers(entry),
             },
             order=tuple(self._order),
+            others=len(plain),
             plain=tuple(number for number in plain if number is not None),
             weights=tuple(weights),
             pools=tuple({**pool, "factors": factors} for pool, factors in pools),

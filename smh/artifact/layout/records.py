@@ -45,6 +45,7 @@ class Model:
         architecture: Keras' configuration of the dense model, or `None`.
         description: how it is compressed, see `smh.blueprint`.
         order: the numbers of its variables, in the file's order.
+        others: how many of these, the last, belong to no pool and to no computed weight.
         plain: the numbers of those that are weights themselves.
         weights: those that are computed.
         pools: each with `config`, and `factors`: each a number or a `Factor`.
@@ -55,6 +56,7 @@ class Model:
     architecture: Mapping[str, Any] | None
     description: Mapping[str, Any]
     order: tuple[int, ...]
+    others: int
     plain: tuple[int, ...]
     weights: tuple[Weight, ...]
     pools: tuple[Mapping[str, Any], ...]

@@ -25,10 +25,8 @@ def recurrent(seen: Seen, net: Wiring) -> list[Channels] | None:
     Their kernels are `[in, gates * units]` and `[units, gates * units]`.
     """
     layer, cell = seen.layer, seen.layer.cell
-    gate = next((gate for kind, gate in _CANDIDATE if isinstance(cell, kind)), None)
-    own = type(cell).call.__module__.split(".")[0] != "keras"
-    functions = [cell.activation, getattr(cell, "recurrent_activation", cell.activation)]
-    if gate is None or own or layer.stateful or not all(map(acts_alone, functions)):
+    gate = _candidate_of(layer)
+    if gate is None:
         return None
     units = net.made_by(layer, cell.units)
     x, *states = seen.inputs
@@ -46,6 +44,23 @@ def recurrent(seen: Seen, net: Wiring) -> list[Channels] | None:
         net.work(layer, x.shape[1] * gates, units, units)
     _edit(layer, units, net)
     return [Channels(tuple(shape), -1, units, values) for shape in seen.shapes]
+
+
+def _candidate_of(layer: Any) -> int | None:
+    """The gate that gives what a unit takes in; `None` if the rule does not know the layer.
+
+    A cell may be any object with a `call`, so only that of a known kind is asked for more.
+    """
+    cell = layer.cell
+    gate = next((gate for kind, gate in _CANDIDATE if isinstance(cell, kind)), None)
+    if gate is None or layer.stateful or not (_calls_as_keras(layer) and _calls_as_keras(cell)):
+        return None
+    functions = [cell.activation, getattr(cell, "recurrent_activation", cell.activation)]
+    return gate if all(map(acts_alone, functions)) else None
+
+
+def _calls_as_keras(layer: Any) -> bool:
+    return type(layer).call.__module__.split(".")[0] == "keras"
 
 
 def _weights(cell: Any, x: Channels, units, gate: int, starts, net: Wiring) -> np.ndarray:
@@ -88,8 +103,10 @@ def bidirectional(seen: Seen, net: Wiring) -> list[Channels] | None:
     halves = (layer.forward_layer, layer.backward_layer)
     if len(seen.inputs) != 1 or not all(isinstance(half, layers.RNN) for half in halves):
         return None
+    if any(_candidate_of(half) is None for half in halves):
+        return None
     # Keras takes the output to be twice as wide as that of the first: both have to stay equal.
-    if len({getattr(half.cell, "units", None) for half in halves}) != 1:
+    if len({half.cell.units for half in halves}) != 1:
         return None
     both = []
     shape = tuple(seen.shapes[0])

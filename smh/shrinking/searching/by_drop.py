@@ -65,7 +65,8 @@ def search_drop(
         A `SearchResult`, whose model is trained as far as it was for the try.
 
     Raises:
-        ArgumentError: no try came close enough, or a value that cannot work.
+        ArgumentError: no try came close enough, a value that cannot work, or a model of which a
+            part is compressed already.
         UnbuiltModelError: the model has no weights yet.
         SelectionError: nothing is selected.
 

@@ -70,7 +70,7 @@ def search_size(
 
     Raises:
         ArgumentError: no file is so small; the message says how small they get. Or a value that
-            cannot work.
+            cannot work, or a model of which a part is compressed already.
         UnbuiltModelError: the model has no weights yet.
         SelectionError: nothing is selected.
 

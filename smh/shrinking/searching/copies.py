@@ -24,7 +24,7 @@ from smh.pools.shape import PoolShape, choose_sides
 from smh.progress import Advance
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
-from smh.virtual_variable import VirtualVariable, own_layers, own_variables
+from smh.virtual_variable import VirtualVariable, own_layers, own_variables, virtual_variables
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,7 @@ class Copies:
         """Checks that the model can be compressed and copied."""
         check_is_built(model)
         chosen = {id(item.variable) for item in select(model, apply_to, exclude)}
+        _check_is_dense(model)
         weights = _in_layer_order(model, lambda variable: id(variable) in chosen)
         return cls(model, weights, apply_to, exclude, seed)
 
@@ -106,6 +107,18 @@ class Search:
         if self.best is None or self.model is None:
             raise ArgumentError(failed())
         return SearchResult(self.model, self.best, tuple(self.tries), baseline)
+
+
+def _check_is_dense(model: keras.Model) -> None:
+    """Raises if a weight is computed: the copies would have it dense again, and not say so."""
+    paths = [virtual.path for virtual in virtual_variables(model)]
+    if paths:
+        raise ArgumentError(
+            f"'{model.name}' has weights that are compressed already, and a search takes a dense "
+            f"model: {', '.join(map(repr, paths[:3]))}{' ...' if paths[3:] else ''}. Search before "
+            "you prune or round, or give smh.materialize(model), and leave out by exclude= what is "
+            "not to go into the pool."
+        )
 
 
 def _in_layer_order(
