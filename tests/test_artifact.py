@@ -722,3 +722,43 @@ if __name__ == "__main__":
         folder / "loaded.npz",
         **{file.stem: numpy_of(smh.load(file)(inputs())) for file in folder.glob("*.smh")},
     )
+
+
+ON_GRIDS = {
+    "weights of 4 bits": lambda model: smh.quantize_weights(model, 4),
+    "weights of 3 bits": lambda model: smh.quantize_weights(model, 3),
+    "factors of 4 bits": lambda model: smh.quantize_factors(smh.compress(model, 0.5, seed=1), 4),
+    "factors of 3 bits": lambda model: smh.quantize_factors(smh.compress(model, 0.5, seed=1), 3),
+    "pool": lambda model: smh.compress(model, 0.5, seed=1),
+}
+
+
+@pytest.mark.backend_agnostic
+@pytest.mark.parametrize("file", ON_GRIDS)
+@pytest.mark.parametrize("target", ON_GRIDS)
+def test_weights_are_those_of_the_file_or_refused(file, target, tmp_path):
+    """A model whose numbers lie on a grid of its own would make others of them."""
+
+    def made(kind, seed):
+        keras.utils.set_random_seed(seed)
+        dense = [keras.layers.Dense(16, activation="relu"), keras.layers.Dense(3)]
+        return ON_GRIDS[kind](keras.Sequential([keras.Input((8,)), *dense]))
+
+    path, x = tmp_path / "model.smh", np.random.default_rng(0).normal(size=(9, 8))
+    smh.save(made(file, 0), path)
+    model = made(target, 5)
+    before = model.predict(x, verbose=0)
+    try:
+        smh.load_weights(model, path)
+    except ArgumentError as error:
+        assert "rounding, or load the file by smh.load" in str(error)
+        np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+    else:
+        expected = smh.load(path).predict(x, verbose=0)
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    dense = keras.Sequential(
+        [keras.Input((8,)), keras.layers.Dense(16, activation="relu"), keras.layers.Dense(3)]
+    )
+    smh.load_weights(dense, path)
+    expected = smh.load(path).predict(x, verbose=0)
+    np.testing.assert_allclose(dense.predict(x, verbose=0), expected, atol=1e-5)

@@ -770,3 +770,14 @@ def test_numbers_that_overflow_are_told():
         smh.shrink(model, 1e30 * x, quality=50)
     for now, then in zip(numbers_of(model), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_what_a_layer_computes_from_its_statistics_stays(tmp_path):
+    x = np.random.default_rng(0).normal(3, 2, (200, 8)).astype("float32")
+    normalise = layers.Normalization()
+    normalise.adapt(x)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8,)), normalise, layers.Dense(64), layers.Dense(3)])
+    smh.shrink(model, x, quality=30)
+    path, _ = written(model, tmp_path)
+    np.testing.assert_array_equal(predictions(smh.load(path), x), predictions(model, x))

@@ -63,7 +63,7 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     elif _structure(describe(model, members_as(model, names))) != _structure(entry.description):
         raise ArgumentError(
             f"'{model.name}' is compressed in another way than the model in {path}. Build it "
-            "without smh.compress, or with the arguments of the one that was saved."
+            "without smh.compress or rounding, or load the file by smh.load."
         )
     variables = variables_in_order(model, entry.description)
     found = [stored.shape(number) for number in entry.order]
@@ -149,19 +149,34 @@ def _key(factors: Sequence[int | Factor]) -> tuple:
 
 
 def _structure(description: Mapping[str, Any]) -> Any:
-    """What has to be equal for one model's variables to be another's."""
+    """What has to be equal for one model's variables to be another's.
+
+    Numbers on a grid are nothing without it, and the grid of each model is its own.
+    """
     weights = [
         {k: w[k] for k in ("layers", "variable", "shape", "pool", "slot")}
         | {
+            "grid": w["parametrization"] if _is_on_grid(w["parametrization"]) else None,
             "parts": [
                 {k: p[k] for k in ("name", "shape", "dtype", "trainable")} for p in w["parts"]
-            ]
+            ],
         }
         for w in description["weights"]
     ]
-    pools = [pool["config"].get("product") for pool in description["pools"]]
+    pools = [
+        (
+            pool["config"].get("product"),
+            [w for w in pool["config"].get("wrappings") or () if _is_on_grid(w)],
+        )
+        for pool in description["pools"]
+    ]
     inside = [_structure(p["inside"]) for p in description["pools"] if "inside" in p]
     return weights, pools, inside
+
+
+def _is_on_grid(parametrization: Any) -> bool:
+    config = parametrization.get("config") if isinstance(parametrization, Mapping) else None
+    return isinstance(config, Mapping) and "ratio" in config
 
 
 def _first_difference(expected: list, found: list) -> str:

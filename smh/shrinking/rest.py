@@ -17,6 +17,7 @@ import numpy as np
 from smh.sensitivity.examples import values
 from smh.shrinking.items import Item
 from smh.virtual_variable import own_layers
+from smh.virtual_variable.inside_keras.hooks import has_own_hooks
 
 WITHOUT_DATA = 7  # digits
 _FINER = 2.0  # a bit may cost so many times less than one of a weight: there are few
@@ -27,12 +28,18 @@ _EXPONENT_BITS = 2.5  # of a number of so many digits, beside these
 
 
 def rest_of(model: keras.Layer, items: Sequence[Item]) -> list[keras.Variable]:
-    """The float32 variables of rank 0 and 1 that are not rounded as weights."""
-    weights = {id(item.candidate.variable) for item in items}
+    """The float32 variables of rank 0 and 1 that are not rounded as weights.
+
+    Not those of layers that compute something else from them when they are loaded, such as
+    `Normalization`: that would stay what it was.
+    """
+    every = list(own_layers(model))
+    others = {id(v) for layer in every if has_own_hooks(layer) for v in layer.variables}
+    others |= {id(item.candidate.variable) for item in items}
     found: dict[int, keras.Variable] = {}
-    for layer in own_layers(model):
+    for layer in every:
         for v in [*layer.trainable_variables, *layer.non_trainable_variables]:
-            if id(v) not in weights and type(v) is keras.Variable:
+            if id(v) not in others and type(v) is keras.Variable:
                 found[id(v)] = v
     return [v for v in found.values() if v.dtype == "float32" and len(v.shape) <= 1]
 
