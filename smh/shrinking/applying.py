@@ -77,8 +77,7 @@ class FileSize:
 
     def __init__(self, model: keras.Layer, items: Sequence[Item]):
         self._model, self._items, self.is_known = model, items, True
-        every = sum(len(t.payload) for t in _encoded(model.variables))
-        self._beside = saved_bytes(model, architecture=False) - every + _ENTRY * len(items)
+        self._beside: int | None = None  # bytes beside the numbers
 
     def exactly(self, rounded: Sequence[Rounded]) -> int:
         """Of a copy; a model that cannot be made again from its configuration is estimated."""
@@ -92,6 +91,10 @@ class FileSize:
 
     def nearly(self, rounded: Sequence[Rounded]) -> int:
         """All numbers exactly, and what was beside them when a size was last found exactly."""
+        if self._beside is None:
+            every = sum(len(tensor.payload) for tensor in _encoded(self._model.variables))
+            plain = saved_bytes(self._model, architecture=False)
+            self._beside = plain - every + _ENTRY * len(self._items)
         return self._numbers(rounded) + self._beside
 
     def _numbers(self, rounded: Sequence[Rounded]) -> int:
