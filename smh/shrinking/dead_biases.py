@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from smh.sensitivity.examples import values
-from smh.virtual_variable import own_layers
+from smh.virtual_variable import calls_as_keras, own_layers
 
 
 def fold_biases(model: keras.Layer) -> list[keras.Variable]:
@@ -33,7 +33,7 @@ def _pairs(model: keras.Layer) -> Iterator[tuple[Any, Any]]:
     every = list(own_layers(model))
     uses = Counter(id(layer) for other in every for layer in _inside(other))
     # What calls layers in code of its own may call those inside of its models, too.
-    in_code = {id(x) for other in every if not _is_of_keras(other) for x in own_layers(other)}
+    in_code = {id(x) for other in every if not calls_as_keras(other) for x in own_layers(other)}
     for inner in every:
         if isinstance(inner, keras.Model) and id(inner) not in in_code:
             by_name = {layer.name: layer for layer in inner.layers}
@@ -48,10 +48,6 @@ def _pairs(model: keras.Layer) -> Iterator[tuple[Any, Any]]:
 
 def _inside(layer: keras.Layer) -> list[keras.Layer]:
     return list(layer.layers) if isinstance(layer, keras.Model) else []
-
-
-def _is_of_keras(layer: keras.Layer) -> bool:
-    return type(layer).call.__module__.split(".")[0] == "keras"
 
 
 def _calls(layer: Any) -> int:

@@ -18,6 +18,7 @@ from keras import layers
 
 from smh.shrinking.patches import Sliding, patches
 from smh.typing import Shape
+from smh.virtual_variable import calls_as_keras
 
 MOST = 4608  # of a larger `n` only how large each input is counts: `n * n` numbers are too many
 
@@ -60,9 +61,8 @@ def products_of(layer: keras.Layer) -> list[Product]:
 
     A class of one's own has those of the class it comes from, unless it has a `call` of its own.
     """
-    of_keras = type(layer).call.__module__.split(".")[0] == "keras"
     rule = next((rule for kinds, rule in _RULES if isinstance(layer, kinds)), None)
-    found = rule(layer) if rule is not None and of_keras and layer.built else []
+    found = rule(layer) if rule is not None and calls_as_keras(layer) and layer.built else []
     return [one if _size(one) <= MOST else Diagonal.of(one) for one in found]
 
 

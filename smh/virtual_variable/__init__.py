@@ -16,7 +16,12 @@ from smh.virtual_variable.inside_keras.attachment import (
     wrap_calls,
 )
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, resume
-from smh.virtual_variable.inside_keras.own import holder_of, own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import (
+    calls_as_keras,
+    holder_of,
+    own_layers,
+    own_variables,
+)
 from smh.virtual_variable.inside_keras.replicas import creation_scope
 from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.parametrizing import parametrize
@@ -40,6 +45,7 @@ __all__ = [
     "exchange",
     "holder_of",
     "in_creation_order",
+    "calls_as_keras",
     "own_layers",
     "own_variables",
     "parametrize",

@@ -13,6 +13,7 @@ from smh.doors.slimming.elementwise import COMBINED, acts_alone, applied, merged
 from smh.doors.slimming.labels import Channels
 from smh.doors.slimming.seen import Seen
 from smh.doors.slimming.wiring import Wiring
+from smh.virtual_variable import calls_as_keras
 
 # Which gate gives what a unit takes in: of `i f c o`, of `z r h`, of the only one. While that is
 # zero, a unit that starts at zero is zero.
@@ -53,14 +54,10 @@ def _candidate_of(layer: Any) -> int | None:
     """
     cell = layer.cell
     gate = next((gate for kind, gate in _CANDIDATE if isinstance(cell, kind)), None)
-    if gate is None or layer.stateful or not (_calls_as_keras(layer) and _calls_as_keras(cell)):
+    if gate is None or layer.stateful or not (calls_as_keras(layer) and calls_as_keras(cell)):
         return None
     functions = [cell.activation, getattr(cell, "recurrent_activation", cell.activation)]
     return gate if all(map(acts_alone, functions)) else None
-
-
-def _calls_as_keras(layer: Any) -> bool:
-    return type(layer).call.__module__.split(".")[0] == "keras"
 
 
 def _weights(cell: Any, x: Channels, units, gate: int, starts, net: Wiring) -> np.ndarray:

@@ -9,6 +9,7 @@ from keras import layers
 
 from smh.doors.slimming import attention, elementwise, mixing, recurrent, shaping
 from smh.doors.slimming.seen import Rule
+from smh.virtual_variable import calls_as_keras
 
 # Names are those of layers inside `keras.applications`, which Keras does not export.
 _RULES: tuple[tuple[tuple[type | str, ...], Rule], ...] = (
@@ -115,7 +116,7 @@ def rule_of(operation: keras.Operation) -> Rule | None:
     A class of one's own has that of the class it comes from, unless it has a `call` of its own.
     """
     kind = type(operation)
-    if not _of_keras(getattr(kind.call, "__module__", "")) or _has_other_weights(operation):
+    if not calls_as_keras(operation) or _has_other_weights(operation):
         return None
     if not isinstance(operation, keras.Layer):
         alone = elementwise.operation if kind.__name__ in elementwise.ALONE else None

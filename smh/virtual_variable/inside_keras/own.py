@@ -53,3 +53,8 @@ def own_variables(layer: keras.Layer) -> list[keras.Variable]:
         for position, virtual in reversed(holder.order):
             trainable.insert(position, virtual)
     return trainable + list(layer._non_trainable_variables)
+
+
+def calls_as_keras(operation: keras.Operation) -> bool:
+    """Whether what it computes is what one of Keras' own classes does: its `call` is theirs."""
+    return getattr(type(operation).call, "__module__", "").split(".")[0] == "keras"
