@@ -15,6 +15,7 @@ MODULES = {
     "lenet_5": "lenet",
     "resnet_8": "resnet",
     "resnet_20": "resnet",
+    "resnet_20_half": "resnet",
     "vww_96": "mlperf_tiny",
     "ad01": "mlperf_tiny",
     "deeplc": "deeplc",
