@@ -764,11 +764,16 @@ def test_an_interrupt_at_the_end_leaves_the_model_as_it_was(last, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
-def test_numbers_that_overflow_are_told():
-    model, x = network(), examples()
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(1e30, 1), (1, 1e-25)], ids=["examples", "gradients"]
+)
+def test_numbers_that_overflow_are_told(inputs, outputs):
+    whole, x = network(), examples()
+    model = keras.Model(whole.input, layers.Dense(10)(whole.layers[-2].output))  # of any scale
+    model.layers[-1].set_weights([outputs * w for w in model.layers[-1].get_weights()])
     before = numbers_of(model)
     with pytest.raises(ArgumentError, match="squares float32 cannot hold"):
-        smh.shrink(model, 1e30 * x, quality=50)
+        smh.shrink(model, inputs * x, quality=50)
     for now, then in zip(numbers_of(model), before, strict=True):
         np.testing.assert_array_equal(now, then)
 

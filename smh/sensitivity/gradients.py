@@ -106,7 +106,7 @@ def _scale_of(output: Tensor) -> float | None:
         return 0.0
     if y.ndim > 1 and y.shape[-1] > 1 and y.min() >= 0 and abs(y.sum(-1) - 1).max() < 1e-2:
         return None
-    return float(y.std()) or 1.0
+    return float(y.std(dtype=np.float64)) or 1.0
 
 
 def signed_sum(scaled: Sequence[Tensor], seed: int) -> Tensor:

@@ -46,7 +46,8 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
         _look(model, seen, batches)
     for one in seen:
         item, moments, prior = one.item, one.mean_moments(), _PRIOR / max(1, one.examples)
-        if not (np.isfinite(moments).all() and np.isfinite(one.squares).all()):
+        sums = (moments, one.squares, () if one.gradients is None else one.gradients)
+        if not all(np.isfinite(each).all() for each in sums):
             raise ArgumentError(
                 f"On these data '{item.path}' meets numbers whose squares float32 cannot hold."
             )
@@ -224,7 +225,7 @@ def _weights(squares: np.ndarray, moments: np.ndarray, batches: int, prior: floa
     own = squares.sum(1)  # [groups, m]
     sizes = np.trace(moments, axis1=1, axis2=2)[:, None]  # [groups, 1]
     mean = own.sum() / max(sizes.sum() * own.shape[1], np.finfo(np.float64).tiny)
-    if mean <= 0:
+    if mean <= 0 or not sizes.any():  # inputs of nothing, or too small to be squared
         return np.full((1, 1), np.finfo(np.float32).tiny)
     if batches < _FEW or squares.shape[1] == 1:
         return np.full((1, 1), mean)
