@@ -244,3 +244,143 @@ CASES = [
     Case("nested models", nested, IMAGE),
     Case("several inputs and outputs", several, ((5,), (4,))),
 ]
+
+
+# Calls that a rule may take for something else; of some nothing can be cut.
+
+
+@keras.saving.register_keras_serializable("tests")
+class Gate(layers.Layer):
+    """Takes numbers from what is called a mask."""
+
+    def call(self, x, mask=None):
+        return x * mask
+
+
+@keras.saving.register_keras_serializable("tests")
+class Centred(layers.ReLU):
+    """Looks like an activation of each number by itself."""
+
+    def call(self, x):
+        return super().call(x) - ops.mean(x, -1, keepdims=True)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Halves(layers.Dense):
+    """Looks like a layer that has a rule, and is made from other arguments."""
+
+    def __init__(self, half, **options):
+        super().__init__(2 * half, **options)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["units"]
+        return {**config, "half": self.units // 2}
+
+
+def masked_by_numbers(x, z):
+    weight = layers.Dense(5, "sigmoid")(z)
+    pooled = layers.GlobalAveragePooling1D()(layers.Dense(8)(x), mask=weight)
+    return layers.Dense(3)(pooled), layers.Dense(2)(layers.LSTM(4)(layers.Dense(6)(x), mask=weight))
+
+
+def masked_by_place(x, z):
+    return layers.GlobalAveragePooling1D()(layers.Dense(8)(x), layers.Dense(5, "sigmoid")(z))
+
+
+def masked_softmax(x):
+    let_through = ops.cast(layers.Dense(6, "relu")(x), "bool")
+    return layers.Dense(3)(layers.Softmax()(layers.Dense(6)(x), mask=let_through))
+
+
+def gated(x):
+    return layers.Dense(3)(Gate()(layers.Dense(8)(x), mask=layers.Dense(8, "sigmoid")(x)))
+
+
+def called_by_names(x):
+    a, b = keras.Input((6,), name="query"), keras.Input((6,), name="item")
+    parts = [layers.Dense(4, "relu")(a), layers.Dense(5, "tanh")(b)]
+    inner = keras.Model([a, b], layers.Concatenate()(parts))
+    item, query = layers.Dense(6, "sigmoid")(x), layers.Dense(6, "relu")(x)
+    return layers.Dense(3)(inner({"item": item, "query": query}))
+
+
+def scores_first(x):
+    attention = layers.MultiHeadAttention(3, 4)
+    y, scores = attention(x, x, return_attention_scores=True)
+    weight = layers.Dense(5, "relu")(layers.Dense(6)(ops.mean(scores, axis=1)))
+    again = attention(layers.Dense(6, "gelu")(x), x)
+    return layers.Dense(2)(weight), layers.Dense(3)(y), layers.Dense(3)(again)
+
+
+def started_first(x, start):
+    both = layers.Bidirectional(layers.SimpleRNN(5, return_sequences=True))
+    y = layers.Dense(6)(layers.Dense(9, "relu")(both(x, initial_state=[start, start])))
+    return layers.Dense(3)(both(y))
+
+
+def activated_by_an_own_class(x):
+    return layers.Dense(3)(layers.Dense(8, activation=Centred())(layers.Dense(8, "relu")(x)))
+
+
+def made_from_other_arguments(x):
+    return layers.Dense(3)(Halves(4, activation="gelu")(layers.Dense(10, "relu")(x)))
+
+
+def one_reshape_twice(x):
+    reshape, pool = layers.Reshape((64, 8)), layers.GlobalAveragePooling1D()
+    a, b = conv(8, 1, activation="relu")(x), conv(8, activation="gelu")(x)
+    return layers.Dense(3)(pool(reshape(a))), layers.Dense(3)(pool(reshape(b)))
+
+
+def one_block_twice(x):
+    block = keras.Sequential([keras.Input((5, 6)), layers.ReLU(), layers.Dropout(0.1)])
+    wide = layers.Conv1D(8, 3, activation="gelu", padding="same")(x)
+    y = layers.Conv1D(6, 3, padding="same")(wide)
+    return layers.Dense(3)(block(x)), layers.Dense(3)(block(y))
+
+
+def clipped_by_an_array(x):
+    bounds = [-1.0, -2.0, -0.5, 0.0], [1.0, 0.2, 0.3, 0.4]
+    return layers.Dense(3)(ops.clip(layers.Dense(4)(layers.Dense(8, "relu")(x)), *bounds))
+
+
+def added_to_all_channels(x):
+    y = conv(16, activation="relu")(x)
+    return logits(layers.ReLU()(conv(8, 1)(layers.Add()([y, conv(1, 1)(y)]))))
+
+
+def trained_in_the_graph(x):
+    y = layers.BatchNormalization()(conv(8, 1, use_bias=False)(x), training=True)
+    inner = keras.Sequential([keras.Input((8, 8, 8)), layers.BatchNormalization(), layers.ReLU()])
+    return logits(layers.ReLU()(y)), logits(inner(conv(8)(x), training=True))
+
+
+def as_many_heads_as_steps(x):
+    return layers.Dense(2)(layers.Flatten()(layers.MultiHeadAttention(3, 2)(x, x)))
+
+
+def as_many_rows_as_steps(x):
+    y = layers.Dense(6, "gelu")(x)
+    y = layers.EinsumDense("abd,dec->abec", (3, 3, 4), bias_axes="ec", activation="relu")(y)
+    return layers.Dense(2)(layers.Flatten()(y))
+
+
+ODD = [
+    Case("masked by numbers", masked_by_numbers, ((5, 6), (4,))),
+    Case("masked by place", masked_by_place, ((5, 6), (4,))),
+    Case("masked softmax", masked_softmax, ((6,),)),
+    Case("own layer with a mask", gated, ((6,),)),
+    Case("called by names", called_by_names, ((7,),)),
+    Case("scores first", scores_first, ((4, 6),)),
+    Case("started first", started_first, ((4, 6), (5,))),
+    Case("own activation", activated_by_an_own_class, ((6,),)),
+    Case("own arguments", made_from_other_arguments, ((6,),)),
+    Case("one reshape twice", one_reshape_twice, IMAGE),
+    Case("one block twice", one_block_twice, ((5, 6),)),
+    Case("clipped by an array", clipped_by_an_array, ((6,),)),
+    Case("added to all channels", added_to_all_channels, IMAGE),
+    Case("trained in the graph", trained_in_the_graph, IMAGE),
+    Case("as many heads as steps", as_many_heads_as_steps, ((3, 6),)),
+    Case("as many rows as steps", as_many_rows_as_steps, ((3, 6),)),
+]

@@ -61,7 +61,7 @@ WRONG = {
         ArgumentError,
         "seed must be .*1.5",
     ),
-    "seed negative": ({"fraction": 0.5, "seed": -1}, ArgumentError, "at least 0 or None, got -1"),
+    "seed negative": ({"fraction": 0.5, "seed": -1}, ArgumentError, "at least 0, or None, got -1"),
     "bad regex": (
         {"fraction": 0.5, "apply_to": "(kernel"},
         ArgumentError,

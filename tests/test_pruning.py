@@ -400,10 +400,17 @@ def test_wrong_schedules_and_pruners():
         dict(every=0),
         dict(rounds=0),
         dict(power=0),
+        dict(power="3"),
+        dict(structure="unit"),
+        dict(scope="all"),
+        dict(scope="global", structure="filters"),
+        dict(seed="a"),
+        dict(sparsity="half"),
+        dict(sparsity=1.5),
     ):
         with pytest.raises(ArgumentError):
-            smh.PruningSchedule(0.5, **arguments)
-    for options in ([], [("a", 0.5, 1)], ["ab"], [("a", 1.5)]):
+            smh.PruningSchedule(**{"sparsity": 0.5, **arguments})
+    for options in ([], [("a", 0.5, 1)], ["ab"], [("a", 1.5)], 0.5):
         with pytest.raises(ArgumentError):
             smh.LevelPruner(options)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 from models import CASES as COMPRESSED
-from slim_models import CASES, randomize
+from slim_models import CASES, ODD, randomize
 
 import smh
 from smh.doors.output_units import units_of
@@ -93,6 +93,23 @@ def test_whatever_is_zero_slim_gives_the_same(case, structure):
     model, data = case.build(), case.data()
     smh.prune(model, 0.5, structure=structure)
     assert_equal(model, smh.slim(model), data)
+
+
+@pytest.mark.parametrize("case", ODD, ids=lambda case: case.name)
+def test_whatever_is_called_in_an_odd_way_slim_gives_the_same(case):
+    model, data = case.build(), case.data()
+    assert_equal(model, smh.slim(model), data)
+    for options in ({"structure": "filters"}, {}, {"of": "multiply_adds"}):
+        model = case.build()
+        options = {"structure": "channels", **options}
+        try:
+            smh.prune(model, 0.5, **options)
+        except (SelectionError, ArgumentError):  # nothing can go, or not so much
+            continue
+        small, report = smh.slim(model, return_report=True)
+        assert_equal(model, small, data)
+        if "of" in options:
+            assert report.multiply_adds[1] <= 0.5 * report.multiply_adds[0]
 
 
 @few
@@ -312,13 +329,9 @@ def test_frozen_and_excluded_layers_stay():
     assert [layer.units for layer in smh.slim(model).layers] == [8, 8, 4, 3]
 
 
-def count_numbers(model):
-    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
-
-
 BUDGETS = {
     "multiply_adds": lambda model: count_multiply_adds(model).multiply_adds,
-    "numbers": count_numbers,
+    "numbers": lambda model: smh.slim(model, return_report=True)[1].numbers[0],
 }
 
 

@@ -150,6 +150,8 @@ def check_model(model: Any) -> None:
 
 def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> list[tuple]:
     """Returns `options` of a pruner or quantizer as (pattern, value) pairs, or raises."""
+    if not isinstance(options, Mapping | Sequence):
+        raise ArgumentError(f"options must be pairs like {example}; got {options!r:.100}.")
     pairs = list(options.items()) if isinstance(options, Mapping) else list(options)
     for pair in pairs:
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:

@@ -16,6 +16,7 @@ import numpy as np
 
 from smh.doors.exact_kmeans import MOST_EXACT, best_edges, best_edges_around_zero
 from smh.errors import ArgumentError
+from smh.errors.limits import checked_seed
 
 INITS = ("optimal", "linear", "random", "density", "k-means++")
 MOST_CLUSTERS = 2**16
@@ -130,8 +131,7 @@ def _check(clusters: int, init: str, seed: int | None, max_iterations: int) -> N
         )
     if init not in INITS:
         raise ArgumentError(f"init must be one of {', '.join(map(repr, INITS))}, got {init!r}.")
-    if seed is not None and (not _is_whole(seed) or seed < 0):
-        raise ArgumentError(f"seed must be a whole number, at least 0, or None, got {seed!r}.")
+    checked_seed(seed)
     if not _is_whole(max_iterations) or max_iterations < 1:
         raise ArgumentError(
             f"max_iterations must be a whole number, at least 1, got {max_iterations!r}."

@@ -21,7 +21,7 @@ from smh.doors.importance import Importance, importance_of, magnitude
 from smh.doors.output_units import Units, units_of
 from smh.doors.slimming.choosing import SHARES, Wish, take_channels
 from smh.errors import ArgumentError, SelectionError
-from smh.errors.limits import COUNT, SPARSITY
+from smh.errors.limits import COUNT, SPARSITY, checked_seed
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
@@ -46,7 +46,7 @@ def prune(
     importance: Callable[[keras.Variable], Any] | None = None,
     apply_to: Selector | None = None,
     exclude: Selector | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> keras.Model:
     """Sets the smallest weights of a model to zero, in place, and keeps them there.
 
@@ -85,7 +85,7 @@ def prune(
         apply_to: what to select, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: what to leave alone.
-        seed: decides among equal magnitudes, so that no place is favoured.
+        seed: decides among equal magnitudes, so that no place is favoured; `None`: by chance.
 
     Returns:
         The same model.
@@ -109,8 +109,7 @@ def prune(
     Networks", NIPS 2015; filters: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017;
     channels: Fang et al., "DepGraph: Towards Any Structural Pruning", CVPR 2023.
     """
-    check_choice("scope", scope, _SCOPES)
-    check_choice("structure", structure, _STRUCTURES)
+    check_way(sparsity, scope, structure, seed)
     check_choice("of", of, SHARES)
     COUNT.checked(round_to, "round_to")
     items = candidates(model, apply_to, exclude)
@@ -120,8 +119,6 @@ def prune(
         raise ArgumentError("of and round_to go with structure='channels' only.")
     levels = by_pattern(model, items, sparsity, "sparsity", checked_sparsity)
     items = [items[i] for i in levels]
-    if scope == "global" and (structure == "filters" or isinstance(sparsity, Mapping | Sequence)):
-        raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
     check_may_be_pruned(items)
     random = np.random.default_rng(seed)
     counts = importance_of(importance)
@@ -156,9 +153,9 @@ class LevelPruner:
     any.
     """
 
-    def __init__(self, options: Mapping[str, float] | Sequence[Sequence], *, seed: int = 0):
+    def __init__(self, options: Mapping[str, float] | Sequence[Sequence], *, seed: int | None = 0):
         self.options = pairs_of(options, "('dense/kernel', 0.8)", checked_sparsity)
-        self.seed = seed
+        self.seed = checked_seed(seed)
 
     def prune(self, model: keras.Model, update_masks: bool = True) -> keras.Model:
         """Prunes `model` to the levels; see `smh.prune` for what it raises.
@@ -260,7 +257,7 @@ def _kept_units(
 
 
 def _prune_channels(
-    model, sparsity: Any, of: str, round_to: int, importance, items, exclude, seed: int
+    model, sparsity: Any, of: str, round_to: int, importance, items, exclude, seed: int | None
 ) -> keras.Model:
     if isinstance(sparsity, Mapping | Sequence):
         raise ArgumentError("structure='channels' needs one number as sparsity.")
@@ -338,6 +335,18 @@ def check_may_be_pruned(items: Sequence[Candidate]) -> None:
 def checked_sparsity(value: Any, name: str) -> float:
     """Returns a sparsity as a float, or raises `ArgumentError`."""
     return SPARSITY.checked(value, name)
+
+
+def check_way(sparsity: Any, scope: str, structure: str, seed: Any) -> None:
+    """Raises `ArgumentError` for whatever of `smh.prune` is wrong whatever the model is."""
+    check_choice("scope", scope, _SCOPES)
+    check_choice("structure", structure, _STRUCTURES)
+    checked_seed(seed)
+    several = isinstance(sparsity, Mapping | Sequence) and not isinstance(sparsity, str)
+    if scope == "global" and (structure == "filters" or several):
+        raise ArgumentError("scope='global' needs one number as sparsity, and structure='weights'.")
+    if not several:
+        checked_sparsity(sparsity, "sparsity")
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from smh.doors.pruning import check_choice
 from smh.errors import ArgumentError
+from smh.errors.limits import ABOVE_ZERO
 
 _SHAPES = ("polynomial", "constant", "rounds")
 
@@ -39,8 +40,7 @@ class Course:
                 raise ArgumentError(
                     f"{name} must be a whole number of at least {least}, got {value!r}."
                 )
-        if not self.power > 0:
-            raise ArgumentError(f"power must be above 0, got {self.power!r}.")
+        ABOVE_ZERO.checked(self.power, "power")
 
     @property
     def needs_length(self) -> bool:

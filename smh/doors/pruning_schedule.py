@@ -14,6 +14,7 @@ from smh.doors.pruning import (
     Sparsity,
     add_masks,
     check_may_be_pruned,
+    check_way,
     checked_sparsity,
     prune,
     sparsity_of,
@@ -84,7 +85,7 @@ class PruningSchedule(keras.callbacks.Callback):
         structure: str = "weights",
         apply_to: Selector | None = None,
         exclude: Selector | None = None,
-        seed: int = 0,
+        seed: int | None = 0,
     ):
         super().__init__()
         if structure == "channels":
@@ -92,6 +93,8 @@ class PruningSchedule(keras.callbacks.Callback):
                 "A schedule takes single numbers or filters. Take channels before fit: "
                 "smh.prune(model, 0.3, structure='channels'), fit, and again with a higher number."
             )
+        if sparsity is not None:
+            check_way(sparsity, scope, structure, seed)
         self.course = Course(shape, begin, end, every, power, rounds)
         self.sparsity = sparsity
         self._prune = functools.partial(

@@ -45,6 +45,15 @@ class Limit:
         return self.checked(value, name)
 
 
+def checked_seed(seed: Any) -> int | None:
+    """Returns a seed as it is given to NumPy; `None`: chance. Raises `ArgumentError`."""
+    if seed is None:
+        return None
+    if not WHOLE.fits(seed):
+        raise ArgumentError(f"seed must be a whole number, at least 0, or None, got {seed!r:.100}.")
+    return int(seed)
+
+
 MOST_CODEBOOK_BITS = 12  # a codebook of a file has at most 4096 values
 FLOAT_BITS = 32  # stands for factors that are not rounded
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from smh.errors import ArgumentError, ArtifactError
+from smh.errors.limits import checked_seed
 from smh.pools.shape import PoolShape
 
 Initializer = Callable[..., Any]
@@ -21,11 +21,10 @@ Initializer = Callable[..., Any]
 
 def factor_seeds(seed: int | None, count: int) -> list[int | None]:
     """Independent seeds for `count` factors; `None` draws from Keras' global seed."""
-    if seed is None:
+    given = checked_seed(seed)
+    if given is None:
         return [None] * count
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number of at least 0 or None, got {seed!r}.")
-    state = np.random.SeedSequence(int(seed)).generate_state(count)
+    state = np.random.SeedSequence(given).generate_state(count)
     return [int(word % 2**31) for word in state]
 
 

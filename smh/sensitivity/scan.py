@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +10,13 @@ import numpy as np
 
 from smh.doors.kmeans import cluster_values, nearest
 from smh.errors import ArgumentError
-from smh.errors.limits import CODEBOOK_BITS, MOST_CODEBOOK_BITS, SCANNED_SPARSITY, Limit
+from smh.errors.limits import (
+    CODEBOOK_BITS,
+    MOST_CODEBOOK_BITS,
+    SCANNED_SPARSITY,
+    Limit,
+    checked_seed,
+)
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.plan import Plan, scan
 from smh.sensitivity.result import ScanResult, ScanRow
@@ -209,8 +214,5 @@ def _levels(given, argument: str, limit: Limit, expected: str) -> list[float]:
 
 
 def _entropy(seed: int | None) -> int:
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or seed < 0:
-        raise ArgumentError(f"seed must be a whole number, at least 0, or None, got {seed!r}.")
-    return int(seed)
+    given = checked_seed(seed)
+    return int(np.random.SeedSequence().generate_state(1)[0]) if given is None else given

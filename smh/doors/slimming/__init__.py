@@ -37,8 +37,8 @@ def slim(model: keras.Model, *, return_report: bool = False):
 
     A channel goes if all layers that read it can do without: they find zeros there, or a constant
     that goes into their bias exactly, or have only zeros for it. What a layer without a rule takes
-    and gives stays, and the report names the layer. At least one channel of each layer stays, and
-    so does the shape of the model's inputs and outputs.
+    and gives stays, and the report names the layer. At least one channel of each layer stays (of
+    the size of attention heads two), and so does the shape of the model's inputs and outputs.
 
     Args:
         model: a built sequential or functional model, with others inside it or not, pruned or

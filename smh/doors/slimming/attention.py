@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from smh.doors.slimming.labels import Channels
-from smh.doors.slimming.mixing import bias_of
+from smh.doors.slimming.mixing import LEAST_OF_MATRIX, bias_of
 from smh.doors.slimming.seen import Seen, product
 from smh.doors.slimming.wiring import Wiring
 
@@ -54,7 +54,7 @@ def _project(part: Any, x: Channels, heads, sizes, net: Wiring) -> np.ndarray:
     x = net.on_axis(x, -1, kernel.shape[0])
     net.known.add(id(part))
     net.index(part, kernel, {0: x.labels}, {1: heads, 2: sizes})
-    net.index(part, part.bias, makes={0: heads, 1: sizes})
+    net.index(part, part.bias, makes={0: heads, 1: sizes}, least={1: LEAST_OF_MATRIX})
     numbers = net.read(kernel).reshape(len(x.labels), -1)
     # What goes out has two labels. By that of its head it is there longer than it may be.
     outs, absorbs = np.repeat(heads, len(sizes)), part.bias is not None

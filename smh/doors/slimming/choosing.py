@@ -14,7 +14,8 @@ import numpy as np
 from smh.doors.candidates import Candidate
 from smh.doors.importance import Importance
 from smh.doors.slimming.labels import KEPT
-from smh.doors.slimming.removable import axes_of, could_go
+from smh.doors.slimming.removable import axes_of, could_go, removable
+from smh.doors.slimming.report import dense_numbers
 from smh.doors.slimming.walking import numbers_of, walk
 from smh.doors.slimming.wiring import Cut, Wiring
 from smh.doors.weight_roles import Role, role_of
@@ -84,32 +85,38 @@ def take_channels(
     net = walk(model)
     known = {id(item.variable): item for item in every}
     may = {id(item.variable) for item in selected}
-    roots, free = _free(model, net, known, may)
-    if not free.any():
-        raise SelectionError(_nothing(net))
+    roots, free, pinned = _free(model, net, known, may)
     made = [
         (cut, known[id(cut.variable)])
         for cut in _makers(net)
         if not cut.state and id(cut.variable) in known
     ]
-    classes = np.flatnonzero(free & (roots == np.arange(len(roots))))
     before = _gone_before(made, roots)
-    scores = _scores(made, roots, counts, wish.relative)[classes]
-    numbers = sum(math.prod(item.variable.shape) for item in every)
-    ledger = _Ledger(net, roots, classes, wish.round_to, numbers)
-    if not wish.relative:
-        scores = scores / ledger.costs(classes, wish.share_of)
-    order = np.lexsort((random.random(len(classes)), scores))
-    order = order[np.argsort(~before[classes][order], kind="stable")]
-    gone = ledger.take(classes[order], wish)
+    scores = _scores(made, roots, counts, wish.relative)
+    chance, numbers = random.random(len(roots)), dense_numbers(model)
+    while True:
+        if not free.any():
+            raise SelectionError(_nothing(net, pinned))
+        classes = np.flatnonzero(free & (roots == np.arange(len(roots))))
+        ledger = _Ledger(net, roots, classes, wish.round_to, numbers)
+        sizes = scores[classes]
+        if not wish.relative:
+            sizes = sizes / ledger.costs(classes, wish.share_of)
+        order = np.lexsort((chance[classes], sizes, ~before[classes]))
+        gone = ledger.take(classes[order], wish)
+        # As `removable` says: what could go alone need not go with others.
+        stays = gone & ~removable(walk(model, _then(net, roots, gone, before)))[roots]
+        if not stays.any():
+            break
+        free &= ~stays[roots]
     masks = [(item, _mask(cut, item, roots, gone, before)) for cut, item in made]
     concerned = [
         (item, mask)
         for (cut, item), (_, mask) in zip(made, masks, strict=True)
         if any(free[labels].any() for labels in cut.makes.values())
     ]
-    states = [cut for cut in _makers(net) if cut.state]
-    return Taken(concerned, [(cut.variable, _zeroed(cut, roots, gone)) for cut in states])
+    states, then = [cut for cut in _makers(net) if cut.state], _then(net, roots, gone, before)
+    return Taken(concerned, [(cut.variable, then(cut.variable)) for cut in states])
 
 
 def _makers(net: Wiring) -> list[Cut]:
@@ -117,31 +124,44 @@ def _makers(net: Wiring) -> list[Cut]:
 
 
 def _free(model, net: Wiring, known: Mapping[int, Candidate], may: set[int]):
-    """The class of each label, and whether it could go if all its weights were zero."""
-    pinned = [
-        labels
-        for cut in _makers(net)
-        if not (cut.state or _may_lose(cut, known, may))
-        for labels in cut.makes.values()
-    ]
-    for labels in pinned:
-        net.labels.keep(labels)
+    """The class of each label, whether it could go if all its weights were zero, what may not."""
+    pinned = [cut for cut in _makers(net) if not _may_lose(cut, known, may)]
+    labels = [each for cut in pinned for each in cut.makes.values()]
+    for each in labels:
+        net.labels.keep(each)
     roots = net.labels.roots()
-
-    def without_channels(variable: keras.Variable) -> np.ndarray:
-        value, cut = numbers_of(variable), net.cuts.get(id(variable))
-        return value if cut is None else np.where(_made_of(cut, roots, roots != KEPT), 0, value)
-
-    then = walk(model, without_channels)
-    for labels in pinned:
-        then.labels.keep(labels)
-    return roots, could_go(then)
+    # What stays need not be constant, though all that could go makes it so if it goes as a whole.
+    stays = roots == KEPT
+    then = walk(model, _then(net, roots, ~stays, np.zeros(len(roots), bool)), stays)
+    for each in labels:
+        then.labels.keep(each)
+    return roots, could_go(then), pinned
 
 
 def _may_lose(cut: Cut, known: Mapping[int, Candidate], may: set[int]) -> bool:
-    """Whether a weight can be masked, and is selected; a bias goes with its kernel."""
+    """Whether a weight can be masked, and is selected; a bias goes with its kernel.
+
+    What is not trained, as a moving mean, is made zero where its layer is trained.
+    """
+    if cut.state:
+        return cut.layer.trainable
     key = id(cut.variable)
     return key in known and (key in may or _goes_along(known[key]))
+
+
+def _then(net: Wiring, roots: np.ndarray, gone: np.ndarray, before: np.ndarray):
+    """What a weight reads as without the channels that go; those that come back are not zero."""
+    back = before & ~gone
+
+    def read(variable: keras.Variable) -> np.ndarray:
+        value, cut = numbers_of(variable), net.cuts.get(id(variable))
+        if cut is None:
+            return value
+        if not cut.state and back.any():
+            value = np.where((value == 0) & _made_of(cut, roots, back), 1, value)
+        return np.where(_made_of(cut, roots, gone), 0, value).astype(value.dtype)
+
+    return read
 
 
 def _goes_along(item: Candidate) -> bool:
@@ -189,10 +209,6 @@ def _mask(cut: Cut, item: Candidate, roots, gone: np.ndarray, before: np.ndarray
     return ~away & (item.mask() | back)
 
 
-def _zeroed(cut: Cut, roots: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    return np.where(_made_of(cut, roots, gone), 0, numbers_of(cut.variable))
-
-
 class _Ledger:
     """How many channels stay along each axis, and what is left with them.
 
@@ -204,8 +220,10 @@ class _Ledger:
         self, net: Wiring, roots: np.ndarray, classes: np.ndarray, round_to: int, numbers: int
     ):
         self.net, self.roots, self.round_to = net, roots, round_to
-        self.axes = [roots[labels] for labels in axes_of(net)]
-        self.live = np.array([len(axis) for axis in self.axes])
+        axes = list(axes_of(net))
+        self.axes = [roots[labels] for labels, _ in axes]
+        # How many more may go along each.
+        self.live = np.array([len(labels) - least for labels, least in axes])
         self.on: dict[int, list[tuple[int, int]]] = {}
         for number, axis in enumerate(self.axes):
             for label, times in zip(*np.unique(axis, return_counts=True), strict=True):
@@ -214,7 +232,6 @@ class _Ledger:
         self.due: dict[Any, list[int]] = {}
         self.gone = np.zeros(len(roots), bool)
         self.taken = 0
-        self.trained = [cut for cut in net.cuts.values() if not cut.state]
         self.rest = 0.0
         self.rest = numbers - self._numbers()  # of weights around which nothing is cut
 
@@ -275,7 +292,7 @@ class _Ledger:
     def _go(self, label: int) -> None:
         """Marks a class as due, and takes as many of its group as leave a multiple."""
         group = self._group(label)
-        if any(self.live[axis] <= times for axis, times in group):
+        if any(self.live[axis] < times for axis, times in group):
             return
         for axis, times in group:
             self.live[axis] -= times
@@ -291,7 +308,7 @@ class _Ledger:
 
     def _numbers(self) -> float:
         found = self.rest
-        for cut in self.trained:
+        for cut in self.net.cuts.values():
             shape = enumerate(cut.variable.shape)
             found += math.prod(self._stay(cut.axes[a]) if a in cut.axes else n for a, n in shape)
         return found
@@ -306,11 +323,16 @@ class _Ledger:
         return float(sum(n for n in counts if n is not None))
 
 
-def _nothing(net: Wiring) -> str:
-    reasons = "".join(
-        f"\n  {left.layer} ({left.kind}): {left.reason}" for left in net.left.values()
-    )
-    return (
-        "No channel can go: each one is an input or an output of the model, is not selected, or is "
-        f"used where nothing can be cut.{reasons}"
+def _nothing(net: Wiring, pinned: Sequence[Cut]) -> str:
+    reasons = [f"{left.layer} ({left.kind}): {left.reason}" for left in net.left.values()]
+    for cut in pinned:
+        reasons.append(f"{cut.variable.path}: it is frozen, excluded, or computed from a pool")
+    more = [f"and {len(reasons) - 8} more"] if len(reasons) > 8 else []
+    return "\n  ".join(
+        [
+            "No channel can go: each one is an input or an output of the model, is not selected, "
+            "or is used where nothing can be cut.",
+            *reasons[:8],
+            *more,
+        ]
     )

@@ -9,9 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.doors.slimming.labels import Channels, unknown
+from smh.doors.slimming.labels import Channels, unknown, zeros_of
 from smh.doors.slimming.seen import Seen
 from smh.doors.slimming.wiring import Wiring
+from smh.virtual_variable import calls_as_keras
 
 # Of `keras.activations`; those left out (softmax, glu, sparsemax) look at several channels at once.
 _ACTIVATIONS = (
@@ -25,7 +26,7 @@ _FUNCTIONS = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.ELU)
 def acts_alone(activation: Any) -> bool:
     """Whether an activation looks at each number by itself."""
     if isinstance(activation, _FUNCTIONS):
-        return True
+        return calls_as_keras(activation)
     name = getattr(activation, "__name__", "")
     return name in _ACTIVATIONS and getattr(keras.activations, name, None) is activation
 
@@ -62,8 +63,12 @@ def function(seen: Seen, net: Wiring) -> list[Channels]:
 
 
 def unchanged(seen: Seen, net: Wiring) -> list[Channels]:
-    """Layers that do nothing at inference: `Dropout` and its kin."""
-    return [seen.inputs[0]]
+    """Layers that do nothing at inference: `Dropout` and its kin. While training, most keep zeros."""
+    x = seen.inputs[0]
+    if not seen.training:
+        return [x]
+    adds = isinstance(seen.layer, keras.layers.GaussianNoise | keras.layers.AlphaDropout)
+    return [x.with_values(unknown(len(x.labels)) if adds else zeros_of(x.values))]
 
 
 def rescaling(seen: Seen, net: Wiring) -> list[Channels] | None:
@@ -114,6 +119,8 @@ def batch_normalization(seen: Seen, net: Wiring) -> list[Channels]:
     )
     gamma = net.read(layer.gamma).astype("float64") if layer.scale else np.ones(len(mean))
     scaled = (x.values - mean) * gamma / np.sqrt(variance + layer.epsilon)
+    if seen.training:  # by the batch's own mean, but in `predict`: only zero is the same in both
+        scaled = zeros_of(scaled)
     values = np.where(gamma == 0, 0, scaled)
     if layer.center:
         values = values + net.read(layer.beta).astype("float64")
@@ -220,9 +227,10 @@ def operation(seen: Seen, net: Wiring) -> list[Channels] | None:
     if len(seen.inputs) == 2 and kind in COMBINED and kind != "Average":
         same_rank = len(seen.inputs[0].shape) == len(seen.inputs[1].shape)
         return merging(kind)(seen, net) if same_rank else None
+    kept = [value for name, value in vars(seen.layer).items() if not name.startswith("_")]
     others = [
         value
-        for value in keras.tree.flatten((seen.args, seen.kwargs))
+        for value in [*keras.tree.flatten((seen.args, seen.kwargs)), *kept]
         if not isinstance(value, Channels)
     ]
     if len(seen.inputs) != 1 or any(np.ndim(value) for value in others):

@@ -75,6 +75,11 @@ def whole(shape: Iterable[int | None]) -> Channels:
     return Channels(tuple(shape), None, np.zeros(0, int), np.zeros(0))
 
 
+def zeros_of(values: np.ndarray) -> np.ndarray:
+    """What stays of values where only zero stays what it is."""
+    return np.where(values == 0, 0, np.nan)
+
+
 def unknown(count: int) -> np.ndarray:
     """Values of channels that are not always the same number."""
     return np.full(count, np.nan)

@@ -14,6 +14,10 @@ from smh.doors.slimming.wiring import Wiring
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
+# Stay of a bias with several axes: one of `[n, 1]` Keras on TensorFlow adds along axis 1 of an
+# output `[..., n, 1]`, if there are `n` as well (findings/keras_add_bias_axis.sh).
+LEAST_OF_MATRIX = 2
+
 
 def pairs(kernel: np.ndarray, groups: int = 1) -> Pairs:
     """Returns for each channel in and out whether there is a weight, and their sum.
@@ -214,7 +218,8 @@ def einsum(seen: Seen, net: Wiring) -> list[Channels] | None:
     values = net.mix(layer, x, outs, pairs(numbers), layer.bias, False)
     if layer.bias is not None:
         place = len(layer.bias.shape) + at_out  # [..., n, ...], 1 for what shares it
-        net.index(layer, layer.bias, makes={place: outs})
+        least = {place: LEAST_OF_MATRIX} if len(layer.bias.shape) > 1 else {}
+        net.index(layer, layer.bias, makes={place: outs}, least=least)
         bias = np.moveaxis(net.read(layer.bias).astype("float64"), place, -1).reshape(-1, len(outs))
         values = values + np.where((bias == bias[:1]).all(axis=0), bias[0], np.nan)
     shape = tuple(seen.shapes[0])

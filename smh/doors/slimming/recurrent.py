@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers
 
 from smh.doors.slimming.elementwise import COMBINED, acts_alone, applied, merged
-from smh.doors.slimming.labels import Channels
+from smh.doors.slimming.labels import Channels, zeros_of
 from smh.doors.slimming.seen import Seen
 from smh.doors.slimming.wiring import Wiring
 from smh.virtual_variable import calls_as_keras
@@ -32,6 +32,8 @@ def recurrent(seen: Seen, net: Wiring) -> list[Channels] | None:
     units = net.made_by(layer, cell.units)
     x, *states = seen.inputs
     x = net.on_axis(x, -1, cell.kernel.shape[0])
+    if seen.training:  # what comes in is dropped then, each time anew
+        x = x.with_values(zeros_of(x.values))
     states = [net.on_axis(state, -1, cell.units) for state in states]
     for state in states:
         net.labels.unite(units, state.labels)

@@ -15,21 +15,20 @@ def removable(net: Wiring) -> np.ndarray:
 
     A class can go if everything that reads one of its channels finds a zero there, or a constant
     that its bias can take, or has only zeros for it in what stays. Of everything that is cut at
-    least one channel stays.
+    least one channel stays, or as many as `Cut.least` says.
 
     Args:
         net: what a walk found.
-        unread: whether the third reason counts.
     """
     roots = net.labels.roots()
     readings = _by_classes(net, roots)
     kept = {KEPT}
     while True:
         gone = _largest(readings, roots, kept)
-        emptied = next((a for a in axes_of(net) if len(a) and gone[a].all()), None)
-        if emptied is None:
+        short = next((a for a, least in axes_of(net) if np.count_nonzero(~gone[a]) < least), None)
+        if short is None:
             return gone
-        kept.add(int(roots[emptied[0]]))
+        kept.add(int(roots[short[gone[short]][0]]))
 
 
 def could_go(net: Wiring) -> np.ndarray:
@@ -45,10 +44,11 @@ def _by_classes(net: Wiring, roots: np.ndarray) -> list[_Read]:
     return [_Read(reading, roots, fine) for reading, fine in _fine(net.readings)]
 
 
-def axes_of(net: Wiring) -> Iterable[np.ndarray]:
-    """The labels along each axis of a weight that can be cut."""
+def axes_of(net: Wiring) -> Iterable[tuple[np.ndarray, int]]:
+    """The labels along each axis of a weight that can be cut, and how many stay at least."""
     for cut in net.cuts.values():
-        yield from cut.axes.values()
+        for axis, labels in cut.axes.items():
+            yield labels, min(len(labels), cut.least.get(axis, 1))
 
 
 def _fine(readings: Iterable[Reading]) -> list[tuple[Reading, np.ndarray]]:

@@ -99,13 +99,13 @@ def report_of(model: keras.Model, plain: keras.Model, net: Wiring, gone: np.ndar
     return SlimReport(
         model.name,
         tuple(rows.values()),
-        (_dense_numbers(model), _dense_numbers(plain)),
+        (dense_numbers(model), dense_numbers(plain)),
         (_adds(net, everything), _adds(net, rest)),
         tuple(net.left.values()),
     )
 
 
-def _dense_numbers(model: keras.Model) -> int:
+def dense_numbers(model: keras.Model) -> int:
     """How many numbers the layers see, each once: also those that are masked."""
     variables = {id(v): v for layer in own_layers(model) for v in own_variables(layer)}
     return sum(math.prod(v.shape) for v in variables.values())

@@ -113,10 +113,13 @@ MIXES = (
 def rule_of(operation: keras.Operation) -> Rule | None:
     """Returns the rule of a layer or an operation, or `None` if there is none.
 
-    A class of one's own has that of the class it comes from, unless it has a `call` of its own.
+    A class of one's own has that of the class it comes from, unless it has a `call` of its own, or
+    is made from other arguments.
     """
     kind = type(operation)
     if not calls_as_keras(operation) or _has_other_weights(operation):
+        return None
+    if not _is_configured_as_keras(operation):
         return None
     if not isinstance(operation, keras.Layer):
         alone = elementwise.operation if kind.__name__ in elementwise.ALONE else None
@@ -132,6 +135,15 @@ def _is(kind: type, wanted: type | str) -> bool:
 
 def _of_keras(module: str) -> bool:
     return module.split(".")[0] == "keras"
+
+
+def _is_configured_as_keras(operation: Any) -> bool:
+    """Whether its configuration has what that of the class of Keras has, which the rules change."""
+    kind = type(operation)
+    base: Any = next(c for c in kind.__mro__ if _of_keras(c.__module__))
+    if kind is base or not isinstance(operation, keras.Layer):
+        return True
+    return base.get_config(operation).keys() <= operation.get_config().keys()
 
 
 def _has_other_weights(operation: Any) -> bool:

@@ -30,6 +30,11 @@ class Seen:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def training(self) -> bool:
+        """Whether the graph says so: what `fit` and `predict` say goes before it."""
+        return bool(self.kwargs.get("training"))
+
+    @property
     def positions(self) -> int | None:
         """How many places of the first output share its channels, for one example, or `None`."""
         return product(self.shapes[0][1:-1])

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.doors.slimming.labels import Channels
+from smh.doors.slimming.labels import Channels, whole
 from smh.doors.slimming.seen import Seen, all_whole, channel_axis
 from smh.doors.slimming.wiring import Count, Wiring
 
@@ -49,30 +49,34 @@ def flatten(seen: Seen, net: Wiring) -> list[Channels]:
 
 def reshape(seen: Seen, net: Wiring) -> list[Channels]:
     """`Reshape`, if the channels lie along one axis of the result."""
-    x, shape = seen.inputs[0], tuple(seen.shapes[0])
+    y = _reshaped(seen.inputs[0], tuple(seen.shapes[0]))
+    if y.axis is None:
+        net.keep(seen.inputs[0])
+    net.resize(seen.layer, y, y.shape)
+
+    def change(config: dict[str, Any], count: Count) -> None:
+        now = net.resized(seen.layer, y.shape, count)
+        target = zip(config["target_shape"], now, strict=True)
+        config["target_shape"] = tuple(n if n == -1 or size is None else size for n, size in target)
+
+    net.edit(seen.layer, change)
+    return [y]
+
+
+def _reshaped(x: Channels, shape: tuple[int | None, ...]) -> Channels:
     if x.axis is None or None in x.shape[1:] or None in shape[1:]:
-        net.keep(x)
-        return all_whole(seen)
+        return whole(shape)
     full = _spread(x).reshape([n or 0 for n in shape[1:]])  # none is free
     for axis in reversed(range(full.ndim)):
         line = full[tuple(slice(None) if a == axis else slice(1) for a in range(full.ndim))]
         if (full["label"] == line["label"]).all():
             break
     else:
-        net.keep(x)
-        return all_whole(seen)
+        return whole(shape)
     labels, rows = line["label"].ravel(), np.moveaxis(full["value"], axis, -1)
     rows = rows.reshape(-1, len(labels))
     values = np.where((rows == rows[0]).all(axis=0), rows[0], np.nan)
-
-    def change(config: dict[str, Any], count: Count) -> None:
-        target = list(config["target_shape"])
-        if target[axis] != -1:
-            target[axis] = count(labels)
-        config["target_shape"] = tuple(target)
-
-    net.edit(seen.layer, change)
-    return [Channels(shape, axis - full.ndim, labels, values)]
+    return Channels(shape, axis - full.ndim, labels, values)
 
 
 def _spread(x: Channels) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,11 +17,11 @@ from smh.doors.slimming.seen import Seen, all_whole
 from smh.doors.slimming.wiring import Wiring
 from smh.errors import ArgumentError
 from smh.virtual_variable import own_layers, own_variables
-from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of
+from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of, inputs_in_order
 
 NO_RULE = "there is no rule for this kind of layer"
 _ALL_AT_ONCE = "it looks at all channels at once"
-_OTHER_USE = "it is used in a way that its rule does not know"
+_OTHER_USE = "it is of a kind, or used in a way, that its rule does not know"
 _OWN_WEIGHTS = "it has weights that its rule does not know"
 
 
@@ -30,7 +31,11 @@ def numbers_of(variable: keras.Variable) -> np.ndarray:
     return value if value.dtype.name in ("float32", "float64") else value.astype("float32")
 
 
-def walk(model: keras.Model, read: Callable[[keras.Variable], np.ndarray] = numbers_of) -> Wiring:
+def walk(
+    model: keras.Model,
+    read: Callable[[keras.Variable], np.ndarray] = numbers_of,
+    varying: np.ndarray | None = None,
+) -> Wiring:
     """Returns what the layers of a model say about each other.
 
     Labels come out the same in every walk over the same model.
@@ -38,6 +43,7 @@ def walk(model: keras.Model, read: Callable[[keras.Variable], np.ndarray] = numb
     Args:
         model: a built model.
         read: gives the numbers of a weight.
+        varying: labels of an earlier walk that are no constants, see `Wiring`.
 
     Raises:
         ArgumentError: the model is no graph of layers.
@@ -52,28 +58,46 @@ def walk(model: keras.Model, read: Callable[[keras.Variable], np.ndarray] = numb
             "keras.Model(inputs, outputs) from keras.Input tensors; a layer with a call() of its "
             "own may be inside and is left whole."
         )
-    net = Wiring(read)
+    net = Wiring(read, varying)
     net.keep(*_through(graph, [whole(x.shape) for x in graph.inputs], net))
     return net
 
 
-def _through(graph: Graph, inputs: Sequence[Channels], net: Wiring) -> list[Channels]:
-    """Takes tensors through a graph, call by call."""
+def _through(
+    graph: Graph, inputs: Sequence[Channels], net: Wiring, training: bool = False
+) -> list[Channels]:
+    """Takes tensors through a graph, call by call; those inside train if the graph does."""
     known = {id(x): channels for x, channels in zip(graph.inputs, inputs, strict=True)}
     for call in graph.calls:
-        outputs = _seen(_with_channels(call, known), net)
+        args, kwargs, masks = _named(call)
+        if training and isinstance(call.operation, keras.Layer):
+            kwargs.setdefault("training", True)
+        # A mask says which places count; no rule takes numbers from it, so all that makes it stays.
+        net.keep(*(known[id(x)] for x in masks))
+        outputs = _seen(_with_channels(call, args, kwargs, known), net)
         known.update((id(x), y) for x, y in zip(call.outputs, outputs, strict=True))
     return [known[id(x)] for x in graph.outputs]
 
 
-def _with_channels(call: Call, known: dict[int, Channels]) -> Seen:
+def _named(call: Call):
+    """The arguments of a call, `training` by its name, and the tensors in that called `mask`.
+
+    Keras computes the masks of steps in the graph, and passes them by this name.
+    """
+    args, kwargs = list(call.args), dict(call.kwargs)
+    if isinstance(call.operation, keras.Layer):
+        names = list(inspect.signature(call.operation.call).parameters)[: len(args)]
+        for name in {"mask", "training"}.intersection(names):
+            kwargs[name], args[names.index(name)] = args[names.index(name)], None
+    masks = keras.tree.flatten(kwargs.pop("mask", None))
+    return tuple(args), kwargs, [x for x in masks if isinstance(x, keras.KerasTensor)]
+
+
+def _with_channels(call: Call, args, kwargs, known: dict[int, Channels]) -> Seen:
     def channels(value):
         return known[id(value)] if isinstance(value, keras.KerasTensor) else value
 
-    # Keras computes the masks of steps in the graph, and passes them by this name. None of the
-    # layers that have a rule takes numbers from them.
-    given = {name: value for name, value in call.kwargs.items() if name != "mask"}
-    args, kwargs = keras.tree.map_structure(channels, (call.args, given))
+    args, kwargs = keras.tree.map_structure(channels, (args, kwargs))
     flat = keras.tree.flatten((args, kwargs))
     inputs = [value for value in flat if isinstance(value, Channels)]
     return Seen(call.operation, inputs, [x.shape for x in call.outputs], args, kwargs)
@@ -87,18 +111,27 @@ def _seen(seen: Seen, net: Wiring) -> Sequence[Channels]:
     if isinstance(seen.layer, layers.TimeDistributed):
         return _at_each_time(seen, net)
     rule = rule_of(seen.layer)
-    outputs = rule(seen, net) if rule else None
+    known = rule is not None and id(seen.layer) not in net.whole
+    outputs = rule(seen, net) if rule and known else None
     if outputs is not None and _knows_all(seen.layer, net):
         net.known.add(id(seen.layer))
-        return outputs
+        return outputs if net.varying is None else [_varying(y, net.varying) for y in outputs]
     reason = NO_RULE if rule is None else _OTHER_USE if outputs is None else _OWN_WEIGHTS
     return _left(seen, _ALL_AT_ONCE if isinstance(seen.layer, MIXES) else reason, net)
 
 
+def _varying(y: Channels, varying: np.ndarray) -> Channels:
+    return y.with_values(np.where(varying[y.labels], np.nan, y.values))
+
+
 def _left(seen: Seen, reason: str, net: Wiring) -> Sequence[Channels]:
-    """A layer around which nothing goes: neither what comes in, nor what it has, nor makes."""
+    """A layer around which nothing goes: neither what comes in, nor what it has, nor makes.
+
+    In no other call of it either.
+    """
     net.keep(*seen.inputs)
     for part in _layers_of(seen.layer):
+        net.whole.add(id(part))
         for variable in own_variables(part):
             cut = net.cuts.pop(id(variable), None)
             for labels in cut.axes.values() if cut else ():
@@ -126,32 +159,27 @@ def _layers_of(operation: Any) -> list[keras.Layer]:
 
 def _nested(graph: Graph, seen: Seen, net: Wiring) -> list[Channels]:
     """A model inside: its input layers take the sizes of what comes in."""
-    if len(seen.inputs) != len(graph.inputs):
+    given = inputs_in_order(seen.layer, seen.args[0] if seen.args else seen.kwargs.get("inputs"))
+    if not all(isinstance(x, Channels) for x in given) or len(given) != len(graph.inputs):
         return list(_left(seen, _OTHER_USE, net))
     inputs = []
-    for number, (layer, given) in enumerate(zip(graph.input_layers, seen.inputs, strict=True)):
+    for number, (layer, x) in enumerate(zip(graph.input_layers, given, strict=True)):
         inner = graph.inputs[number].shape
-        x = given
-        if len(inner) != len(given.shape):  # Keras adds or takes away an axis of length 1
-            net.keep(given)
+        if len(inner) != len(x.shape):  # Keras adds or takes away an axis of length 1
+            net.keep(x)
             x = whole(inner)
-        elif given.axis is not None:
-            size = len(given.labels)
-            net.labels.unite(net.made_by(layer, size, str(given.axis)), given.labels)
-            _resize_input(layer, given.axis, net)
+        net.resize(layer, x, inner)
+        _resize_input(layer, inner, net)
         inputs.append(x)
     net.known.add(id(seen.layer))
-    outputs = _through(graph, inputs, net)
+    outputs = _through(graph, inputs, net, seen.training)
     shapes = zip(outputs, seen.shapes, strict=True)
     return [replace(y, shape=tuple(shape)) for y, shape in shapes]
 
 
-def _resize_input(layer: Any, axis: int, net: Wiring) -> None:
+def _resize_input(layer: Any, shape: Sequence[int | None], net: Wiring) -> None:
     def change(config, count):
-        shape = list(config["batch_shape"])
-        if shape[axis] is not None:
-            shape[axis] = count(net.made_by(layer, shape[axis], str(axis)))
-        config["batch_shape"] = tuple(shape)
+        config["batch_shape"] = (shape[0], *net.resized(layer, shape, count))
 
     net.edit(layer, change)
     net.known.add(id(layer))
@@ -168,6 +196,7 @@ def _at_each_time(seen: Seen, net: Wiring) -> Sequence[Channels]:
         [replace(x, shape=(x.shape[0], *x.shape[2:]))],
         [(shape[0], *shape[2:])],
         (replace(x, shape=(x.shape[0], *x.shape[2:])),),
+        {"training": seen.training},
     )
     times = net.times
     net.times = None if times is None or x.shape[1] is None else times * x.shape[1]

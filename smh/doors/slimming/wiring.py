@@ -6,7 +6,7 @@ The rules of the layers write here; `removable`, `choosing` and `cutting` read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class Cut:
         reads: axis to the labels of channels that come in.
         makes: axis to the labels of channels that it makes: without these numbers, they are not.
         state: not trained, but kept by the layer: it goes to zero with the channel.
+        least: axis to how many stay along it, at least; one if it is not said.
         scale: what to multiply it by, given what stays.
     """
 
@@ -39,6 +40,7 @@ class Cut:
     reads: dict[int, np.ndarray] = field(default_factory=dict)
     makes: dict[int, np.ndarray] = field(default_factory=dict)
     state: bool = False
+    least: dict[int, int] = field(default_factory=dict)
     scale: Callable[[Count], float] | None = None
 
     @property
@@ -108,16 +110,20 @@ class Wiring:
 
     Args:
         read: returns the numbers of a weight; not always those that it has (`choosing`).
+        varying: of each label, whether its channel is no constant, whatever comes in; bool.
     """
 
-    def __init__(self, read: Callable[[keras.Variable], np.ndarray]):
-        self.read = read
+    def __init__(
+        self, read: Callable[[keras.Variable], np.ndarray], varying: np.ndarray | None = None
+    ):
+        self.read, self.varying = read, varying
         self.labels = Labels()
         self.cuts: dict[int, Cut] = {}
         self.readings: list[Reading] = []
         self.works: list[Work] = []
         self.edits: dict[int, Edit] = {}
         self.known: set[int] = set()  # layers with a rule
+        self.whole: set[int] = set()  # layers around which nothing can be cut
         self.left: dict[int, Left] = {}
         self.times: float | None = 1  # how often the layer that is being looked at is called
         self._made: dict[tuple[int, str], np.ndarray] = {}
@@ -136,15 +142,44 @@ class Wiring:
         reads: Mapping[int, np.ndarray] | None = None,
         makes: Mapping[int, np.ndarray] | None = None,
         state: bool = False,
+        least: Mapping[int, int] | None = None,
     ) -> None:
         """Says how labels lie in a weight; those of another call become one with these."""
         if variable is None:
             return
         cut = self.cuts.setdefault(id(variable), Cut(variable, layer))
         cut.state = state
+        cut.least.update(least or {})
         for known, new in ((cut.reads, reads or {}), (cut.makes, makes or {})):
             for axis, labels in new.items():
                 self.labels.unite(known.setdefault(axis, labels), labels)
+
+    def resize(self, layer: keras.Layer, x: Channels, shape: Sequence[int | None]) -> None:
+        """Says that a layer has the sizes of a tensor in its configuration: in all calls the same.
+
+        Args:
+            layer: it has no weights by which its calls would agree.
+            x: the tensor, in `shape`.
+            shape: with the batch.
+        """
+        for axis in range(1 - len(shape), 0):
+            size = shape[axis]
+            if size is not None:
+                stays = np.full(size, KEPT)
+                own = x.labels if axis == x.axis else stays
+                made = self.made_by(layer, size, str(axis))
+                same = len(own) == len(made)
+                self.labels.unite(made, own if same else np.full(len(made), KEPT))
+
+    def resized(
+        self, layer: keras.Layer, shape: Sequence[int | None], count: Count
+    ) -> tuple[int | None, ...]:
+        """What stays of the sizes that `resize` was told, without the batch."""
+        axes = range(1 - len(shape), 0)
+        return tuple(
+            None if shape[a] is None else count(self.made_by(layer, shape[a] or 0, str(a)))
+            for a in axes
+        )
 
     def mix(
         self,

@@ -84,6 +84,18 @@ def graph_of(model: Any) -> Graph | None:
     )
 
 
+def inputs_in_order(model: Any, given: Any) -> list[Any]:
+    """What a functional or sequential model is called with, in the order of its graph's inputs.
+
+    Relies on: Keras reads a dict by the names of the inputs, where these were given as a list.
+    """
+    inputs = model.input if hasattr(model, "input") else None
+    flat = keras.tree.flatten(inputs)
+    if isinstance(given, dict) and not isinstance(inputs, dict):
+        return [given.get(x.name) for x in flat]
+    return keras.tree.flatten(given)
+
+
 def configured_layers(model: keras.Model) -> list[keras.Operation]:
     """The layers and operations that the configuration of a graph lists, in its order.
 
