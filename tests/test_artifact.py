@@ -5,8 +5,11 @@ writes the predictions to `DIR/loaded.npz`.
 """
 
 import copy
+import os
+import stat
 import subprocess
 import sys
+import threading
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -29,6 +32,10 @@ from smh.artifact import loading
 from smh.artifact.layout.reading import read_layout
 from smh.container import header as container_header
 from smh.errors import ArgumentError, ArtifactError, UnbuiltModelError
+from smh.report_page import write_page
+from smh.sizes.file_report import report_of_file
+from smh.training.config import TrainingConfig
+from smh.training.metrics import write_metrics
 from smh.training.models import open_model_file
 from smh.virtual_variable import own_layers, own_variables
 
@@ -542,6 +549,88 @@ def test_what_cannot_be_saved_leaves_the_old_file_whole(make, options, error, me
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
+def tiny():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(3)], name="tiny")
+
+
+def scanned(model):
+    return smh.bits_scan(model, lambda model: {"loss": 1.0}, [4])
+
+
+DOORS = {
+    "save": smh.save,
+    "export": lambda model, path: smh.export(model, path, "keras"),
+    "report": lambda model, path: smh.report(model).to_csv(path),
+    "report page": lambda model, path: write_page(path, smh.report(model)),
+    "plan": lambda model, path: smh.plan(model, [0.9]).to_csv(path),
+    "scan": lambda model, path: scanned(model).to_csv(path),
+    "shrink": lambda model, path: smh.shrink(model, quality=50).to_csv(path),
+    "picture of shrink": lambda model, path: smh.shrink(model, quality=50).to_png(path),
+    "settings": lambda model, path: TrainingConfig("lenet_5", "digits").write(path),
+    "metrics": lambda model, path: write_metrics([{"epoch": 1}], path),
+    "container": lambda model, path: container.write(path, {}, []),
+}
+SUFFIXES = {"export": ".keras"}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_file_takes_the_place_of_a_file_only(door, tmp_path):
+    """A folder or a pipe at its path stays; a file keeps its permissions."""
+    model, name = tiny(), "out" + SUFFIXES.get(door, ".x" if "picture" not in door else ".png")
+    folder, pipe, file = (tmp_path / part / name for part in ("folder", "pipe", "file"))
+    folder.mkdir(parents=True)
+    (folder / "precious").write_text("five years")
+    with pytest.raises(ArgumentError, match="is a folder"):
+        DOORS[door](model, folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder", name, "precious"]
+    file.parent.mkdir()
+    file.write_text("old")
+    file.chmod(0o600)
+    DOORS[door](model, file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600 and file.read_bytes() != b"old"
+    if hasattr(os, "mkfifo"):
+        pipe.parent.mkdir()
+        os.mkfifo(pipe)
+        with pytest.raises(ArgumentError, match="is a pipe or a device"):
+            DOORS[door](model, pipe)
+        assert stat.S_ISFIFO(pipe.stat().st_mode) and os.listdir(pipe.parent) == [name]
+
+
+@pytest.mark.parametrize("door", ["save", "report", "report page", "plan", "scan", "shrink"])
+def test_a_path_may_be_bytes(door, tmp_path):
+    DOORS[door](tiny(), os.fsencode(tmp_path / "out.smh"))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.smh"]
+    if door == "save":
+        assert all(reads(os.fsencode(tmp_path / "out.smh")) for reads in READERS.values())
+
+
+READERS = {
+    "load": lambda path: smh.load(path).name,
+    "load_weights": lambda path: smh.load_weights(tiny(), path).name,
+    "runtime": lambda path: len(runtime.load(path)),
+    "inspect": lambda path: smh.inspect(path).bytes,
+    "report of a file": lambda path: report_of_file(path).trained_params,
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+@pytest.mark.parametrize("reader", READERS)
+def test_what_comes_out_of_a_pipe_is_read_as_the_file(reader, tmp_path):
+    file, pipe = tmp_path / "m.smh", tmp_path / "pipe.smh"
+    smh.save(tiny(), file)
+    os.mkfifo(pipe)
+    content = file.read_bytes()
+    for sent, good in ((content, True), (content[:-1], False), (b"", False), (b"PK no", False)):
+        writer = threading.Thread(target=pipe.write_bytes, args=(sent,))
+        writer.start()
+        if good:
+            assert READERS[reader](pipe) == READERS[reader](file)
+        else:
+            with pytest.raises(ArtifactError):
+                READERS[reader](pipe)
+        writer.join()
+
+
 def test_numbers_that_do_not_fit_are_refused(tmp_path):
     model = smh.compress(mlp(), 0.5)
     model.layers[0].bias.assign(np.full(24, 1e6))
@@ -633,6 +722,26 @@ def test_every_key_of_a_file_with_everything_may_lie(poison, everything):
         except (ArtifactError, ArgumentError):
             refused += 1
     assert refused > 100
+
+
+NO_NETWORKS = {
+    "an empty object": {},
+    "an empty list": [],
+    "a dictionary": {"a": 1},
+    "another object of Keras": keras.saving.serialize_keras_object(keras.optimizers.SGD()),
+    "a class alone": {"class_name": "Dense"},
+    "a layer that is not built": keras.saving.serialize_keras_object(layers.Dense(3)),
+}
+
+
+@pytest.mark.parametrize("network", NO_NETWORKS.values(), ids=NO_NETWORKS)
+def test_a_network_that_is_none_is_an_artifact_error(network, tmp_path):
+    smh.save(tiny(), tmp_path / "m.smh")
+    old = container.read(tmp_path / "m.smh")
+    (meta := copy.deepcopy(old.meta))["models"][0]["network"] = network
+    (tmp_path / "lie.smh").write_bytes(rewritten(meta, old))
+    with pytest.raises((ArtifactError, ArgumentError), match="lie.smh"):
+        smh.load(tmp_path / "lie.smh")
 
 
 def read_with_numpy(path):

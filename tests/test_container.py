@@ -345,17 +345,21 @@ def test_a_kill_leaves_a_whole_file(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions and links")
-def test_links_are_followed_and_the_umask_holds(tmp_path):
+@pytest.mark.parametrize("old", [None, 0o600, 0o664])
+def test_links_are_followed_and_permissions_stay(tmp_path, old):
+    """A new file has those of the umask."""
     (tmp_path / "real").mkdir()
     target = tmp_path / "real" / "model.smh"
     link = tmp_path / "link.smh"
-    target.write_bytes(b"old")
     link.symlink_to(target)
-    old = os.umask(0o027)
+    if old is not None:
+        target.write_bytes(b"old")
+        target.chmod(old)
+    before = os.umask(0o027)
     try:
         container.write(link, {"new": 1}, [])
     finally:
-        os.umask(old)
+        os.umask(before)
     assert link.is_symlink() and container.read(target).meta == {"new": 1}
-    assert target.stat().st_mode & 0o777 == 0o640
+    assert target.stat().st_mode & 0o777 == (old or 0o640)
     assert os.listdir(tmp_path / "real") == ["model.smh"]

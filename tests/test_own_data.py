@@ -77,7 +77,11 @@ def folder(tmp_path, monkeypatch):
     np.savez("short.npz", x=x, y=y[:7])
     np.savez("bare.npz", x=x)
     np.savez("few.npz", x=x, y=y % 3)
-    classifier(6, 4).save("four.keras")
+    np.savez("words.npz", x=x, y=np.array(["cat", "dog"] * 60))
+    np.savez("negative.npz", x=x, y=y - 1)
+    np.savez("complex.npz", x=x.astype("complex64"), y=y)
+    np.savez("unreal.npz", x=x, y=y * 1j)
+    classifier(6, 4, name="sequential").save("four.keras")
     classifier(6, 1).save("one.keras")
     inputs = [keras.Input((8, 8, 1), name="image"), keras.Input((4,), name="facts")]
     joined = layers.Concatenate()([layers.Flatten()(inputs[0]), inputs[1]])
@@ -92,8 +96,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def classifier(inputs, classes):
-    return keras.Sequential([keras.Input((inputs,)), layers.Dense(40), layers.Dense(classes)])
+def classifier(inputs, classes, **options):
+    dense = layers.Dense(40), layers.Dense(classes)
+    return keras.Sequential([keras.Input((inputs,)), *dense], **options)
 
 
 def run(line):
@@ -104,18 +109,20 @@ def run(line):
 
 
 EVALUATED = {
-    "four.keras --data table.npz": ("120 test examples", "accuracy"),
-    "four.keras --data one_hot.npz": ("120 test examples", "accuracy"),
+    "four.keras --data table.npz": ("all 120 examples", "accuracy"),
+    "four.keras --data one_hot.npz": ("all 120 examples", "accuracy"),
     "four.keras --data parts.npz": ("30 test examples", "accuracy"),
     "four.keras --data parts.npz --part validation": ("9 validation examples", "accuracy"),
-    "four.keras --data table.npz --limit 20": ("20 test examples", "accuracy"),
-    "four.keras --data few.npz": ("120 test examples", "accuracy"),
-    "one.keras --data pairs.npz": ("120 test examples", "accuracy"),
-    "one.keras --data my_own_data:table": ("200 test examples", "mae"),
-    "two.keras --data my_own_data:two_inputs": ("90 test examples", "accuracy"),
-    "one.keras --data table.npz": ("120 test examples", "mae"),
-    "three.keras --data my_own_data:labels": ("200 test examples", "accuracy"),
-    "steps.keras --data my_own_data:steps": ("200 test examples", "accuracy"),
+    "four.keras --data table.npz --limit 20": ("20 of all examples", "accuracy"),
+    "four.keras --data table.npz --part test": ("24 test examples", "accuracy"),
+    "four.keras --data table.npz --part train": ("86 train examples", "accuracy"),
+    "four.keras --data few.npz": ("all 120 examples", "accuracy"),
+    "one.keras --data pairs.npz": ("all 120 examples", "accuracy"),
+    "one.keras --data my_own_data:table": ("all 200 examples", "mae"),
+    "two.keras --data my_own_data:two_inputs": ("all 90 examples", "accuracy"),
+    "one.keras --data table.npz": ("all 120 examples", "mae"),
+    "three.keras --data my_own_data:labels": ("all 200 examples", "accuracy"),
+    "steps.keras --data my_own_data:steps": ("all 200 examples", "accuracy"),
     "named.keras --data my_own_data:two_outputs": ("sign_accuracy", "sum_mae"),
     "listed.keras --data my_own_data:two_outputs": ("sign_accuracy", "sum_mae"),
 }
@@ -329,6 +336,42 @@ def test_what_is_looked_at_is_what_a_model_is_measured_on(folder, capsys):
             assert "accuracy" in said[bytes_].splitlines()[-1]
 
 
+ON_A_RUN = {
+    "evaluate run": "x_test",
+    "evaluate run --part train": "x_train",
+    "evaluate run --part validation": "x_validation",
+    "evaluate run --data table.npz": "x_test",
+    "evaluate run --data ./table.npz": "x_test",
+    "evaluate run --data copied.npz": None,
+    "sensitivity run --sparsities 0.5": "x_validation",
+    "bits run --bits 4 --data table.npz": "x_validation",
+    "shrink run --quality 40 --out s.smh": "x_validation",
+    "shrink run --max-drop 50 --out s.smh": "x_validation",
+}
+
+
+def test_a_run_knows_what_it_was_trained_on(folder, capsys, monkeypatch):
+    """What is measured of a run on its own data is not among what it saw, unless asked for."""
+    from smh.training import data as measuring
+
+    Path("copied.npz").write_bytes(Path("table.npz").read_bytes())
+    line = "train --model four.keras --data table.npz --epochs 1 --validation 0.25 --out run -q"
+    assert run(line) == 0
+    parts, seen, measure = load_data("table.npz", validation=0.25), [], measuring.measure
+
+    def told(model, x, y):
+        seen.append(x)
+        return measure(model, x, y)
+
+    monkeypatch.setattr(measuring, "measure", told)
+    for line, part in ON_A_RUN.items():
+        seen.clear()
+        assert run(line) in (0, 1), (line, capsys.readouterr().err)
+        expected = np.load("table.npz")["x"] if part is None else getattr(parts, part)
+        assert seen and all(np.array_equal(x, expected) for x in seen), line
+        Path("s.smh").unlink(missing_ok=True)
+
+
 def test_a_run_without_flags_has_its_own_data(folder, capsys):
     assert run("train --model four.keras --data table.npz --epochs 1 --out run") == 0
     assert run("compress run --target-size 2KB --out tiny.keras") == 0
@@ -362,6 +405,14 @@ WRONG = {
     "named.keras --data table.npz": (2, "has 2 outputs (sign, sum), and the labels are one array"),
     "two.keras --data my_own_data:misnamed": (2, "takes the inputs facts, image, and the arrays"),
     "three.keras --data table.npz": (2, "The labels of table go up to 3, and 'sequential"),
+    "four.keras --data words.npz": (
+        2,
+        "are text ('cat', 'dog'); np.unique(y, return_",
+    ),
+    "one.keras --data words.npz": (2, "are text ('cat', 'dog'); np.unique(y, return_"),
+    "four.keras --data negative.npz": (2, "int64 (120,), some below 0 (-1). Expected classes"),
+    "four.keras --data complex.npz": (2, "are complex64, and 'sequential' takes float32"),
+    "one.keras --data unreal.npz": (2, "are complex128 (120,). Expected classes"),
     "four.keras --data nothing": (2, "No data set is called 'nothing'. There are: digits"),
 }
 

@@ -154,6 +154,9 @@ WRONG = [
     ({"y": np.zeros(49)}, r"n labels in y, got shapes \(50, 6, 6, 1\) and \(49,\)"),
     ({"x": np.zeros((50, 3)), "augmentation": Augmentation(shift=1)}, r"images \[n, h, w, c\]"),
     ({"augmentation": "flip"}, "an Augmentation or None, got str"),
+    ({"y": None}, r"y must be the labels, \[n, ...\]; got None"),
+    ({"x": 3, "y": 4}, r"x must be images .* got shapes \(\) and \(\)"),
+    ({"y": 4}, r"x must be images .* and \(\)"),
 ]
 
 
@@ -168,6 +171,10 @@ def test_wrong_arguments():
         ({"rotation": 200}, "rotation must be between 0 and 180, got 200"),
         ({"zoom": 1}, "zoom must be between"),
         ({"crop": 0}, "crop must be above 0 and at most 1, got 0"),
+        *(({name: "x"}, f"{name} must be ") for name in vars(Augmentation())),
+        *(({name: None}, f"{name} must be ") for name in vars(Augmentation())),
+        *(({name: [1]}, f"{name} must be ") for name in vars(Augmentation())),
+        ({"shift": np.inf}, "shift must be between 0"),
         ({"fill": "black"}, "fill must be one of zero, nearest, reflect, got 'black'"),
     ]:
         with pytest.raises(ArgumentError, match=message):

@@ -186,6 +186,22 @@ def test_of_a_run_shows_curves_and_scans(tmp_path, run_directory, monkeypatch, c
     assert "--force replaces it" in capsys.readouterr().err
 
 
+RESULTS = {
+    "test accuracy": ({"test_accuracy": 0.5, "test_loss": 2, "test_images": 9}, "50.00%"),
+    "test sign accuracy": ({"test_loss": 2, "test_sign_accuracy": 1, "test_images": 9}, "100.00%"),
+    "test loss": ({"test_loss": 0.25, "test_mae": 0.4, "test_images": 9}, "0.25"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_of_a_run_shows_what_it_predicts_best(name, tmp_path, run_directory):
+    result, shown = RESULTS[name]
+    (run_directory / "result.json").write_text(json.dumps(result))
+    write_page(tmp_path / "page.html", many_layers(3), run_directory)
+    page = (tmp_path / "page.html").read_text()
+    assert f"<dt>{name}</dt>" in page and shown in page
+
+
 def test_a_scan_is_told_from_other_tables(run_directory):
     assert read_scan(run_directory / "report.csv") is None
     scan = read_scan(run_directory / "scan.csv")

@@ -95,6 +95,7 @@ def test_whatever_is_zero_slim_gives_the_same(case, structure):
     assert_equal(model, smh.slim(model), data)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
 @pytest.mark.parametrize("case", ODD, ids=lambda case: case.name)
 def test_whatever_is_called_in_an_odd_way_slim_gives_the_same(case):
     model, data = case.build(), case.data()

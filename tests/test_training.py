@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -16,9 +17,16 @@ import pytest
 from rich.console import Console
 
 from smh import cli
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, ArtifactError, DivergedError
 from smh.training import RunDirectory, TrainingConfig, progress
-from smh.training.checkpoints import Place, last_checkpoint
+from smh.training.checkpoints import (
+    Place,
+    last_checkpoint,
+    load_checkpoint,
+    load_metrics,
+    save_checkpoint,
+)
+from smh.training.divergence import check_weights
 from smh.training.every import Every
 from smh.training.keeping import KeepState
 from smh.training.metrics import read_metrics, write_metrics
@@ -60,6 +68,102 @@ def test_metrics_keep_every_digit(tmp_path):
     rows = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-17}]
     write_metrics(rows, tmp_path / "m.csv")
     assert read_metrics(tmp_path / "m.csv") == rows
+
+
+def test_figures_that_are_not_finite_are_no_numbers_in_json(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.finish({"test_loss": math.nan, "test_mae": math.inf, "test_images": 3})
+    found = json.loads(run.result_file.read_text(), parse_constant=pytest.fail)
+    assert found == {"test_loss": None, "test_mae": None, "test_images": 3}
+    assert math.isnan(run.result()["test_loss"]) and run.result()["test_images"] == 3
+
+
+DIVERGING = {
+    "train --model net.keras --data x.npz --epochs 3 --peak-rate 1e30 --out run": "loss of epoch 1",
+    "train --resume --out run": "loss of epoch 1",
+    "prune net.keras --sparsity 0.5 --then-train 1 --peak-rate 1e30 --data x.npz --out p.keras": (
+        "holds NaN or infinite"
+    ),
+}
+
+
+def test_a_run_that_diverged_is_an_error_and_leaves_no_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    np.savez("x.npz", x=random.random((300, 6), "float32"), y=np.arange(300) % 3)
+    dense = [keras.layers.Dense(9, "relu"), keras.layers.Dense(9, "relu"), keras.layers.Dense(3)]
+    keras.Sequential([keras.Input((6,)), *dense]).save("net.keras")
+    run = RunDirectory("run")
+    for line, message in DIVERGING.items():
+        assert cli.main(line.split()) == 1, line
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "training diverged: " in said and message in said and "--peak-rate" in said
+        assert run.is_run and not run.is_complete
+        assert not run.model_file.exists() and not run.artifact_file.exists()
+        assert last_checkpoint(run.checkpoints)[1] == Place()
+    assert not Path("p.keras").exists()
+
+
+def test_weights_that_diverged_in_the_last_step_are_an_error():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    check_weights(model)
+    model.layers[0].bias.assign([0.0, math.inf])
+    with pytest.raises(DivergedError, match="bias holds NaN or infinite"):
+        check_weights(model)
+
+
+def own_arrays():
+    random = np.random.default_rng(0)
+    return {"x": random.random((90, 6), "float32"), "y": np.arange(90) % 3}
+
+
+CHANGED = {
+    "one number": lambda arrays: arrays["x"].__setitem__((50, 2), 0.5),
+    "two labels": lambda arrays: arrays["y"].__setitem__([0, 1], [1, 0]),
+    "fewer": lambda arrays: arrays.update(x=arrays["x"][:-1], y=arrays["y"][:-1]),
+    "another type": lambda arrays: arrays.update(x=arrays["x"].astype("float64")),
+    "in another order": lambda arrays: arrays.update(x=arrays["x"][::-1], y=arrays["y"][::-1]),
+}
+
+
+def test_a_run_goes_on_with_its_own_data_only(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", **own_arrays())
+    keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)]).save("net.keras")
+    config, run = TrainingConfig("net.keras", "x.npz", epochs=2), RunDirectory("run")
+
+    def stopped(self, epoch, logs=None):
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(KeepState, "on_epoch_end", stopped)
+        train(config, run, verbose=0)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    for change in CHANGED.values():
+        change(arrays := own_arrays())
+        np.savez("x.npz", **arrays)
+        with pytest.raises(ArgumentError, match="have changed since it began: its .* part was "):
+            train(config, run, resume=True, verbose=0)
+    assert before == {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    run.data_file.unlink()  # as in runs of older versions
+    assert train(config, run, resume=True, verbose=0)["test_images"] == 18
+
+
+@pytest.mark.parametrize("member", ["model.keras", "random_state.json", "metrics.json"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99, None])
+def test_a_damaged_checkpoint_is_told_with_the_way_out(member, share, tmp_path):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)])
+    model.compile("adam", "mse")
+    model.fit(np.zeros((4, 6)), np.zeros((4, 3)), verbose=0)
+    path = save_checkpoint(model, tmp_path / "run" / "checkpoints", Place(0, 1))
+    load_checkpoint(path), load_metrics(path)
+    content = (path / member).read_bytes()
+    if share is None and member != "metrics.json":  # which is missing between two epochs
+        (path / member).unlink()
+    else:
+        (path / member).write_bytes(content[: int((share or 0) * len(content))])
+    with pytest.raises(ArtifactError, match=r"is damaged: .*smh train --config .* --force` begins"):
+        load_checkpoint(path), load_metrics(path)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):

@@ -51,6 +51,8 @@ WRONG = {
     "compress model.keras --target-size big --out c.smh": "--target-size must be a size like 200KB",
     "compress model.keras --target-size 1TB --out c.smh": "KB, MB, GB, KiB, MiB or GiB; got '1TB'",
     "compress model.keras --max-drop -1 --out c.smh": "--max-drop must be a number, at least 0",
+    "shrink model.keras --max-drop 200 --out s.smh": "at most 100 points of accuracy, got 200",
+    "compress model.keras --max-drop 101 --epochs 1 --out s.smh": "at most 100 points of accuracy",
     "prune model.keras --sparsity 1 --out p.keras": "--sparsity must be a number from 0 (nothing ",
     "prune model.keras --sparsity a=.5 --sparsity 1 --out p.keras": "--sparsity must be a number",
     "quantize model.keras --bits 13 --out q.smh": "--bits must be a whole number from 1 to 12",
@@ -73,23 +75,75 @@ WRONG = {
     "import old.h5 --to new.h5": "--to must end in .keras, got 'new.h5'",
     "inspect model.keras": "What each weight costs: smh report model.keras",
     "inspect none.smh": "none.smh: No such file or directory",
+    "plan lenet_5 --apply-to (": "--apply-to='(' is not a regular expression",
+    "compress model.keras --fraction 1 --exclude [ --out c.smh": "--exclude='[' is not a regular",
+    "prune model.keras --sparsity *=0.5 --out p.keras": "--sparsity='*' is not a regular exp",
     "--import own.py report model.keras": "--import takes a module, 'own', not the file",
+    "--import os.none plan lenet_5": "--import: No module named 'os.none'",
+    "--import pack.none plan lenet_5": "--import: No module named 'pack.none'",
+    "--import pack..mod plan lenet_5": "--import: No module named 'pack..mod'",
+    "--import pack.mod.none plan lenet_5": "--import: No module named 'pack.mod.none'",
+    "--import pack.mod plan lenet_6": "No model is called 'lenet_6'",
+    "--import os.path plan lenet_6": "No model is called 'lenet_6'",
+    "train --model lenet_5 --data pack.none:f": "No module named 'pack.none'; data are MODULE:FUN",
     "--import no_module report model.keras": "--import: No module named 'no_module'",
+}
+
+
+DAMAGED = {
+    f"{line.format(name)}": message
+    for name, message in {
+        "junk.keras": "'junk.keras' is damaged: a .keras file is a zip archive",
+        "junk.smh": "junk.smh: byte 0: not a file of smh",
+        "renamed.smh": "keras.saving.load_model(path) or model.load_weights(path) read Keras' own",
+        "empty.smh": "empty.smh: byte 0: not a file of smh",
+    }.items()
+    for line in (
+        "evaluate {} --data digits",
+        "compress {} --fraction 0.1 --out c.smh",
+        "train --model {} --data digits --out run",
+        "export {} --to onnx --out c.onnx",
+    )
+} | {
+    f"{line} --data junk.npz": "junk.npz is no .npz file of NumPy, or is damaged"
+    for line in ("train --model lenet_5 --out run", "sensitivity model.keras")
 }
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calls")
-    names = ["model.keras", "notes.txt", "full/notes.txt", "saved/saved_model.pb", "net.onnx"]
+    names = [
+        "notes.txt",
+        "junk.keras",
+        "junk.smh",
+        "junk.npz",
+        "full/notes.txt",
+        "saved/saved_model.pb",
+        "net.onnx",
+    ]
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("no model")
+    (folder / "pack").mkdir()
+    for name in ("__init__", "mod"):
+        (folder / "pack" / f"{name}.py").write_text("raise SystemExit('it was run')")
     for name in ("old.h5", "old.keras", "my.weights.h5"):
         (folder / name).write_bytes(b"\x89HDF\r\n\x1a\n and so on")
     with zipfile.ZipFile(folder / "net.pth", "w") as archive:
         archive.writestr("net/data.pkl", b"no pickle")
+    for name in ("model.keras", "renamed.smh"):  # as far as the first bytes tell
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("metadata.json", b"{}")
+    (folder / "empty.smh").touch()
     return folder
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_file_that_begins_wrong_is_told_without_a_backend(line, folder):
+    done = BEGUN.run(CALL, *line.split(), cwd=folder)
+    assert done.returncode == 1 and DAMAGED[line] in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 and not (folder / "run").exists()
 
 
 @pytest.mark.parametrize("line", WRONG)

@@ -32,11 +32,17 @@ def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
         )
     try:
         with starting_at_zero():
-            return from_dense_config(entry.architecture, custom_objects, safe_mode)
+            model = from_dense_config(entry.architecture, custom_objects, safe_mode)
     except Exception as error:  # a file may hold anything, and so may Keras raise
         raise ArtifactError(
             f"{path}: the model '{entry.name:.100}' cannot be built: {error!s:.600}"
         ) from error
+    if not isinstance(model, keras.Layer):
+        raise ArtifactError(
+            f"{path}: the architecture of '{entry.name:.100}' makes no model but "
+            f"{type(model).__name__}"
+        )
+    return model
 
 
 def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:

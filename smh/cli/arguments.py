@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from smh.container import plain_json
+from smh.doors.selection import make_matcher
 from smh.errors import ArgumentError
-from smh.errors.limits import BLOCKS, COUNT, DROP, Limit
+from smh.errors.limits import BLOCKS, COUNT, Limit
 
 MODEL = "a .keras file, a .smh file, or a run directory of smh train"
 DATA = "digits, mnist, fashion_mnist, cifar10, cifar100, imagenette or image_folder"
 OWN = "or your own: data.npz with x and y, a folder of pictures, MODULE:FUNCTION"
+POINTS = Limit(
+    float,
+    "a number, at least 0 and at most 100 points of accuracy",
+    lambda n: 0 <= n <= 100,
+)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -61,6 +66,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     """Adds which weights are meant."""
     parser.add_argument(
         "--apply-to",
+        type=reader(lambda text: _pattern(text, "--apply-to")),
         action="append",
         metavar="PATTERN",
         help="a path or its end as tables print it (fc1/kernel), or a regular expression that "
@@ -68,7 +74,11 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "(default: kernels, embeddings and other weights of rank 2 or more)",
     )
     parser.add_argument(
-        "--exclude", action="append", metavar="PATTERN", help="weights to leave alone, the same way"
+        "--exclude",
+        type=reader(lambda text: _pattern(text, "--exclude")),
+        action="append",
+        metavar="PATTERN",
+        help="weights to leave alone, the same way",
     )
 
 
@@ -88,7 +98,7 @@ def add_budget(group: Any, size: str = "", drop: str = "or: ") -> None:
     )
     group.add_argument(
         "--max-drop",
-        type=number("--max-drop", DROP),
+        type=number("--max-drop", POINTS),
         metavar="N",
         help=f"{drop}points of accuracy it may cost, 0.5",
     )
@@ -124,18 +134,7 @@ def show(args: argparse.Namespace, result: Any, **more: Any) -> None:
     if not args.json:
         print(result)
         return
-    print(json.dumps(_plain(dataclasses.asdict(result) | more), indent=1))
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON has it: numbers that are not finite are null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(child) for child in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    print(plain_json.dumps(dataclasses.asdict(result) | more, indent=1))
 
 
 def number(flag: str, limit: Limit) -> Callable[[str], Any]:
@@ -165,9 +164,17 @@ def level(flag: str, limit: Limit) -> Callable[[str], Any]:
         pattern, equals, value = text.rpartition("=")
         if equals and not pattern:
             raise ArgumentError(f"{flag} takes a number or PATTERN=NUMBER, got {text!r:.100}.")
-        return (pattern, limit.read(value, flag)) if equals else limit.read(value, flag)
+        found = limit.read(value, flag)
+        return (_pattern(pattern, flag), found) if equals else found
 
     return reader(read)
+
+
+def _pattern(text: str, flag: str) -> str:
+    """Returns a pattern; raises `ArgumentError` if it is no regular expression and no path."""
+    if "/" not in text:  # else it may be a path, in which any sign may stand
+        make_matcher(text, flag)
+    return text
 
 
 def bytes_of(flag: str) -> Callable[[str], int]:

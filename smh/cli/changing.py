@@ -184,10 +184,12 @@ def _prune(args: argparse.Namespace) -> None:
         exclude=args.exclude,
     )
     if told is not None and data is not None:
+        from smh.training.divergence import check_weights
         from smh.training.retraining import retraining
 
         told(model, "pruned")
         retraining(data, args.then_train, 0, args.peak_rate or _RATE)(model)
+        check_weights(model)
         told(model, f"trained, {args.then_train} epoch{'s' if args.then_train > 1 else ''}")
     write_model(model, args)
     if not args.quiet:

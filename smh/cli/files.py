@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-import importlib.util
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.judging import to_judge_by
-from smh.container.replacing import replacing
+from smh.container.replacing import check_replaceable, replacing
 from smh.errors import ArgumentError, MissingPackageError
 from smh.progress import task
-from smh.training import RunDirectory
+from smh.training import RunDirectory, TrainingConfig
 from smh.training.foreign import explained
-from smh.training.sources import SUFFIXES, check_data, check_model_file, load_data
+from smh.training.sources import (
+    SUFFIXES,
+    check_data,
+    check_model_file,
+    is_same_data,
+    load_data,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -92,12 +96,12 @@ def find_own(modules: Sequence[str]) -> None:
     Raises:
         ArgumentError: a file was named, not a module; or there is none of this name.
     """
-    if modules and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    from smh.datasets.modules import has_module
+
     for module in modules:
         if module.endswith(".py"):
             raise ArgumentError(f"--import takes a module, {module[:-3]!r}, not the file.")
-        if importlib.util.find_spec(module.partition(".")[0]) is None:
+        if not has_module(module):
             raise ArgumentError(f"--import: No module named {module!r:.100}.")
 
 
@@ -195,7 +199,7 @@ def check_output(
         flag: what named it.
 
     Raises:
-        ArgumentError: another suffix is needed, it exists, or its folder does not.
+        ArgumentError: another suffix is needed, it exists, its folder does not, or it is a pipe.
     """
     if suffixes and not path.endswith(suffixes):
         raise ArgumentError(f"{flag} must end in {' or '.join(suffixes)}, got '{path}'.")
@@ -208,6 +212,7 @@ def check_output(
         raise ArgumentError(f"'{path}' is a folder; {flag} names a file.")
     if os.path.exists(path) and not force:
         raise ArgumentError(f"'{path}' exists; --force replaces it.")
+    check_replaceable(path, folder=not suffixes)
 
 
 def write_model(model: keras.Model, args: argparse.Namespace) -> None:
@@ -241,6 +246,9 @@ def has_data(args: argparse.Namespace) -> bool:
 def open_data(args: argparse.Namespace, whole: bool = True, labels: bool = True) -> Dataset:
     """Loads the data set that the flags name, else that of the run.
 
+    A model that is a run was trained on a part of its data, so these are split as in the run, also
+    where the flags name them.
+
     Args:
         args: what was typed.
         whole: whether examples of a user's own are not split, as nothing is trained on them.
@@ -249,15 +257,14 @@ def open_data(args: argparse.Namespace, whole: bool = True, labels: bool = True)
     Raises:
         ArgumentError: neither names one, or it has no labels.
     """
-    options: dict[str, Any] = {}
-    name = args.data
-    if name is None and has_data(args):
-        config = RunDirectory(args.model).config()
-        name, options = config.data, {"validation": config.validation}
-        options |= {"data_dir": config.data_dir, "image_size": config.image_size}
-        options["limit"] = config.limit
+    config = _run_on(args)
+    name = args.data if config is None else config.data
     if name is None:
         raise ArgumentError("--data NAME is needed, for example --data digits.")
+    options: dict[str, Any] = {"whole": whole}
+    if config is not None:
+        options = {"validation": config.validation, "limit": config.limit}
+        options |= {"data_dir": config.data_dir, "image_size": config.image_size}
     given = {"data_dir": args.data_dir, "image_size": args.image_size}
     given["limit"] = args.limit
     options |= {key: value for key, value in given.items() if value is not None}
@@ -265,4 +272,14 @@ def open_data(args: argparse.Namespace, whole: bool = True, labels: bool = True)
     if not name.endswith(".npz"):  # which needs none, so that what is wrong is told at once
         start_keras()
     with task(f"reading {name}"):
-        return load_data(name, **options, whole=whole, labels=labels)
+        return load_data(name, **options, labels=labels)
+
+
+def _run_on(args: argparse.Namespace) -> TrainingConfig | None:
+    """The settings of the run that is the model, if its data are what is meant."""
+    if not os.path.isdir(args.model):
+        return None
+    config = RunDirectory(args.model).config()
+    if args.data is None or is_same_data(args.data, config.data):
+        return config
+    return None

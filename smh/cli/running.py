@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number, reader
 from smh.cli.files import import_own, model_file, open_data, open_model, start_keras
@@ -17,6 +17,9 @@ from smh.training import RunDirectory, TrainingConfig
 from smh.training.config import read_settings
 from smh.training.every import EACH_MINUTE, Every
 from smh.training.sources import check_data, find_model
+
+if TYPE_CHECKING:
+    from smh.datasets import Dataset
 
 _TRAIN = """\
 Trains a model and writes a run directory: the settings (config.json), metrics
@@ -32,7 +35,9 @@ _TRAIN_EXAMPLE = """\
 _EVALUATE = """\
 Measures a model on labelled examples: accuracy and cross-entropy of classes,
 mean square and absolute error of numbers, all of them for several outputs. Of a
-run directory the data set is known; a file needs --data."""
+run directory the data set is known, and how it was split; a file needs --data.
+Of your own examples without parts it takes all, and with --part those that
+`smh train` would take for it."""
 _EVALUATE_EXAMPLE = """\
   smh evaluate runs/lenet_5-digits-0.1
   smh evaluate model.keras --data fashion_mnist --part validation"""
@@ -78,8 +83,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--part",
         choices=("test", "validation", "train"),
-        default="test",
-        help="which examples (default: test)",
+        help="which examples (default: test; where nobody made parts, all of them, of a run its "
+        "test part)",
     )
 
 
@@ -168,19 +173,30 @@ def _usual_place(config: TrainingConfig) -> str:
 
 def _evaluate(args: argparse.Namespace) -> None:
     model_file(args.model)
-    data = open_data(args)
+    data = open_data(args, whole=args.part is None)
     model = open_model(args)
     from smh.training.data import check_fits, measure
 
     check_fits(model, data)
-    x, y = getattr(data, f"x_{args.part}"), getattr(data, f"y_{args.part}")
+    part = args.part or "test"
+    x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
     if x is None:
-        raise ArgumentError(f"{data.name} has no {args.part} part here.")
+        raise ArgumentError(f"{data.name} has no {part} part here.")
     figures = measure(model, x, y)
-    from smh.datasets.dataset import count_of
-
-    what = "images" if getattr(x, "ndim", 0) == 4 else "examples"
-    print(f"{args.model} on {data.name}, {count_of(y):,} {args.part} {what}")
+    print(f"{args.model} on {data.name}, {_counted(data, part, args.limit)}")
     width = max(8, *map(len, figures))
     for name, value in figures.items():
         print(f"{name:<{width}}  {value:.4f}")
+
+
+def _counted(data: Dataset, part: str, limit: int | None) -> str:
+    """How many examples it is measured on, and which."""
+    from smh.datasets.dataset import count_of
+
+    x = getattr(data, f"x_{part}")
+    what = "images" if getattr(x, "ndim", 0) == 4 else "examples"
+    if x is not data.x_train or x is not data.x_test:
+        return f"{count_of(x):,} {part} {what}"
+    return (
+        f"{count_of(x):,} of all {what}" if limit == count_of(x) else f"all {count_of(x):,} {what}"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smh.cli.arguments import (
+    POINTS,
     add_command,
     add_data,
     add_json,
@@ -106,6 +107,7 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     model, _, x, y = open_with_images(args)
+    _check_drop(args, y)
     import smh
     from smh.datasets.dataset import scaled
     from smh.training.data import measure
@@ -131,6 +133,14 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
         show(args, result, suggested=suggestion)
     elif suggestion is not None:
         _print(args, result, suggestion, flag)
+
+
+def _check_drop(args: argparse.Namespace, y: Any) -> None:
+    """Points of accuracy end at 100; a loss has no end."""
+    from smh.training.data import has_classes
+
+    if args.max_drop is not None and has_classes(y):
+        POINTS.checked(args.max_drop, "--max-drop")
 
 
 def _suggestion(args: argparse.Namespace, result: Any) -> list | None:

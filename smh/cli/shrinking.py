@@ -33,8 +33,8 @@ Rounds the weights of a trained model so that its file is small: each as finely
 as it matters for the model's outputs. Nothing is trained. With --data it looks
 at what some hundred examples do in the network, which makes the file half as
 large at the same accuracy; labels are used by --max-drop alone, which measures
-on the validation examples (of a .npz file without parts: on all in it). Where
-there are labels, it says what the rounding cost."""
+on the validation examples (of a .npz file without parts: on all in it, unless
+MODEL is a run on it). Where there are labels, it says what the rounding cost."""
 _EXAMPLE = """\
   smh shrink model.keras --target-size 200KB --data cifar10 --out small.smh
   smh shrink model.keras --max-drop 0.5 --data cifar10 --out small.smh

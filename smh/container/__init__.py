@@ -37,7 +37,9 @@ Example:
 
 from __future__ import annotations
 
+import io
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -53,7 +55,7 @@ from smh.container.header import MAX_HEADER, Tensor
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError, ArtifactError
 
-__all__ = ["Container", "Section", "Tensor", "read", "write"]
+__all__ = ["Container", "Section", "Tensor", "check_magic", "read", "write"]
 
 MAGIC = b"\x89SMH\r\n\x1a\n"
 _OF_KERAS = (b"PK", b"\x89HDF")  # a .keras archive, or weights
@@ -169,6 +171,9 @@ def write(
 def read(path: str | os.PathLike) -> Container:
     """Reads a file and checks it: every length, checksum and spec. Nothing is decoded yet.
 
+    Args:
+        path: the file; also a pipe, of which the whole is kept in memory first.
+
     Raises:
         ArtifactError: if the file is not whole, or not of this format.
         OSError: from the file system.
@@ -176,7 +181,28 @@ def read(path: str | os.PathLike) -> Container:
     Cost: memory of the file's size, and up to 40 bytes for each byte of the header.
     """
     with open(path, "rb") as file:
-        return _load(file, os.fsdecode(path), os.fstat(file.fileno()).st_size)
+        found = os.fstat(file.fileno())
+        if stat.S_ISREG(found.st_mode):
+            return _load(file, os.fsdecode(path), found.st_size)
+        content = _whole(file)
+    return _load(io.BytesIO(content), os.fsdecode(path), len(content))
+
+
+def _whole(file: BinaryIO) -> bytes:
+    """All that comes out of a pipe, which tells no size; of what is no such file only the begin."""
+    start = file.read(len(MAGIC))
+    return start + file.read() if start == MAGIC else start
+
+
+def check_magic(path: str | os.PathLike) -> None:
+    """Looks whether a file begins as those of smh do; no more of it is read.
+
+    Raises:
+        ArtifactError: it does not.
+        OSError: from the file system.
+    """
+    with open(path, "rb") as file:
+        _check_magic(file.read(_START.size), os.fsdecode(path))
 
 
 def _load(file: BinaryIO, name: str, size: int) -> Container:
@@ -226,9 +252,7 @@ def _read(file: BinaryIO, name: str, offset: int, size: int) -> bytes:
     return data
 
 
-def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes, int]:
-    """Returns version, stored header and the checksum of the payloads."""
-    start = file.read(_START.size)
+def _check_magic(start: bytes, name: str) -> None:
     if start[: len(MAGIC)] != MAGIC[: len(start)] or not start:
         advice = ""
         if start.startswith(_OF_KERAS):
@@ -238,6 +262,12 @@ def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes, int]
         raise ArtifactError(
             f"{name}: byte 0: not a file of smh (it begins with {start[:8]!r}){advice}"
         )
+
+
+def _read_header(file: BinaryIO, name: str, size: int) -> tuple[int, bytes, int]:
+    """Returns version, stored header and the checksum of the payloads."""
+    start = file.read(_START.size)
+    _check_magic(start, name)
     start += _read(file, name, len(start), _START.size - len(start))
     _, version, length = _START.unpack(start)
     if version not in (PLAIN, DEFLATED):

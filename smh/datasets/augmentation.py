@@ -6,10 +6,24 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from smh.errors import ArgumentError
+from smh.errors.limits import Limit
 
 _FILLS = {"zero": "CONSTANT", "nearest": "NEAREST", "reflect": "REFLECT"}
 _DRAWS = 10
+_LIMITS = {
+    "shift": Limit(
+        float,
+        "between 0 and the image's side, a whole number of pixels",
+        lambda value: value >= 0 and value % 1 == 0,
+    ),
+    "rotation": Limit(float, "between 0 and 180", lambda value: 0 <= value <= 180),
+    "zoom": Limit(float, "between 0 and 0.99", lambda value: 0 <= value <= 0.99),
+    "shear": Limit(float, "between 0 and 80", lambda value: 0 <= value <= 80),
+    "crop": Limit(float, "above 0 and at most 1", lambda value: 0 < value <= 1),
+}
 
 
 @dataclass(frozen=True)
@@ -49,17 +63,11 @@ class Augmentation:
     fill: str = "zero"
 
     def __post_init__(self):
-        bounds = {"shift": math.inf, "rotation": 180, "zoom": 0.99, "shear": 80}
-        for name, most in bounds.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise ArgumentError(
-                    f"{name} must be between 0 and {most}, got {getattr(self, name)!r}."
-                )
-        if self.shift != int(self.shift):
-            raise ArgumentError(f"shift must be a whole number of pixels, got {self.shift!r}.")
-        if not 0 < self.crop <= 1:
-            raise ArgumentError(f"crop must be above 0 and at most 1, got {self.crop!r}.")
-        if self.fill not in _FILLS:
+        for name, limit in _LIMITS.items():
+            limit.checked(getattr(self, name), name)
+        if not isinstance(self.flip, bool | np.bool_):
+            raise ArgumentError(f"flip must be True or False, got {self.flip!r:.100}.")
+        if not isinstance(self.fill, str) or self.fill not in _FILLS:
             raise ArgumentError(f"fill must be one of {', '.join(_FILLS)}, got {self.fill!r}.")
 
     @classmethod

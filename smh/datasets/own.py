@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import os
-import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from smh.datasets.dataset import Dataset, as_arrays, count_of, map_arrays, numbers_of, split_indices
+from smh.datasets.modules import has_module
 from smh.datasets.picture_sets import image_folder
 from smh.errors import ArgumentError, DataFormatError, SmhWarning
 
@@ -28,19 +27,20 @@ def find_own(name: str) -> Callable[..., Dataset] | None:
 
     Raises:
         ArgumentError: it looks like one of them, and there is no such file or module.
+        DataFormatError: the file is no archive.
     """
     if name.endswith(".npz"):
         if not os.path.isfile(name):
             raise ArgumentError(f"{name}: No such file or directory")
+        if not zipfile.is_zipfile(name):
+            raise DataFormatError(f"{name} is no .npz file of NumPy, or is damaged.")
         return functools.partial(npz, name)
     if os.path.isdir(name):
         return functools.partial(image_folder, name)
     module, colon, function = name.partition(":")
     if not colon:
         return None
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` finds modules
-    if not function or importlib.util.find_spec(module.partition(".")[0]) is None:
+    if not function or not has_module(module):
         raise ArgumentError(f"No module named {module!r:.100}; data are MODULE:FUNCTION.")
     return functools.partial(called, module, function)
 

@@ -72,12 +72,14 @@ def batches(
         >>> len(train)  # then model.fit(train, epochs=5, shuffle=False)
         20
     """
+    if y is None:
+        raise ArgumentError("y must be the labels, [n, ...]; got None. Without them: predict(x).")
     y = as_arrays(y)
     count = max(numbers_of(y), default=0)
-    order = _Order(count, batch_size, shuffle, drop_remainder, seed, first_epoch, first_step)
     shapes = map_arrays(np.shape, x)
     if (
-        numbers_of(x) != {count}
+        count < 0
+        or numbers_of(x) != {count}
         or numbers_of(y) != {count}
         or augmentation is not None
         and np.ndim(x) != 4
@@ -90,6 +92,7 @@ def batches(
         raise ArgumentError(
             f"augmentation must be an Augmentation or None, got {type(augmentation).__name__}."
         )
+    order = _Order(count, batch_size, shuffle, drop_remainder, seed, first_epoch, first_step)
     try:
         import tensorflow as tf
     except ImportError as error:

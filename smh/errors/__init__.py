@@ -53,5 +53,9 @@ class DataFormatError(SmhError, ValueError):
     """A file of a data set is damaged or is something else; the message names the file."""
 
 
+class DivergedError(SmhError, ArithmeticError):
+    """The loss or the weights of a model became NaN or infinite in training."""
+
+
 class SmhWarning(UserWarning):
     """Something stays as it was, or is dropped, that the caller may have expected otherwise."""

@@ -22,7 +22,7 @@ class Found:
         files: names and bytes of the model's files.
         inspection: what is in its `.smh` file.
         metrics: a row per epoch of its training.
-        result: accuracy on the test images, and how many there are.
+        result: the figures of the test examples, and how many there are (`test_images`).
         scans: the scans of it.
     """
 
@@ -43,7 +43,7 @@ def look_into(source: str | os.PathLike | None) -> Found:
     """
     if source is None:
         return Found()
-    path = Path(source)
+    path = Path(os.fsdecode(source))
     if path.is_dir():
         return _look_into_run(RunDirectory(path))
     files = ((path.name, path.stat().st_size),)
@@ -67,7 +67,12 @@ def _result(run: RunDirectory) -> dict[str, float] | None:
     if not run.is_complete:
         return None
     try:
-        found = run.result()
-        return {name: float(found[name]) for name in ("test_accuracy", "test_images")}
+        figures = {n: float(one) for n, one in run.result().items() if n.startswith("test_")}
+        return figures | {name: figures[name] for name in ("test_images", best_of(figures))}
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"{run.result_file} is damaged: {error!r}") from error
+
+
+def best_of(figures: dict[str, float]) -> str:
+    """The name of what says most: an accuracy, or of numbers to predict the loss."""
+    return next((name for name in figures if "accuracy" in name), "test_loss")

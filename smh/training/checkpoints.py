@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from smh.container import plain_json
 from smh.errors import ArtifactError
 from smh.virtual_variable.inside_keras.random_state import random_state, set_random_state
 
@@ -60,9 +65,9 @@ def save_checkpoint(model: keras.Model, folder: Path, place: Place) -> Path:
         error.filename = error.filename or str(partial / _MODEL)
         raise
     # Keras does not save the generators of a model that is not compressed.
-    (partial / _RANDOM).write_text(json.dumps(random_state(model)))
+    (partial / _RANDOM).write_text(plain_json.dumps(random_state(model), indent=1))
     if place.step:
-        (partial / _METRICS).write_text(json.dumps(_metrics(model)))
+        (partial / _METRICS).write_text(plain_json.dumps(_metrics(model), indent=1))
     for file in partial.iterdir():
         with file.open("rb+") as opened:
             os.fsync(opened.fileno())
@@ -89,24 +94,47 @@ def load_checkpoint(path: Path) -> keras.Model:
     Raises:
         ArtifactError: the checkpoint is damaged.
     """
-    try:
+    with _told(path):
+        if not zipfile.is_zipfile(path / _MODEL):  # of which Keras says that it is not there
+            raise ValueError(f"{_MODEL} is cut off, or missing")
         model = keras.saving.load_model(path / _MODEL)
         set_random_state(model, json.loads((path / _RANDOM).read_text()))
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ArtifactError(f"The checkpoint {path} cannot be read: {error}") from error
     return model
 
 
 def load_metrics(path: Path) -> list | None:
-    """What an epoch had summed up when the checkpoint was written; `None` between two epochs."""
+    """What an epoch had summed up when the checkpoint was written; `None` between two epochs.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged.
+    """
     file = path / _METRICS
-    return json.loads(file.read_text()) if file.exists() else None
+    if not file.exists():
+        return None
+    with _told(path):
+        values = json.loads(file.read_text())
+        if not isinstance(values, list):
+            raise ValueError(f"{_METRICS} is no list")
+        return values
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Inside, whatever a damaged file gives rise to is an `ArtifactError` with the way out."""
+    try:
+        yield
+    except Exception as error:  # a file may hold anything, and so may Keras raise
+        run = path.parent.parent
+        raise ArtifactError(
+            f"The checkpoint {path} is damaged: {error!s:.300}. The run cannot go on; `smh train "
+            f"--config {run / 'config.json'} --out {run} --force` begins it again."
+        ) from error
 
 
 def set_metrics(model: keras.Model, values: list) -> None:
     """Lets a model's metrics go on from there."""
     for variable, value in zip(model.metrics_variables, values, strict=True):
-        variable.assign(value)
+        variable.assign(np.asarray(value, "float64"))  # `null` is NaN
 
 
 def _metrics(model: keras.Model) -> list:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from smh.container import plain_json
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT, FRACTION, GRID_BITS, SEED
@@ -177,7 +178,7 @@ class TrainingConfig:
     def write(self, path: str | os.PathLike) -> None:
         """Writes JSON, one setting a line, replacing `path` only once all is written."""
         with replacing(path) as partial:
-            Path(partial).write_text(json.dumps(self.to_dict(), indent=2) + "\n")
+            Path(partial).write_text(plain_json.dumps(self.to_dict(), indent=2) + "\n")
 
 
 def read_settings(path: str | os.PathLike) -> dict[str, Any]:

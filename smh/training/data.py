@@ -15,7 +15,7 @@ from smh.datasets.dataset import as_arrays, map_arrays
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import task
 from smh.recipes.outputs import names_of, per_output
-from smh.training.kinds import figures_of, kind_of
+from smh.training.kinds import figures_of, form_of, kind_of
 
 _BATCH = 256
 
@@ -47,7 +47,7 @@ def check_has_accuracy(data: Dataset) -> None:
 
 
 def _form(y: Any) -> str:
-    return f"{y.dtype} {y.shape}" if hasattr(y, "shape") else f"those of {len(y)} outputs"
+    return form_of(y) if hasattr(y, "shape") else f"those of {len(y)} outputs"
 
 
 def check_fits(model: keras.Model, data: Dataset) -> None:
@@ -66,6 +66,7 @@ def check_fits(model: keras.Model, data: Dataset) -> None:
     given = _shapes(data.x_train)
     if len(wanted) != len(given) or not all(map(_fits, wanted, given)):
         raise ArgumentError(_unfit(model, wanted, data, given))
+    _check_real(model, data)
     if isinstance(outputs, list | dict) or not has_classes(data.y_train):
         return
     classes, given_back = count_classes(data), tuple(outputs)[1:]
@@ -102,6 +103,19 @@ def _check_names(model: keras.Model, data: Dataset) -> None:
         raise ArgumentError(
             f"'{model.name}' takes the inputs {', '.join(sorted(given))}, and the arrays of "
             f"{data.name} are called {', '.join(sorted(data.x_train))}."
+        )
+
+
+def _check_real(model: keras.Model, data: Dataset) -> None:
+    """Keras would drop the imaginary part of numbers without a word."""
+    found: list[str] = []
+    map_arrays(lambda array: found.append(str(array.dtype)), data.x_train)
+    taken = [str(one.dtype) for one in model.inputs]
+    odd = [dtype for dtype in found if dtype.startswith("complex") and dtype not in taken]
+    if odd:
+        raise ArgumentError(
+            f"The examples of {data.name} are {odd[0]}, and '{model.name}' takes {taken[0]}. Give "
+            "it real numbers, for example np.abs(x), or np.stack([x.real, x.imag], -1)."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from smh.training.checkpoints import Place, save_checkpoint, set_metrics
+from smh.training.divergence import check_loss
 from smh.training.every import Every
 from smh.training.metrics import Row, write_metrics
 from smh.training.run_directory import RunDirectory
@@ -46,9 +47,14 @@ class KeepState(keras.callbacks.Callback):
             self._keep(Place(len(self._rows), step))
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keeps the metrics, then the state: a line is there before its checkpoint."""
+        """Keeps the metrics, then the state: a line is there before its checkpoint.
+
+        Raises:
+            DivergedError: the loss is NaN or infinite. The state before stays.
+        """
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {name: float(value) for name, value in (logs or {}).items()}
+        check_loss(row.get("loss", 0.0), epoch + 1)
         self._rows.append({"epoch": epoch + 1, **row, "learning_rate": rate})
         write_metrics(self._rows, self._run.metrics_file)
         self._keep(Place(epoch + 1))

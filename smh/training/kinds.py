@@ -8,6 +8,11 @@ import numpy as np
 
 from smh.errors import ArgumentError
 
+_EXPECTED = (
+    "Expected classes (whole numbers from 0 on, below the last size of the output), or numbers of "
+    "the output's shape."
+)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -42,6 +47,8 @@ def kind_of(name: str, output: np.ndarray, y: np.ndarray) -> Kind:
     Raises:
         ArgumentError: the two do not go together.
     """
+    if y.dtype.kind not in "biufV":  # V: bfloat16, which NumPy by itself has not
+        raise ArgumentError(f"The labels of the output {name} are {form_of(y)}. {_EXPECTED}")
     shape, wanted = output.shape[1:], y.shape[1:]
     whole = y.dtype.kind in "iub" and y.min() >= 0
     if whole and shape[:-1] == wanted and len(shape) == len(wanted) + 1:
@@ -55,10 +62,18 @@ def kind_of(name: str, output: np.ndarray, y: np.ndarray) -> Kind:
         return Kind("numbers")
     raise ArgumentError(
         f"The output {name} has shape {(None, *shape)}, and its labels {(None, *wanted)}"
-        + (f" with classes up to {y.max()}" if whole else "")
-        + ". Expected classes (whole numbers from 0 on, below the last size of the output), or "
-        "numbers of the output's shape."
+        + (f" with classes up to {y.max()}" if whole else f": {form_of(y)}")
+        + f". {_EXPECTED}"
     )
+
+
+def form_of(y: np.ndarray) -> str:
+    """What labels are that are no classes, for a user."""
+    if y.dtype.kind in "OSTU":
+        some = ", ".join(repr(one) for one in y.reshape(-1)[:2].tolist())
+        return f"text ({some}); np.unique(y, return_inverse=True)[1] numbers them"
+    negative = f", some below 0 ({y.min()})" if y.dtype.kind == "i" and y.min() < 0 else ""
+    return f"{y.dtype} {y.shape}{negative}"
 
 
 def figures_of(kind: Kind, output: np.ndarray, y: np.ndarray) -> dict[str, float]:

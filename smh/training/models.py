@@ -58,15 +58,11 @@ def open_model_file(path: str) -> keras.Model:
         OSError: from the file system.
     """
     check_model_file(path)
-    with open(path, "rb"):
-        pass  # so that one that may not be read is the file system's error
     if path.endswith(".smh"):
         model = load_artifact(path)
         if isinstance(model, list):
             raise ArgumentError(f"'{path}' holds {len(model)} models; one is expected.")
         return model
-    if not zipfile.is_zipfile(path):
-        raise ArtifactError(f"'{path}' is damaged: a .keras file is a zip archive.")
     try:
         _check_unpacked_size(path)
         return keras.saving.load_model(path, compile=False)

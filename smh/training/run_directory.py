@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from smh.container import plain_json
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.training.config import TrainingConfig
@@ -19,6 +21,7 @@ class RunDirectory:
     | file | what it holds |
     | --- | --- |
     | `config.json` | the settings: `smh train --config RUN/config.json` repeats the run |
+    | `data.json` | shapes and checksums of the data, by which `--resume` knows that they changed |
     | `metrics.csv` | a line per epoch |
     | `tensorboard/` | the same for TensorBoard, where that is installed |
     | `checkpoints/` | the state after the last epoch, to go on from |
@@ -32,8 +35,9 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(os.fsdecode(path))
         self.config_file = self.path / "config.json"
+        self.data_file = self.path / "data.json"
         self.metrics_file = self.path / "metrics.csv"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
@@ -93,10 +97,11 @@ class RunDirectory:
         config.write(self.config_file)
 
     def result(self) -> dict[str, Any]:
-        """Reads the final figures."""
-        return json.loads(self.result_file.read_text())
+        """Reads the final figures; what is not finite is `null` in JSON, and NaN here."""
+        found = json.loads(self.result_file.read_text())
+        return {name: math.nan if value is None else value for name, value in found.items()}
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes the final figures, which says that the run is complete."""
         with replacing(self.result_file) as partial:
-            Path(partial).write_text(json.dumps(result, indent=2) + "\n")
+            Path(partial).write_text(plain_json.dumps(result, indent=2) + "\n")

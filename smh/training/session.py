@@ -27,7 +27,9 @@ from smh.training.checkpoints import (
 )
 from smh.training.config import TrainingConfig
 from smh.training.data import measure
+from smh.training.divergence import check_weights
 from smh.training.every import EACH_MINUTE, Every
+from smh.training.fingerprint import check_same_data, write_fingerprint
 from smh.training.keeping import KeepState
 from smh.training.metrics import Row, draw_curves, read_metrics
 from smh.training.models import build_model
@@ -58,8 +60,8 @@ def train(
         config: the settings.
         run: where to write.
         replace: whether an earlier run there is removed.
-        resume: whether to go on with the run there, which must have the same settings; one that
-            is complete is left as it is.
+        resume: whether to go on with the run there, which must have the same settings and data;
+            one that is complete is left as it is.
         every: how often the state is saved within an epoch.
         verbose: 1 prints a line per epoch, and a bar on a terminal, else a line per minute; 0
             nothing.
@@ -71,6 +73,8 @@ def train(
         ArgumentError: settings that do not go together, or `run` is not free. Nothing was written.
         ArtifactError: a checkpoint is damaged.
         MissingDataError: the data set is nowhere.
+        DivergedError: the loss became NaN or infinite. The last good checkpoint stays, and no model
+            is written.
 
     Example:
         `train(TrainingConfig("lenet_5", "digits", fraction=0.1), RunDirectory("runs/digits"))`
@@ -89,11 +93,14 @@ def train(
             validation=config.validation,
             limit=config.limit,
         )
+    if resume:
+        check_same_data(run, data)
     found = last_checkpoint(run.checkpoints) if resume else None
     if found is None:
         with task(f"building {config.model}"):
             model = _new_model(config, data)
         run.begin(config)
+        write_fingerprint(run, data)
         # Each run begins from a file, so that one that goes on from a file has the same names.
         found = save_checkpoint(model, run.checkpoints, Place()), Place()
     path, place = found
@@ -217,6 +224,7 @@ def _tensorboard(run: RunDirectory) -> list[keras.callbacks.Callback]:
 
 
 def _finish(model: keras.Model, data: Dataset, run: RunDirectory, rows: list[Row]) -> dict:
+    check_weights(model)
     with task(f"writing {run}"):
         model.save(run.model_file)
         save_artifact(model, run.artifact_file)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from typing import TYPE_CHECKING, Any
 
-from smh.errors import ArgumentError
+from smh.container import check_magic
+from smh.errors import ArgumentError, ArtifactError
 from smh.training.foreign import explained, is_hdf5
 from smh.zoo.known import find_name
 
@@ -30,15 +32,27 @@ def find_model(name: str) -> str:
 
 
 def check_model_file(path: str) -> None:
-    """Raises `ArgumentError` unless `path` is a `.keras` or a `.smh` file that is there."""
+    """Checks by name and first bytes that `path` is a `.keras` or a `.smh` file.
+
+    Raises:
+        ArgumentError: it is not there, or another kind of file.
+        ArtifactError: it is damaged from the beginning on.
+        OSError: from the file system.
+    """
     if not path.endswith(SUFFIXES):
         raise ArgumentError(explained(path))
     if not os.path.exists(path):
         raise ArgumentError(f"{path}: No such file or directory")
     if os.path.isdir(path):
         raise ArgumentError(f"'{path}' is a folder; a file is expected.")
-    if path.endswith(".keras") and is_hdf5(path):
+    if not os.path.isfile(path):
+        return  # a pipe, of which each byte comes once
+    if path.endswith(".smh"):
+        check_magic(path)
+    elif is_hdf5(path):
         raise ArgumentError(explained(path))
+    elif not zipfile.is_zipfile(path):
+        raise ArtifactError(f"'{path}' is damaged: a .keras file is a zip archive.")
 
 
 def check_data(name: str, data_dir: str | None = None, image_size: int | None = None) -> None:
@@ -46,6 +60,13 @@ def check_data(name: str, data_dir: str | None = None, image_size: int | None = 
     from smh.datasets.loading import check
 
     check(name, data_dir, _options(name, image_size, 0.0))
+
+
+def is_same_data(one: str, other: str) -> bool:
+    """Whether two names mean the same data: the same set, file, folder or function."""
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return one.replace("-", "_") == other.replace("-", "_")
 
 
 def load_data(

@@ -63,7 +63,7 @@ def function(seen: Seen, net: Wiring) -> list[Channels]:
 
 
 def unchanged(seen: Seen, net: Wiring) -> list[Channels]:
-    """Layers that do nothing at inference: `Dropout` and its kin. While training, most keep zeros."""
+    """Layers that do nothing at inference: `Dropout` and its kin. Training, most keep zeros."""
     x = seen.inputs[0]
     if not seen.training:
         return [x]
