@@ -157,8 +157,15 @@ INSIDE_SHRINKING = [
     {"searching.by_size"},
 ]
 INSIDE_EXPORTING = [
-    {"failure", "naming", "signatures", "low_bit.matching", "low_bit.sparse_litert"},
-    {"samples", "serving", "low_bit.integers", "low_bit.onnx_writing", "low_bit.litert_writing"},
+    {"failure", "naming", "signatures", "onnx_names", "low_bit.matching", "low_bit.sparse_litert"},
+    {
+        "samples",
+        "serving",
+        "loops",
+        "low_bit.integers",
+        "low_bit.onnx_writing",
+        "low_bit.litert_writing",
+    },
     {"trial", "recording", "saved_model", "keras_file"},
     {"litert", "onnx_graph", "explaining", "activations"},
     {"checking", "micro", "running"},
@@ -172,7 +179,8 @@ INSIDE_RUNTIME = [
 NO_KERAS = ["progress", "tables", "errors", "typing", "index_store", "pools.shape"]
 NO_KERAS += ["doors.selection", "blueprint.keras_version", "errors.limits", "zoo.known"]
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
-NUMPY_ONLY += ["container.canonical_json", "container.deflating", "pools.hashing"]
+NUMPY_ONLY += ["container.canonical_json", "container.deflating", "container.plain_json"]
+NUMPY_ONLY += ["pools.hashing"]
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
 NUMPY_ONLY += ["runtime", "training.sources", "training.every", "cli", "report_page"]
 NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]

@@ -86,6 +86,14 @@ def test_a_device_makes_the_small_file_the_dense_one_without_keras(files):
 
 
 @needs_tensorflow
+def test_a_folder_is_not_replaced(files):
+    (files / "folder" / "inside").mkdir(parents=True)
+    with pytest.raises(ArgumentError, match="is a folder"):
+        smh.runtime.expand(files / "dense.tflite", files / "folder")
+    assert (files / "folder" / "inside").is_dir()
+
+
+@needs_tensorflow
 def test_a_dense_file_stays_what_it_is(files):
     dense, again = files / "dense.tflite", files / "again.tflite"
     smh.runtime.expand(dense, again)
@@ -106,6 +114,25 @@ def test_every_parametrization_is_expanded(name, mode, tmp_path):
     np.testing.assert_allclose(output(fast, x), expected, atol=1e-5 * np.ptp(expected))
     flatten = {"SHAPE", "STRIDED_SLICE", "PACK", "RESHAPE"}
     assert set(kinds(fast)) <= {*KERNELS, *flatten, "TANH", "DEQUANTIZE"}
+
+
+@needs_tensorflow
+def test_a_file_that_is_cut_or_damaged_is_refused(files, tmp_path):
+    content, rng = (files / "small.tflite").read_bytes(), np.random.default_rng(0)
+    path, fast, refused = tmp_path / "m.tflite", tmp_path / "fast.tflite", Counter()
+    for i in range(40):
+        bad = bytearray(content)
+        if i % 2:
+            bad = bad[: int(rng.integers(8, len(bad)))]
+        else:  # the end of such a file says where all else lies
+            bad[-int(rng.integers(1, 3000))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(bad)
+        try:
+            smh.runtime.expand(path, fast)
+        except ArgumentError as error:
+            assert "m.tflite' cannot be expanded: the file is damaged or cut" in str(error)
+            refused[i % 2] += 1
+    assert refused[1] == 20 and refused[0] > 2  # a flipped number is a number too
 
 
 def test_what_is_no_file_of_litert_is_refused_and_nothing_is_written(tmp_path):

@@ -370,6 +370,9 @@ def test_what_is_there_is_replaced_whole_or_not_at_all(format, error, tmp_path, 
         ({"path": "taken"}, "is no SavedModel, so it is not replaced"),
         ({"path": "taken/file"}, "is no SavedModel"),
         ({"path": "taken.onnx", "format": "onnx"}, "is a folder"),
+        ({"path": "m.tflite"}, "suffix of another format.*Write format='litert'"),
+        ({"path": "m.onnx"}, "Write format='onnx'"),
+        ({"path": "m.keras/"}, "Write format='keras'"),
         ({"opset": 17}, "takes no options, got 'opset'"),
         ({"format": "onnx", "path": "m.onnx", "optset": 17}, "takes 'opset', got 'optset'"),
         ({"input_signature": keras.InputSpec(shape=(1, 12))}, "must be a list"),
@@ -524,6 +527,49 @@ def test_names_that_are_asked_for(tmp_path):
     assert [x.name for x in session.get_inputs()] == ["input_layer_7"]
 
 
+# Names of two inputs, and what is wrong in formats that TensorFlow writes.
+REFUSED_NAMES = {
+    ("my input", "b"): "the input 'my input' has a name that has other letters",
+    ("x:0", "b"): "'x:0'",
+    ("_a", "b"): "'_a'",
+    ("ä", "b"): "'ä'",
+    ("a-b", "a_b"): "'a_b' has a name as 'a-b' does",
+    ("a-b", "c.d"): None,
+    ("1a", "A"): None,
+}
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("format", ["onnx", "litert", "saved_model"])
+@pytest.mark.parametrize("names", REFUSED_NAMES)
+def test_a_name_that_tensorflow_changes_is_refused(names, format, tmp_path):
+    model = two_in_two_out(lambda a, b: [a, b], lambda y, z: y, a=names[0], b=names[1])
+    path, message = tmp_path / f"m{SUFFIX[format]}", REFUSED_NAMES[names]
+    if format == "onnx" or message is None:
+        smh.export(model, path, format)
+        assert path.exists()
+        return
+    with pytest.raises(ArgumentError, match=message):
+        smh.export(model, path, format)
+    assert not list(tmp_path.iterdir())
+
+
+class _Inner(layers.Layer):
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], 3), name="kernel")
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.kernel)
+
+
+@needs_tensorflow
+def test_a_layer_that_tensorflow_cannot_name_is_told(tmp_path):
+    model = keras.Model(x := keras.Input((4,)), head()(_Inner()(x)))
+    with pytest.raises(ArgumentError, match=r"no layer named '__inner'.*super\(\).__init__\(name="):
+        smh.export(model, tmp_path / "m.tflite", "litert")
+    assert not list(tmp_path.iterdir())
+
+
 class AboveThousand(layers.Layer):
     """Takes large numbers only, so that nothing generated will do."""
 
@@ -557,6 +603,34 @@ def test_without_onnxruntime_the_reference_implementation_runs_the_file(tmp_path
     )
     with pytest.raises(ArgumentError, match=r"off by 0\.1"):
         smh.export(smh.compress(mlp(), 0.5, seed=0), tmp_path / "n.onnx", "onnx")
+
+
+@needs_tensorflow
+@pytest.mark.parametrize("change", [lambda m: smh.prune(m, 0.8), lambda m: smh.cluster(m, 4)])
+def test_an_opset_that_cannot_read_few_bits_is_told(change, tmp_path):
+    model = change(mlp(64, 64))
+    with pytest.raises(ArgumentError, match="opset=9 lacks BitShift.*opset=11 or more"):
+        smh.export(model, tmp_path / "m.onnx", "onnx", opset=9)
+    assert not list(tmp_path.iterdir())
+    smh.export(model, tmp_path / "m.onnx", "onnx", opset=11)
+
+
+@needs_tensorflow
+def test_the_command_line_speaks_of_its_own_flags(tmp_path, capsys):
+    from smh.cli import main
+
+    keras.Sequential([keras.Input((5,)), head()]).save(tmp_path / "m.keras")
+    smh.prune(mlp(), 0.5).save(tmp_path / "p.keras")
+    told = {
+        "m.keras --shape 1,6": "--shape 1,6 does not fit the input 'input_0', which is of shape",
+        "p.keras --bits 4": "zero already. Let what is not zero share few values, smh quantize",
+    }
+    for line, message in told.items():
+        name, *flags = line.split()
+        out = ["--to", "onnx", "--out", str(tmp_path / "m.onnx")]
+        assert main(["export", str(tmp_path / name), *flags, *out]) == 2
+        said = capsys.readouterr().err
+        assert message in said, said
 
 
 @needs_tensorflow

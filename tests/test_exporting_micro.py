@@ -1,5 +1,7 @@
 """Files for microcontrollers: the interpreter of tflite-micro reads shared values."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -49,6 +51,20 @@ def test_pruned_values_have_a_table_too_and_others_stay_floats(tmp_path):
     smh.export(dense(), tmp_path / "floats.tflite", "micro")
     sizes = [(tmp_path / f"{n}.tflite").stat().st_size for n in ("pruned", "floats")]
     assert sizes[0] < 0.4 * sizes[1]
+
+
+@pytest.mark.parametrize("bits, told", [(6, False), (7, True), (8, True)])
+def test_more_values_than_the_interpreter_looks_up_are_told(bits, told, tmp_path):
+    model = smh.cluster(smh.prune(dense(), 0.5), bits)  # with zero one more than 2 ** bits
+    with warnings.catch_warnings(record=True) as seen:
+        smh.export(model, tmp_path / "m.tflite", "micro")
+    said = [str(w.message) for w in seen if issubclass(w.category, smh.errors.SmhWarning)]
+    assert [model.layers[0].kernel.path in text for text in said] == [True] * told
+
+
+def test_a_batch_of_two_is_called_so(tmp_path):
+    signature = [keras.InputSpec(shape=(2, 64), dtype="float32")]
+    smh.export(smh.cluster(dense(), 4), tmp_path / "m.tflite", "micro", input_signature=signature)
 
 
 def test_what_it_cannot_take_is_refused(tmp_path):

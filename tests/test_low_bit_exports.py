@@ -1,5 +1,6 @@
 """Whole numbers stay whole numbers in LiteRT and ONNX files: small, and the same predictions."""
 
+import functools
 import itertools
 import warnings
 
@@ -13,10 +14,14 @@ from run_exported import RUN
 
 import smh
 from smh.errors import ArgumentError, SmhWarning
-from smh.exporting.low_bit.matching import Whole, match
+from smh.exporting.low_bit.matching import Found, Whole, match, narrowed
 from smh.exporting.low_bit.onnx_writing import packed
+from smh.exporting.onnx_names import graphs_of
 from smh.exporting.samples import Sample
 from smh.exporting.trial import warn_if_far
+from smh.parametrizations.counting import Steps
+from smh.parametrizations.stepped import Stepped
+from smh.virtual_variable import parametrize
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the converters need TensorFlow"
@@ -163,8 +168,28 @@ def test_a_constant_is_found_in_any_order_and_times_a_scale_for_each_index_of_an
                 found = match(np.ascontiguousarray(given), [weight])
                 table = found.table
                 floats = found.numbers if table is None else table[found.numbers]
-                np.testing.assert_allclose(floats * found.scale, given, rtol=3e-6)
-                assert found.scale.size <= max(shape) * max(constant.shape)
+                np.testing.assert_allclose(
+                    functools.reduce(np.multiply, found.scales, floats), given, rtol=3e-6
+                )
+                # Each along one axis: never a scale for every number.
+                assert all(scale.size == max(scale.shape) for scale in found.scales)
+
+
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if len(shape) > 1])
+@pytest.mark.parametrize("factor", (1.0, 0.37))
+def test_rows_of_zeros_take_no_scale_of_their_own(shape, factor):
+    weight = whole(shape)
+    for axis in range(len(shape)):
+        if shape[axis] == 1:
+            continue
+        zeros = tuple(0 if a == axis else slice(None) for a in range(len(shape)))
+        numbers, value = weight.numbers.copy(), weight.value.copy()
+        numbers[zeros] = value[zeros] = 0
+        changed = Whole("w", numbers, weight.steps, None, value)
+        for order in itertools.permutations(range(len(shape))):
+            constant = np.ascontiguousarray(value.transpose(order)) * np.float32(factor)
+            (scale,) = match(constant, [changed]).scales
+            assert scale.size == 1
 
 
 def test_other_numbers_are_not_taken_for_a_weight():
@@ -176,6 +201,74 @@ def test_other_numbers_are_not_taken_for_a_weight():
     assert match(weight.value.astype("float64"), [weight]) is None
     assert match(np.resize(weight.value, (7, 5)), [weight]) is None
     assert match(np.zeros((0,), "float32"), [weight]) is None
+
+
+def wide(zeros=0):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((128,)), layers.Dense(96), layers.Dense(3)])
+    kernel = numpy_of(model.layers[0].kernel)
+    kernel[:zeros] = 0
+    model.layers[0].kernel.assign(kernel)
+    return model
+
+
+def finely(model, seed):
+    """Whole numbers of some 20 bits."""
+    kernel = model.layers[0].kernel
+    fine = Stepped.of(kernel.path, numpy_of(kernel), Steps(2.0**-22))
+    return parametrize(model, [(kernel, fine)])
+
+
+def clustered(number):
+    return lambda model, seed: smh.cluster(model, number)
+
+
+# Bytes that a number of the wide kernel takes in LiteRT and in ONNX; whether there is a warning.
+BYTES = {
+    "8 bits": (bits(8), 0, 1, 1, False),
+    "8 bits, rows of zeros": (bits(8), 9, 1, 1, False),
+    "4 bits by rows": (bits(4, "row"), 0, 0.5, 0.5, False),
+    "shrunk, rows of zeros": (by_channels, 9, 1, 1, False),
+    "4 bits, pruned": (then(pruned, clustered(4)), 0, 1, 1, False),
+    "8 bits, pruned": (then(pruned, clustered(8)), 0, 2, 2, False),
+    "4096 values": (clustered(12), 0, 3.4, 3.4, False),
+    "20 bits": (finely, 0, 4, 4, True),
+}
+
+
+@pytest.mark.parametrize("format", SUFFIX)
+@pytest.mark.parametrize("kind", BYTES)
+def test_no_weight_takes_more_bytes_than_floats(kind, format, tmp_path):
+    change, zeros, *each, warned = BYTES[kind]
+    model = change(wide(zeros), 3)
+    path = tmp_path / f"m{SUFFIX[format]}"
+    with warnings.catch_warnings(record=True) as told:
+        smh.export(model, path, format)  # which compares the file with the model
+    said = [str(w.message) for w in told if issubclass(w.category, SmhWarning)]
+    assert [f"{model.layers[0].kernel.path}." in text for text in said] == [True] * warned
+    number = each[list(SUFFIX).index(format)]
+    assert path.stat().st_size < 128 * 96 * number + 96 * 4 + 257 * 4 + 4000
+
+
+@pytest.mark.parametrize("count, told", [(200, False), (2000, True)])
+def test_as_many_values_as_numbers_stay_floats(count, told):
+    table = np.linspace(0.1, 1, count).astype("float32")
+    numbers = np.arange(count).reshape(-1, 2)
+    scale = np.ones([1, 1], "float32")
+    found = Found((4, 8, 16))
+    (matched,) = [match(table[numbers], [Whole("w", numbers, scale, table, table[numbers])])]
+    assert not found.is_worth(matched)
+    assert found.paths == {"w"} and found.floats == ({"w"} if told else set())
+
+
+@pytest.mark.parametrize("dtype, least, most", [("int8", -128, 127), ("uint8", 0, 255)])
+def test_numbers_are_not_narrowed_to_what_has_no_room_for_them(dtype, least, most):
+    assert narrowed(np.array([least, most]), dtype).tolist() == [least, most]
+    for number in (least - 1, most + 1):
+        with pytest.raises(AssertionError, match="has no room"):
+            narrowed(np.array([0, number]), dtype)
+    with pytest.raises(AssertionError):
+        packed(np.array([4]), 2)
 
 
 @pytest.mark.parametrize("count", (1, 7, 8, 33))
@@ -228,6 +321,14 @@ WRONG = {
         {"activations": "int8", "calibration": [np.ones((0, 12, 12, 3))]},
         "at least 1, got .0.",
     ),
+    "not finite": (
+        {"activations": "int8", "calibration": [np.full((3, 12, 12, 3), np.nan)]},
+        "'input_0': example 0 has numbers that are not finite",
+    ),
+    "no array": (
+        {"activations": "int8", "calibration": [iter([1])]},
+        r"has a list_iterator .*np.concatenate\(list",
+    ),
     "no list": ({"activations": "int8", "calibration": np.ones(3)}, "calibration must be a list"),
 }
 
@@ -240,6 +341,96 @@ def test_what_cannot_be_rounded_is_refused(tmp_path):
     with pytest.raises(ArgumentError, match="needs format='litert' or 'onnx'"):
         smh.export(model, tmp_path / "m", activations="int8", calibration=[1])
     assert not list(tmp_path.iterdir())
+
+
+def tokens():
+    embedding = [layers.Embedding(50, 8), layers.GlobalAveragePooling1D(), layers.Dense(3)]
+    return keras.Sequential([keras.Input((10,), dtype="int32"), *embedding])
+
+
+@pytest.mark.parametrize("format", SUFFIX)
+@pytest.mark.parametrize("place", (0, 30))
+def test_an_example_that_the_model_does_not_take_is_named(place, format, tmp_path):
+    examples = np.zeros((40, 10), "int32")
+    examples[place, 3] = 60
+    path = tmp_path / f"m{SUFFIX[format]}"
+    with pytest.raises(ArgumentError, match=f"with calibration, example {place}: .*60 is not in"):
+        smh.export(tokens(), path, format, activations="int8", calibration=[examples])
+    assert not list(tmp_path.iterdir())
+
+
+class Repeated(layers.Layer):
+    """A loop that reads nothing step by step."""
+
+    def call(self, x):
+        more = lambda i, y: (i + 1, keras.ops.tanh(y))  # noqa: E731
+        return keras.ops.while_loop(lambda i, y: i < 3, more, (0, x))[1][:, 0]
+
+
+STEPS = {
+    "gru": (lambda: layers.GRU(5), r"'gru.*' \(GRU.*unroll=True"),
+    "both ways": (lambda: layers.Bidirectional(layers.LSTM(3)), r"'forward_lstm.*unroll=True"),
+    "unrolled": (lambda: layers.LSTM(5, unroll=True), None),
+    "another loop": (Repeated, None),
+}
+
+
+@pytest.mark.parametrize("way", ("activations", "representative_dataset"))
+@pytest.mark.parametrize("kind", STEPS)
+def test_a_loop_on_which_calibration_crashes_is_refused(kind, way, tmp_path):
+    import tensorflow as tf
+
+    make, message = STEPS[kind]
+    model = keras.Sequential([keras.Input((4, 3)), make(), layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(8, 4, 3)).astype("float32")
+    options = {
+        "activations": {"activations": "int8", "calibration": [x]},
+        "representative_dataset": {
+            "optimizations": [tf.lite.Optimize.DEFAULT],
+            "representative_dataset": lambda: ([x[i : i + 1]] for i in range(8)),
+        },
+    }[way]
+    options["input_signature"] = [keras.InputSpec(shape=(1, 4, 3), dtype="float32")]
+    path = tmp_path / "m.tflite"
+    if message is None:
+        smh.export(model, path, "litert", **options)
+        assert path.exists()
+        return
+    with pytest.raises(ArgumentError, match=message):
+        smh.export(model, path, "litert", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dataset_of_ones_own_with_numbers_that_are_not_finite_is_refused(tmp_path):
+    import tensorflow as tf
+
+    bad = np.full((1, 128), np.inf, "float32")
+    options = {
+        "optimizations": [tf.lite.Optimize.DEFAULT],
+        "representative_dataset": lambda: iter([[bad]]),
+    }
+    with pytest.raises(ArgumentError, match="representative_dataset: example 0 has numbers"):
+        smh.export(wide(), tmp_path / "m.tflite", "litert", **options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("activations", (None, "int8"))
+def test_names_inside_an_onnx_file_are_short(activations, tmp_path):
+    import onnx
+
+    model = keras.Sequential(
+        [keras.Input((4, 3), name="signal_of_a_sensor"), layers.GRU(5), layers.Dense(2)]
+    )
+    x = np.random.default_rng(0).normal(size=(8, 4, 3)).astype("float32")
+    calibration = None if activations is None else [x]
+    path = tmp_path / "m.onnx"
+    smh.export(model, path, "onnx", activations=activations, calibration=calibration)
+    graph = onnx.load(path).graph
+    assert [graph.input[0].name, graph.output[0].name] == ["signal_of_a_sensor", "output_0"]
+    for inner in graphs_of(graph):
+        names = {name for node in inner.node for name in (*node.input, *node.output, node.name)}
+        assert max(map(len, names - {"signal_of_a_sensor", "output_0"})) < 6
+        assert not inner.value_info
 
 
 def test_outputs_that_are_far_from_the_models_are_told():

@@ -148,16 +148,22 @@ def _check_rounding(args: argparse.Namespace) -> None:
 def _round(model: Any, bits: int) -> None:
     """Rounds the factors, if there are some, else the dense weights."""
     import smh
+    from smh.parametrizations.masked import Masked
     from smh.virtual_variable import virtual_variables
 
     virtual = virtual_variables(model)
     if any(one.parametrization.source for one in virtual):
         smh.quantize_factors(model, bits)
     elif virtual:
+        first = virtual[0]
+        advice = (
+            "Let what is not zero share few values, smh quantize --kind codebook, and export that."
+            if isinstance(first.parametrization, Masked)
+            else "Leave --bits out: the file holds the whole numbers that there are."
+        )
         raise ArgumentError(
-            f"--bits {bits} rounds dense weights and factors, and '{virtual[0].path}' is "
-            f"{virtual[0].parametrization.describe()} already. Leave --bits out: the file holds "
-            "the whole numbers that there are."
+            f"--bits {bits} rounds dense weights and factors, and '{first.path}' is "
+            f"{first.parametrization.describe()} already. {advice}"
         )
     else:
         smh.quantize_weights(model, bits)
@@ -174,6 +180,13 @@ def _signature(model: Any, shapes: Sequence[Sequence[int]]) -> list[Any]:
     inputs = len(keras.tree.flatten(own))
     if len(sizes) != inputs:
         raise ArgumentError(f"--shape is needed once for each of {inputs} inputs.")
+    for spec, size in zip(keras.tree.flatten(own), sizes, strict=True):
+        pairs = zip(spec.shape, size, strict=False)
+        if len(spec.shape) != len(size) or any(a not in (None, b) for a, b in pairs):
+            raise ArgumentError(
+                f"--shape {','.join(map(str, size))} does not fit the input '{spec.name}', which "
+                f"is of shape {tuple(spec.shape)}, batch first: None takes any size."
+            )
     return with_sizes(own, sizes)
 
 

@@ -18,10 +18,17 @@ import keras
 from smh.container.replacing import replacing
 from smh.exporting import keras_file, litert, micro, onnx_graph, saved_model
 from smh.exporting.activations import litert_options, quantize_onnx
-from smh.exporting.checking import DENSE, MODES, check, check_activations, checked_path
+from smh.exporting.checking import (
+    DENSE,
+    MODES,
+    check,
+    check_activations,
+    check_names,
+    checked_path,
+)
 from smh.exporting.explaining import Attempt, explained
 from smh.exporting.failure import CannotExport
-from smh.exporting.samples import Sample, examples_of, first_of, sample_of
+from smh.exporting.samples import Sample, check_answers, examples_of, first_of, sample_of
 from smh.exporting.signatures import Signature, signature_of
 from smh.exporting.trial import compare, warn_if_far
 from smh.virtual_variable import virtual_variables
@@ -138,7 +145,10 @@ def export(
     path = checked_path(path, format)
     mode = "dense" if activations else _chosen_mode(model, format, mode)
     signature = signature_of(model, input_signature)
+    check_names(signature, format)
     examples = None if calibration is None else examples_of(signature, calibration)
+    if examples is not None:
+        check_answers(model, signature, examples)
     given = sample if sample is not None or examples is None else first_of(signature, examples)
     trial = sample_of(model, signature, given)
 
@@ -158,7 +168,8 @@ def export(
             if rounded is not None:
                 warn_if_far(trial, found)
 
-    with replacing(path) as temporary, running_as(model, MODES[mode]):
+    written = replacing(path, folder=format == "saved_model")
+    with written as temporary, running_as(model, MODES[mode]):
         try:
             make(model, signature, trial, temporary, options)
         except CannotExport as failure:

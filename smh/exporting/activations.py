@@ -6,7 +6,6 @@ They are rounded by ranges that are seen on examples. The weights are rounded to
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 
 from smh.exporting.failure import others_errors, quiet
+from smh.exporting.onnx_names import shorten
 from smh.exporting.signatures import Signature
 
 
@@ -44,6 +44,7 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
     Raises:
         CannotExport: onnxruntime's quantiser failed.
     """
+    import onnx
     from onnxruntime import quantization
 
     specs = keras.tree.flatten(signature)
@@ -73,7 +74,9 @@ def quantize_onnx(path: str, signature: Signature, examples: Sequence[np.ndarray
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
         )
-        shutil.copyfile(rounded, path)
+        proto = onnx.load(rounded)
+        shorten(proto)  # a scale and a zero for each tensor have its name in theirs
+        onnx.save(proto, path)
 
 
 def _batch_size(specs: Sequence[Any]) -> int:

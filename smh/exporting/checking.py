@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError, MissingPackageError, UnbuiltModelError
 from smh.exporting import litert, onnx_graph
+from smh.exporting.signatures import Signature
 from smh.tf1.backends import require_tensorflow
 from smh.virtual_variable import virtual_variables
 
@@ -19,6 +21,9 @@ MODES = {"factors": "train", "stream": "stream", "dense": "cached"}
 SUFFIXES = {"litert": ".tflite", "micro": ".tflite", "onnx": ".onnx", "keras": ".keras"}
 # Of these a file is written as if the model was dense.
 DENSE = ("micro", "keras")
+# These are written by way of a SavedModel.
+THROUGH_TENSORFLOW = ("saved_model", "litert", "micro")
+_TAKEN = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")  # TensorFlow's own, of operations
 OPTIONS = {"litert": litert.OPTIONS, "onnx": onnx_graph.OPTIONS}
 _PACKAGES = {"onnx": ("tf2onnx", "onnx"), "micro": ("tflite_micro",)}
 
@@ -96,10 +101,36 @@ def check_activations(
         )
 
 
+def check_names(signature: Signature, format: str) -> None:
+    """Raises if TensorFlow cannot name the inputs of a file as they are named.
+
+    It changes a letter that it does not take, and then does not find the input.
+    """
+    if format not in THROUGH_TENSORFLOW:
+        return
+    taken: dict[str, str] = {}
+    for spec in keras.tree.flatten(signature):
+        other = taken.setdefault(re.sub(r"\W", "_", spec.name, flags=re.ASCII), spec.name)
+        if not _TAKEN.fullmatch(spec.name) or other != spec.name:
+            wrong = f"as {other!r} does" if other != spec.name else "that has other letters in it"
+            raise ArgumentError(
+                f"format={format!r} takes inputs named by letters of ASCII, digits, '_', '-' and "
+                f"'.', not '_' first; the input {spec.name!r} has a name {wrong}. "
+                "Name it anew: keras.Input(..., name=...), or for the file alone "
+                "input_signature=[keras.KerasTensor(shape, dtype, name=...)]."
+            )
+
+
 def checked_path(path: str | os.PathLike, format: str) -> str:
     """The path in full; raises if nothing can be written there."""
     path = os.path.abspath(os.fsdecode(path))
     suffix = SUFFIXES.get(format)
+    other = next((f for f, s in SUFFIXES.items() if path.lower().endswith(s)), None)
+    if suffix is None and other is not None:
+        raise ArgumentError(
+            f"'{path}' has the suffix of another format, and format={format!r} writes a folder. "
+            f"Write format={other!r}, or another path."
+        )
     if suffix is not None and not path.endswith(suffix):
         raise ArgumentError(f"path must end in '{suffix}' for format={format!r}, got '{path}'.")
     if not os.path.isdir(os.path.dirname(path)):

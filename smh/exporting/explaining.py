@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -65,7 +66,7 @@ def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
     """
     layers = [layer_in(attempt.model, scope) for _, scope in failure.operations]
     named = [layer for layer in layers if layer is not None]
-    for reason in (_options, _sizes, _floats, _text, _operations, _single_layer):
+    for reason in (_scope_name, _options, _sizes, _floats, _text, _operations, _single_layer):
         advice = reason(attempt, failure, named)
         if advice:
             break
@@ -77,6 +78,19 @@ def explained(attempt: Attempt, failure: CannotExport) -> ArgumentError:
     return ArgumentError(
         f"'{attempt.model.name}' cannot be exported to {_NAMES[attempt.format]}: {advice} Nothing "
         f"was written. What was seen: {shortened(failure.said)}"
+    )
+
+
+def _scope_name(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -> str | None:
+    """A layer of whose name TensorFlow makes none, such as `_block`."""
+    del attempt, named
+    found = re.search(r"'([^'/]*)[^']*' is not a valid (?:root )?scope name", failure.said)
+    if found is None:
+        return None
+    return (
+        f"TensorFlow takes no layer named '{found[1]}': the first letter is one of ASCII, or a "
+        "digit. Give it another name where it is made, or in its class: "
+        "super().__init__(name='block')."
     )
 
 

@@ -8,17 +8,19 @@ import os
 import re
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-from smh.errors import SmhWarning
+from smh.errors import SmhError, SmhWarning
 from smh.exporting.failure import CannotExport, others_errors
+from smh.exporting.loops import refuse_loops
 from smh.exporting.low_bit.integers import is_pruned, seen_as_constants, written_with
 from smh.exporting.low_bit.litert_writing import with_integers
-from smh.exporting.low_bit.matching import Whole
-from smh.exporting.samples import Sample
+from smh.exporting.low_bit.matching import Found, Whole
+from smh.exporting.samples import Sample, check_finite
 from smh.exporting.saved_model import write_function
 from smh.exporting.serving import factors_of, refuse_state, serving_function
 from smh.exporting.signatures import Signature
@@ -63,9 +65,9 @@ class _Converted:
         self.content = content
 
 
-def _replace(file: _Converted, weights: list[Whole], pruned: bool) -> set[str]:
+def _replace(file: _Converted, weights: list[Whole], pruned: bool) -> Found:
     if not weights and not pruned:
-        return set()  # the file stays the converter's own
+        return Found(())  # the file stays the converter's own
     file.content, found = with_integers(file.content, weights, pruned)
     return found
 
@@ -76,10 +78,12 @@ def _written(
     """The converter's file; `more` is what must not be folded either."""
     factors = [*factors_of(model), *more]
     zero: list[Tensor] = []  # of the trace in progress
+    graphs: list[Any] = []  # likewise
 
     def substitutes(inputs, more):
         del more
         zero[:] = [_unprovable_zero(inputs)]
+        graphs[:] = [keras.tree.flatten(inputs)[0].graph]
         return [(f, _kept_apart(f.value, zero[0])) for f in factors if f.dtype != "bool"]
 
     serve, assigned = serving_function(model, len(signature), substitutes)
@@ -88,6 +92,8 @@ def _written(
         with changed_by(model, lambda weight: _transposed_twice(weight, zero[0])):
             write_function(serve, signature, saved, model)
         refuse_state(model, signature, assigned, "litert")
+        if options.get("representative_dataset") is not None:
+            refuse_loops(model, graphs[0])
         return _converted(saved, options)
 
 
@@ -214,12 +220,28 @@ def _converted(saved: str, options: dict) -> bytes:
     # One signature: the archive has the same function under two names.
     converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serving_default"])
     for name, value in options.items():
-        setattr(converter, name, value)
+        calibrates = name == "representative_dataset" and value is not None
+        setattr(converter, name, _finite(value) if calibrates else value)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # its calibration uses what is deprecated
             return converter.convert()
+    except SmhError:
+        raise
     except Exception as error:  # the converter's own classes are not public
         message = str(error)
         said = re.sub(r"loc\(.*\)+: ", "", message.partition("error: ")[2] or message)
         raise CannotExport(said.split("\n")[0], _PLACE.findall(message)) from error
+
+
+def _finite(dataset: Any) -> Callable[[], Iterator[Any]]:
+    """A `representative_dataset` that raises where numbers are not finite."""
+
+    def checked() -> Iterator[Any]:
+        for number, example in enumerate(getattr(dataset, "input_gen", dataset)()):
+            for array in keras.tree.flatten(example):
+                if not isinstance(array, str):  # the name of a signature
+                    check_finite(np.asarray(array), "representative_dataset", number)
+            yield example
+
+    return checked

@@ -10,9 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.errors import ArgumentError
 from smh.exporting.failure import CannotExport, others_errors, quiet
 from smh.exporting.low_bit.integers import is_pruned, seen_as_constants, written_with
 from smh.exporting.low_bit.onnx_writing import with_integers
+from smh.exporting.onnx_names import graphs_of, shorten
 from smh.exporting.samples import Sample
 from smh.exporting.serving import factors_of, refuse_state, serving_function
 from smh.exporting.signatures import Signature, tensor_specs
@@ -31,6 +33,8 @@ def write(model: keras.Layer, signature: Signature, path: str, options: dict) ->
     replace = functools.partial(with_integers, pruned=is_pruned(model))
     with seen_as_constants(model) as whole:
         proto = written_with(whole, lambda more: _written(model, signature, options, more), replace)
+    _refuse_old_opset(proto)
+    shorten(proto)
     with others_errors():
         onnx.checker.check_model(proto)
     onnx.save(proto, path)
@@ -215,23 +219,35 @@ def _refuse_bfloat16(concrete: Any) -> None:
 
 def _refuse_unknown_operations(proto: Any) -> None:
     """tf2onnx leaves what it cannot convert in the graph, under TensorFlow's name."""
-    import onnx
-
-    versions = {entry.domain: entry.version for entry in proto.opset_import}
-    found = [
-        (node.op_type, node.name)
-        for node in _nodes(proto.graph)
-        if not onnx.defs.has(node.op_type, versions.get(node.domain, 0), node.domain)
-    ]
+    found = _unknown_operations(proto)
     if found:
         raise CannotExport(
             f"tf2onnx has nothing for {', '.join(sorted({kind for kind, _ in found}))}.", found
         )
 
 
+def _refuse_old_opset(proto: Any) -> None:
+    """What reads whole numbers and leaves out zeros is of the eleventh set of operations."""
+    found = sorted({kind for kind, _ in _unknown_operations(proto)})
+    if found:
+        version = max(entry.version for entry in proto.opset_import)
+        raise ArgumentError(
+            f"opset={version} lacks {', '.join(found)}, by which weights of few bits and pruned "
+            "ones are read. Write opset=11 or more, or mode='dense'."
+        )
+
+
+def _unknown_operations(proto: Any) -> list[tuple[str, str]]:
+    """The operations that the model's versions of ONNX do not have, and names of their nodes."""
+    import onnx
+
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    return [
+        (node.op_type, node.name)
+        for node in _nodes(proto.graph)
+        if not onnx.defs.has(node.op_type, versions.get(node.domain, 0), node.domain)
+    ]
+
+
 def _nodes(graph: Any) -> Iterator[Any]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
-                yield from _nodes(inner)
+    return (node for inner in graphs_of(graph) for node in inner.node)

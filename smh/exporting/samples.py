@@ -153,7 +153,53 @@ def examples_of(signature: Signature, given: Any) -> list[np.ndarray]:
             f"calibration must have the same number of examples for each input, at least {least}, "
             f"got {sorted(counts)}."
         )
+    for array, spec in zip(arrays, specs, strict=True):
+        if not _finite(array):
+            rows = np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+            number = int(np.argmin(rows))
+            check_finite(array[number], f"calibration, input '{spec.name}'", number)
     return arrays
+
+
+def check_finite(array: np.ndarray, name: str, number: int) -> None:
+    """Raises if an example that ranges are chosen by has numbers that are not finite."""
+    if not _finite(array):
+        raise ArgumentError(
+            f"{name}: example {number} has numbers that are not finite, and there is no range with "
+            "those in it. Leave such examples out, or clean them as the model's inputs are in use."
+        )
+
+
+def check_answers(model: keras.Layer, signature: Signature, examples: Sequence[np.ndarray]) -> None:
+    """Raises if `model` does not answer each of a user's examples with finite numbers.
+
+    Else a converter or runtime would fail with them, and the fault be looked for in the model.
+    """
+    fixed = next((s.shape[0] for s in keras.tree.flatten(signature) if s.shape and s.shape[0]), 0)
+    size = fixed or _EXAMPLES
+    for first in range(0, len(examples[0]) - fixed + 1, size):
+        last = min(first + size, len(examples[0]))
+        wrong = _wrong_answer(model, signature, examples, first, last)
+        if wrong is not None:
+            alone = () if fixed else range(first, last)
+            single = ((i, _wrong_answer(model, signature, examples, i, i + 1)) for i in alone)
+            number, wrong = next((pair for pair in single if pair[1]), (first, wrong))
+            which = f"examples {first} to {last - 1}" if fixed > 1 else f"example {number}"
+            raise ArgumentError(
+                f"'{model.name}' cannot be called with calibration, {which}: {wrong}"
+            )
+
+
+def _wrong_answer(
+    model: keras.Layer, signature: Signature, examples: Sequence[np.ndarray], first: int, last: int
+) -> str | None:
+    """What is wrong with some examples, in the model's words, or `None`."""
+    batch = keras.tree.pack_sequence_as(signature, [array[first:last] for array in examples])
+    try:
+        outputs = answer(model, list(batch))
+    except Exception as error:  # the model's own, of any kind
+        return shortened(error)
+    return None if all(map(_finite, outputs)) else "it answers with numbers that are not finite."
 
 
 def first_of(signature: Signature, examples: Sequence[np.ndarray]) -> list[Any]:
@@ -179,6 +225,12 @@ def _check_structure(signature: Signature, given: Any, name: str) -> None:
 
 def _fitting(given: Any, spec: keras.KerasTensor, name: str = "sample") -> np.ndarray:
     array = np.asarray(given)
+    if array.dtype == object and spec.dtype != "string":
+        raise ArgumentError(
+            f"{name} has a {type(given).__name__} for the input '{spec.name}', where an array is "
+            "to be. Of a tf.data.Dataset of batches: np.concatenate(list(data.as_numpy_iterator()))"
+            "."
+        )
     fits = len(array.shape) == len(spec.shape) and all(
         size in (None, got) for size, got in zip(spec.shape, array.shape, strict=True)
     )
@@ -257,7 +309,8 @@ def _words(model: keras.Layer) -> list[str]:
 
 
 def _finite(array: np.ndarray) -> bool:
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+    floats = array.dtype.kind in "fc" or array.dtype.name == "bfloat16"
+    return not floats or bool(np.isfinite(array).all())
 
 
 def _shapes(signature: Signature) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
+from collections.abc import Iterator
 
 from smh.container.replacing import replacing
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, MissingPackageError
 from smh.runtime.folding import Folding
 from smh.runtime.litert_file import LitertFile
 from smh.runtime.merging import merge
@@ -26,7 +29,8 @@ def expand(small: str | os.PathLike, fast: str | os.PathLike) -> None:
 
     Raises:
         MissingPackageError: there is no `ai-edge-litert`, which has the format's schema.
-        ArgumentError: `small` is no LiteRT file.
+        ArgumentError: `small` is no LiteRT file, or one that is cut or damaged where that shows:
+            such files have no checksum.
         OSError: from the file system. `fast` is as it was then.
 
     Cost: NumPy computes each weight once, in some seconds for millions; twice the fast file in
@@ -37,13 +41,30 @@ def expand(small: str | os.PathLike, fast: str | os.PathLike) -> None:
     """
     with open(small, "rb") as opened:
         content = opened.read()
-    try:
+    with _refusing_what_is_damaged(os.fspath(small)):
         file = LitertFile(content)
-    except ArgumentError as error:
-        raise ArgumentError(f"'{os.fspath(small)}' cannot be expanded. {error}") from None
-    for graph in file.model.subgraphs:
-        Folding(file, graph).fold()
-        merge(file, graph)
-    content = file.packed()
+        for graph in file.model.subgraphs:
+            Folding(file, graph).fold()
+            merge(file, graph)
+        content = file.packed()
     with replacing(os.path.abspath(os.fspath(fast))) as temporary, open(temporary, "wb") as opened:
         opened.write(content)
+
+
+@contextlib.contextmanager
+def _refusing_what_is_damaged(name: str) -> Iterator[None]:
+    """What a damaged file says of itself leads anywhere."""
+    try:
+        yield
+    except ArgumentError as error:
+        raise ArgumentError(f"'{name}' cannot be expanded. {error}") from None
+    except MissingPackageError:
+        raise
+    except (
+        ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError,
+        TypeError, ValueError, struct.error,
+    ) as error:  # fmt: skip
+        raise ArgumentError(
+            f"'{name}' cannot be expanded: the file is damaged or cut. Copy it again, or write it "
+            f"by smh.export. What was seen: {error!r:.200}"
+        ) from error

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from smh.errors import SmhWarning
-from smh.exporting.low_bit.matching import Whole
+from smh.exporting.low_bit.matching import Found, Whole
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import rounded_weight
 from smh.parametrizations.masked import Masked
@@ -77,13 +77,24 @@ def seen_as_constants(model: keras.Layer | None) -> Iterator[list[Integers]]:
             virtual._cached = None
 
 
+def whole_weights(model: keras.Layer) -> list[Whole]:
+    """The weights of a model that are whole numbers, however it is deployed; not its factors."""
+    found = []
+    for virtual in virtual_variables(model):
+        parts = _numbers(virtual.parametrization)
+        if parts is not None:
+            dense = np.asarray(keras.ops.convert_to_numpy(virtual.value), np.float32)
+            found.append(Whole(virtual.path, *parts, dense))
+    return found
+
+
 _File = TypeVar("_File")
 
 
 def written_with(
     whole: Sequence[Integers],
     convert: Callable[[list[keras.Variable]], _File],
-    replace: Callable[[_File, list[Whole]], set[str]],
+    replace: Callable[[_File, list[Whole]], Found],
 ) -> _File:
     """Returns a converted file in which weights are whole numbers.
 
@@ -94,27 +105,36 @@ def written_with(
     Args:
         whole: what is whole numbers.
         convert: returns a file, given what must not be folded.
-        replace: puts whole numbers into it; returns the paths of those that it found.
+        replace: puts whole numbers into it; returns which of them it found.
     """
     apart = [entry for entry in whole if entry.is_factor]
     file = convert([entry.dense for entry in apart])
     found = replace(file, [entry.whole for entry in whole])
-    lost = [entry for entry in whole if entry.whole.path not in found]
+    lost = [entry for entry in whole if entry.whole.path not in found.paths]
     if lost and not all(entry.is_factor for entry in lost):
         apart += [entry for entry in lost if not entry.is_factor]
         file = convert([entry.dense for entry in apart])
         found = replace(file, [entry.whole for entry in whole])
-    _warn_of_floats([e.whole.path for e in whole if e.whole.path not in found])
+    lost = [entry for entry in whole if entry.whole.path not in found.paths]
+    warn_of_floats(
+        [entry.whole.path for entry in lost],
+        "The converter computes with them beforehand: the file is as exact, and larger.",
+    )
+    warn_of_floats(
+        sorted(found.floats),
+        "Whole numbers of more than 16 bits, or with so many values, take no fewer bytes: the file "
+        "is as exact. Round to fewer bits for a smaller one.",
+    )
     return file
 
 
-def _warn_of_floats(paths: Sequence[str]) -> None:
+def warn_of_floats(paths: Sequence[str], why: str) -> None:
     """Names what a file holds as floats after all."""
     if paths:
         named = ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
         warnings.warn(
             f"In the file these are floats, not the whole numbers they are in the model: {named}. "
-            "The converter computes with them beforehand: the file is as exact, and larger.",
+            f"{why}",
             SmhWarning,
             stacklevel=2,
         )

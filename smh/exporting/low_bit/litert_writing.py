@@ -13,17 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from smh.exporting.low_bit.matching import Match, Whole, match
+from smh.exporting.low_bit.matching import Found, Match, Whole, match, narrowed
 from smh.exporting.low_bit.sparse_litert import is_smaller_sparse, sparsity
 from smh.runtime.litert_file import INT4, LitertFile
 
 _OF_AXES, _OF_INT4, _OF_INT16, _OF_INT8 = 5, 6, 3, 2  # versions of DEQUANTIZE
+_WIDTHS = (4, 8, 16)  # of integers, in bits
 
 
 def with_integers(
     content: bytes, weights: Sequence[Whole], pruned: bool = False
-) -> tuple[bytes, set[str]]:
-    """Returns a file, changed, and the paths of the weights that were found in it.
+) -> tuple[bytes, Found]:
+    """Returns a file, changed, and which weights were found in it.
 
     Args:
         content: a LiteRT file.
@@ -33,16 +34,15 @@ def with_integers(
     # TensorFlow has the schema as well, if not that of today.
     own = importlib.util.find_spec("ai_edge_litert") is not None
     file = LitertFile(content, "ai_edge_litert" if own else "tensorflow.lite.python")
-    found: set[str] = set()
+    found = Found(_WIDTHS)
     for graph in file.model.subgraphs:
         given = {int(number) for number in [*graph.inputs, *graph.outputs]}
         writer = _Writer(file, graph)
         for number, tensor in enumerate(list(graph.tensors)):
             constant = None if number in given else file.constant(tensor)
             matched = None if constant is None else match(constant, weights)
-            if matched is not None:
+            if matched is not None and found.is_worth(matched):
                 writer.write(number, matched)
-                found.add(matched.path)
             elif pruned and constant is not None and is_smaller_sparse(constant):
                 writer.write_sparse(number, constant)
         graph.operators[:0] = writer.operations
@@ -64,15 +64,15 @@ class _Writer:
         if found.table is not None:
             self._shared(number, name, found, found.table)
             return
-        scale = np.where(found.scale == 0, 1, found.scale).astype(np.float32)
-        numbers = np.where(found.scale == 0, 0, found.numbers)
-        axes = [axis for axis, size in enumerate(scale.shape) if size > 1]
-        if len(axes) > (1 if found.bits <= 8 else 0):
-            floats = self._dequantized(name, numbers, found.bits, np.ones(1, np.float32), 0)
-            self._multiplied(floats, scale, number)
-        else:
-            axis = axes[0] if axes else 0
-            self._dequantized(name, numbers, found.bits, scale.ravel(), axis, output=number)
+        own, *others = found.scales
+        if found.bits > 8 and own.size > 1:  # it has no scales along an axis then
+            own, others = np.ones([1] * own.ndim, np.float32), list(found.scales)
+        scale = np.where(own == 0, 1, own).astype(np.float32)
+        numbers = np.where(own == 0, 0, found.numbers)
+        axis = int(np.argmax(scale.shape)) if scale.size > 1 else 0
+        output = None if others else number
+        floats = self._dequantized(name, numbers, found.bits, scale.ravel(), axis, output=output)
+        self._multiplied(floats, others, number)
 
     def write_sparse(self, number: int, constant: np.ndarray) -> None:
         """Lets `DENSIFY` compute the tensor `number`.
@@ -96,18 +96,14 @@ class _Writer:
         if found.bits <= 4:
             floats = self._dequantized(name, found.numbers, 4, np.ones(1, np.float32), 0, zero=8)
         else:
-            floats = file.add_constant(
-                graph,
-                f"{name}/indices",
-                found.numbers.astype("uint8" if found.bits <= 8 else "int32"),
-            )
+            stored = narrowed(found.numbers, "uint8" if found.bits <= 8 else "int16")
+            floats = file.add_constant(graph, f"{name}/indices", stored)
         indices = file.add_tensor(graph, f"{name}/cast", shape, "int32")
         self._add("CAST", [floats], [indices], "CastOptions")
-        plain = bool((found.scale == 1).all())
-        gathered = number if plain else file.add_tensor(graph, f"{name}/values", shape, "float32")
+        scales = [scale for scale in found.scales if (scale != 1).any()]
+        gathered = file.add_tensor(graph, f"{name}/values", shape, "float32") if scales else number
         self._add("GATHER", [table, indices], [gathered], "GatherOptions", axis=0)
-        if not plain:
-            self._multiplied(gathered, found.scale, number)
+        self._multiplied(gathered, scales, number)
 
     def _dequantized(
         self,
@@ -124,7 +120,7 @@ class _Writer:
         kind = INT4 if bits <= 4 else "int8" if bits <= 8 else "int16"
         stored = file.add_tensor(graph, f"{name}/integers", numbers.shape, kind)
         tensor = graph.tensors[stored]
-        whole = (numbers - zero).astype("int16" if kind == "int16" else "int8")
+        whole = narrowed(numbers - zero, "int16" if kind == "int16" else "int8")
         file.fill(tensor, _in_nibbles(whole) if kind == INT4 else whole)
         tensor.shape = np.array(numbers.shape, np.int32)
         tensor.quantization = file.schema.QuantizationParametersT(
@@ -137,9 +133,14 @@ class _Writer:
         self._add("DEQUANTIZE", [stored], [output], "DequantizeOptions", version)
         return output
 
-    def _multiplied(self, floats: int, scale: np.ndarray, output: int) -> None:
-        factor = self._file.add_constant(self._graph, "scale", scale)
-        self._add("MUL", [floats, factor], [output], "MulOptions")
+    def _multiplied(self, floats: int, scales: Sequence[np.ndarray], output: int) -> None:
+        """Multiplies with one after the other; the last product is the tensor `output`."""
+        for place, scale in enumerate(scales):
+            shape, last = self._graph.tensors[output].shape, place == len(scales) - 1
+            made = output if last else self._file.add_tensor(self._graph, "", shape, "float32")
+            factor = self._file.add_constant(self._graph, "scale", scale)
+            self._add("MUL", [floats, factor], [made], "MulOptions")
+            floats = made
 
     def _add(self, kind, inputs, outputs, options, version=1, **fields) -> None:
         self.operations.append(
@@ -149,6 +150,7 @@ class _Writer:
 
 def _in_nibbles(numbers: np.ndarray) -> np.ndarray:
     """int8 numbers of four bits, two to a byte, the first in the lower half."""
+    assert -8 <= numbers.min(initial=0) and numbers.max(initial=0) < 8
     flat = numbers.ravel().view(np.uint8) & 15
     flat = np.append(flat, np.zeros(flat.size % 2, np.uint8))
     return flat[::2] | flat[1::2] << 4

@@ -10,12 +10,16 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 # Relative: a constant is the weight times a scale, after one or two roundings.
 _NEAR = 2e-6
+_SAME = 5e-7  # likewise, two scales are one: so near that a weight times either is `_NEAR`
 _FIRST = 64  # numbers that are looked at before all are
+_FEWEST = 1024  # numbers whose bytes are worth a warning
+_FLOAT = 4  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,14 +48,14 @@ class Match:
     Attributes:
         path: of the weight.
         numbers: int32, of the constant's shape.
-        scale: float32, of a shape that broadcasts against it: `numbers * scale` is the constant,
-            or `table[numbers] * scale`.
+        scales: float32, one or two; each varies along one axis at most, and broadcasts against
+            the numbers. Times all of them `numbers`, or `table[numbers]`, is the constant.
         table: float32 `[k]`, or `None`.
     """
 
     path: str
     numbers: np.ndarray
-    scale: np.ndarray
+    scales: tuple[np.ndarray, ...]
     table: np.ndarray | None
 
     @property
@@ -60,6 +64,47 @@ class Match:
         if self.table is not None:
             return max(1, int(self.table.size - 1).bit_length())
         return 1 + int(np.abs(self.numbers).max(initial=0)).bit_length()
+
+    def takes(self, widths: Sequence[int]) -> float:
+        """Bytes in a file that has integers of these widths; infinity if it has none so wide."""
+        width = next((width for width in widths if self.bits <= width), math.inf)
+        floats = [*self.scales, *([] if self.table is None else [self.table])]
+        return self.numbers.size * width / 8 + _FLOAT * sum(array.size for array in floats)
+
+
+class Found:
+    """Which weights were found among a file's constants.
+
+    Args:
+        widths: bits of the integers that the format has.
+
+    Attributes:
+        paths: of the weights that were found.
+        floats: those of them that stay floats, because whole numbers take no fewer bytes: worth a
+            warning only where that is many bytes, or more bits than the format has.
+    """
+
+    def __init__(self, widths: Sequence[int]):
+        self._widths = widths
+        self.paths: set[str] = set()
+        self.floats: set[str] = set()
+
+    def is_worth(self, found: Match) -> bool:
+        """Notes what was found; whether it takes fewer bytes as whole numbers than as floats."""
+        self.paths.add(found.path)
+        takes = found.takes(self._widths)
+        if takes < _FLOAT * found.numbers.size:
+            return True
+        if takes == math.inf or found.numbers.size >= _FEWEST:
+            self.floats.add(found.path)
+        return False
+
+
+def narrowed(numbers: np.ndarray, dtype: Any) -> np.ndarray:
+    """Whole numbers in fewer bytes, each of which has room for it."""
+    small = numbers.astype(dtype)
+    assert np.array_equal(small, numbers), f"{dtype} has no room for {np.abs(numbers).max()}"
+    return small
 
 
 def match(constant: np.ndarray, weights: Sequence[Whole]) -> Match | None:
@@ -119,8 +164,6 @@ def _factor(constant: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
         if not _near(first, own_first * _ratio(first[None], own_first[None])):
             continue
         factor = _ratio(lead.reshape(len(lead), -1), own.reshape(len(own), -1))
-        if np.abs(factor - 1).max() < _NEAR:
-            factor = np.ones_like(factor)
         factor = factor.reshape([-1 if a == axis else 1 for a in range(constant.ndim)])
         if _near(constant, weight * factor):
             return factor
@@ -128,10 +171,19 @@ def _factor(constant: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
 
 
 def _ratio(constant: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The best factor of each row, float64 `[rows]`."""
+    """The best factor of each row, float64 `[rows]`; one for all where one is enough.
+
+    A row of zeros says nothing of its factor, and takes that of the first row that does.
+    """
     constant, weight = constant.astype(np.float64), weight.astype(np.float64)
     squares = np.square(weight).sum(axis=1)
-    return (constant * weight).sum(axis=1) / np.where(squares == 0, 1, squares)
+    told = squares > 0
+    factors = (constant * weight).sum(axis=1)[told] / squares[told]
+    usual = 1.0 if not factors.size or abs(factors[0] - 1) < _SAME else factors[0]
+    ratio = np.full(len(weight), usual)
+    if (np.abs(factors - usual) > _SAME * abs(usual)).any():
+        ratio[told] = factors
+    return ratio
 
 
 def _near(a: np.ndarray, b: np.ndarray) -> bool:
@@ -140,8 +192,17 @@ def _near(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _matched(constant: np.ndarray, weight: Whole, layout: _Layout, factor: np.ndarray) -> Match:
     steps = layout(np.ascontiguousarray(np.broadcast_to(weight.steps, weight.value.shape)))
-    scale = _compact((steps * factor).astype(np.float32))
-    return Match(weight.path, np.ascontiguousarray(layout(weight.numbers)), scale, weight.table)
+    numbers = np.ascontiguousarray(layout(weight.numbers))
+    scales = _scales(_compact(steps), _compact(factor))
+    return Match(weight.path, numbers, scales, weight.table)
+
+
+def _scales(steps: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, ...]:
+    """One scale; two if they vary along two axes, whose product has as many numbers as a weight."""
+    product = steps * factor
+    if product.size <= max(steps.size, factor.size):
+        return (product.astype(np.float32),)
+    return steps.astype(np.float32), factor.astype(np.float32)
 
 
 def _compact(scale: np.ndarray) -> np.ndarray:

@@ -8,20 +8,22 @@ where a product follows, it rounds the *activations* to eight bits, unasked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from smh.exporting.low_bit.matching import Match, Whole, match
+from smh.exporting.low_bit.matching import Found, Match, Whole, match, narrowed
+from smh.exporting.onnx_names import graphs_of
 
 _BYTE = 8
+_WIDTHS = (1, 2, 4, 8, 16)  # of integers, in bits
 _FEWEST = 1024  # numbers that are worth the operations that compute them
 _WORTH = 0.9  # of the dense bytes
 
 
-def with_integers(proto: Any, weights: Sequence[Whole], pruned: bool = False) -> set[str]:
-    """Changes `proto`; returns the paths of the weights that were found.
+def with_integers(proto: Any, weights: Sequence[Whole], pruned: bool = False) -> Found:
+    """Changes `proto`; returns which weights were found.
 
     Args:
         proto: an ONNX model.
@@ -30,16 +32,15 @@ def with_integers(proto: Any, weights: Sequence[Whole], pruned: bool = False) ->
     """
     from onnx import numpy_helper
 
-    found: set[str] = set()
-    for graph_number, graph in enumerate(_graphs(proto.graph)):
+    found = Found(_WIDTHS)
+    for graph_number, graph in enumerate(graphs_of(proto.graph)):
         kept = []
         writer = _Writer(f"smh{graph_number}")
         for stored in graph.initializer:
             constant = numpy_helper.to_array(stored)
             matched = match(constant, weights)
-            if matched is not None:
+            if matched is not None and found.is_worth(matched):
                 writer.write(matched, stored.name)
-                found.add(matched.path)
             elif pruned and _is_smaller_sparse(constant):
                 writer.write_sparse(constant, stored.name)
             else:
@@ -75,8 +76,11 @@ class _Writer:
             stored = self._stored(found.numbers, found.bits, signed=False)
             indices = self._node("Cast", [stored], to=TensorProto.INT32)
             floats = self._node("Gather", [self._constant(found.table), indices], axis=0)
+        *first, last = found.scales
+        for scale in first:
+            floats = self._node("Mul", [floats, self._constant(scale)])
         # Also where all is 1: it is the last node, which bears the name.
-        self._node("Mul", [floats, self._constant(found.scale)], name)
+        self._node("Mul", [floats, self._constant(last)], name)
 
     def write_sparse(self, constant: np.ndarray, name: str) -> None:
         """Writes what computes the tensor `name` from all numbers but zero and a bit for each.
@@ -112,8 +116,8 @@ class _Writer:
         width = _width(bits)
         if width is not None:
             return self._unpacked(numbers, width)
-        kind = f"{'' if signed else 'u'}int{8 if bits <= 8 else 16 if bits <= 16 else 32}"
-        return self._constant(numbers.astype(kind))
+        kind = f"{'' if signed else 'u'}int{8 if bits <= 8 else 16}"
+        return self._constant(narrowed(numbers, kind))
 
     def _unpacked(self, numbers: np.ndarray, width: int) -> str:
         """`8 / width` numbers, not negative, are in a byte, the first in the lowest bits.
@@ -163,6 +167,7 @@ def packed(numbers: np.ndarray, width: int) -> np.ndarray:
     """Numbers of `width` bits, `8 / width` of them in a byte, uint8 `[bytes, 1]`."""
     each = _BYTE // width
     flat = np.zeros(-(-numbers.size // each) * each, np.uint8)
+    assert 0 <= numbers.min(initial=0) and numbers.max(initial=0) < 2**width
     flat[: numbers.size] = numbers.ravel()
     shifted = flat.reshape(-1, each) << np.arange(0, _BYTE, width, dtype=np.uint8)
     return np.bitwise_or.reduce(shifted, axis=1, keepdims=True).astype(np.uint8)
@@ -172,13 +177,3 @@ def _is_smaller_sparse(array: np.ndarray) -> bool:
     if array.dtype != np.float32 or array.size < _FEWEST:
         return False
     return 4 * int(np.count_nonzero(array)) + array.size / _BYTE < _WORTH * array.nbytes
-
-
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph, and those of its loops and branches."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            inner = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-            for below in inner:
-                yield from _graphs(below)
