@@ -20,7 +20,12 @@ from plot_mnist_curve import QUIET, finish
 # By the eighths of the multiply-adds that are left: (name, colour, line, marker).
 SIDES = {
     8: ("smh.shrink, not trained again", "#a04000", ":", "s"),
-    4: ("half of the multiply-adds, then smh.shrink", "#1b4f72", "-", "o"),
+    4: (
+        "half of the multiply-adds (by fisher, or magnitude), then smh.shrink",
+        "#1b4f72",
+        "-",
+        "o",
+    ),
     2: ("a quarter of the multiply-adds, then smh.shrink", "#117a65", "-.", "v"),
     1: ("an eighth of the multiply-adds, then smh.shrink", "#b7950b", "-", "d"),
 }

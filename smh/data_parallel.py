@@ -12,7 +12,7 @@ from smh.errors import ArgumentError
 
 # Keras gives a random generator's state this name.
 _SEED_STATE = "seed_generator_state"
-_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+_MEANS = ("sum_over_batch_size", "mean")
 
 
 def exchange_factors(model: keras.Model) -> keras.Model:
@@ -27,6 +27,8 @@ def exchange_factors(model: keras.Model) -> keras.Model:
     Each device then sees its own part of the batch only, as in `tf.distribute`: batch
     normalisation uses that part's statistics (its moving averages are the mean over the devices),
     a loss must be a mean over the batch (Keras' default), and dropout draws on each device anew.
+    Where steps are masked, it is the mean over the devices of the means over what each does not
+    mask, as there.
 
     Args:
         model: a Keras model, usually one that `smh.compress` has compressed. It is changed in

@@ -269,8 +269,10 @@ def check_what_is_refused(engine):
     layout = keras.distribution.LayoutMap(mesh)
     model_parallel = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
     summed = keras.losses.MeanSquaredError(reduction="sum")
+    weighted = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
     for scope, loss, message in (
         (engine.scope(), summed, "reduction='sum'"),
+        (engine.scope(), weighted, "reduction='mean_with_sample_weight'"),
         (model_parallel.scope(), "mse", "is a ModelParallel"),
     ):
         with scope:

@@ -106,11 +106,14 @@ SIZED = {
 }
 
 
+@pytest.mark.parametrize("before", [None, 4_000], ids=["plain", "rounded before"])
 @pytest.mark.parametrize("name", SIZED)
-def test_no_file_is_larger_than_asked_for(name, tmp_path):
+def test_no_file_is_larger_than_asked_for(name, before, tmp_path):
     target, make = SIZED[name]
     x = np.random.default_rng(0).normal(size=(256, 12)).astype("float32")
     model = make()
+    if before is not None:
+        smh.shrink(model, x, target_size=before)
     report = smh.shrink(model, x, target_size=target)
     _, size = written(model, tmp_path)
     assert 0.99 * target <= size <= target
@@ -787,3 +790,36 @@ def test_what_a_layer_computes_from_its_statistics_stays(tmp_path):
     smh.shrink(model, x, quality=30)
     path, _ = written(model, tmp_path)
     np.testing.assert_array_equal(predictions(smh.load(path), x), predictions(model, x))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow has such scopes")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x: smh.shrink(model, quality=50),
+        lambda model, x: smh.shrink(model, x, quality=50),
+        lambda model, x: smh.sensitivity.fisher(model, x),
+        lambda model, x: smh.sensitivity_scan(model, x, [0.5], method="fisher", verbose=0),
+        lambda model, x: smh.bits_scan(model, x, [4], method="fisher", verbose=0),
+    ],
+    ids=["shrink", "shrink by examples", "fisher", "scan of sparsities", "scan of bits"],
+)
+def test_inside_a_strategy_it_is_refused(call):
+    import tensorflow as tf
+
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = dense_layers(8)
+        before = model.get_weights()
+        with pytest.raises(ArgumentError, match="not inside"):
+            call(model, np.ones((16, 12), "float32"))
+        assert all(map(np.array_equal, before, model.get_weights()))
+    call(model, np.ones((16, 12), "float32"))
+
+
+def test_a_fixed_batch_size_that_binds_is_told():
+    x = np.random.default_rng(0).normal(size=(8, 6, 5)).astype("float32")
+    steps = keras.Input(batch_shape=(4, 6, 5))
+    model = keras.Sequential([steps, layers.LSTM(8, stateful=True), layers.Dense(3)])
+    with pytest.raises(ArgumentError, match="takes 4 examples at a time"):
+        smh.shrink(model, x, quality=70)
+    smh.shrink(model, quality=70)

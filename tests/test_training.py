@@ -29,7 +29,7 @@ from smh.training.checkpoints import (
 from smh.training.divergence import check_weights
 from smh.training.every import Every
 from smh.training.keeping import KeepState
-from smh.training.metrics import read_metrics, write_metrics
+from smh.training.metrics import draw_curves, read_metrics, write_metrics
 from smh.training.session import train
 
 ROOT = Path(__file__).parent.parent
@@ -315,3 +315,17 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(tmp_path):
     assert cut.metrics_file.read_text() == whole.metrics_file.read_text()
     assert cut.artifact_file.read_bytes() == whole.artifact_file.read_bytes()
     same_weights(whole, cut)
+
+
+@pytest.mark.parametrize(
+    ("second", "label"), [("accuracy", "accuracy (%)"), ("mae", "mae")], ids=["classes", "numbers"]
+)
+def test_curves_say_what_they_show(second, label, tmp_path, monkeypatch):
+    figure = pytest.importorskip("matplotlib.figure").Figure
+    drawn = []
+    monkeypatch.setattr(figure, "savefig", lambda self, *args, **options: drawn.append(self))
+    rows = [{"epoch": n, "loss": 1 / n, "val_loss": 2 / n, second: 0.5} for n in (1, 2)]
+    draw_curves(rows, tmp_path / "curves.png", "a run")
+    axes = drawn[0].axes
+    assert [axis.get_ylabel() for axis in axes] == ["loss", label]
+    assert [line.get_label() for line in axes[0].lines] == ["training", "validation"]

@@ -27,7 +27,9 @@ def deploy(model: keras.Model, mode: str = "stream") -> keras.Model:
       factors and the weights of the layer that runs. Predictions and gradients are right, but
       training takes more memory than in mode `"train"`.
     - `"cached"`: all weights are computed now and kept dense, beside the factors. A call costs what
-      it costs in a dense model. Training raises an error; so does loading weights.
+      it costs in a dense model. Training raises an error. What changes the factors in another way
+      (`assign`, training of another model on the same pool) shows once the model is deployed
+      again; loading weights does so.
     - `"train"`: as `smh.compress` left it, exactly: the factors and the optimizer were not touched.
 
     A recurrent layer or a `TimeDistributed` computes the weights of all its cells before its loop.

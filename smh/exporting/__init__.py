@@ -128,7 +128,8 @@ def export(
         ArgumentError: for a format, mode, path or option that cannot work, and for a model that
             the format cannot express, or its converter gets wrong: it names the layer and what to
             do. To find that out, layers are exported by themselves, a second or two each.
-        MissingPackageError: if `"onnx"` lacks tf2onnx; the message says how to install it.
+        MissingPackageError: if `"onnx"` lacks tf2onnx, or `"micro"` tflite-micro; the message says
+            how to install it.
         GraphModeError: on another Keras backend than TensorFlow (`"keras"` works on every one).
         UnbuiltModelError: if the model has no variables yet.
         OSError: from the file system. After any error everything on disk is as it was.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from smh.tables.markup import Markup, tag
 
 _WIDTH, _HEIGHT = 420.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 12.0, 12.0, 44.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 12.0, 12.0, 44.0
 _DASHES = (None, "7 4", "2 3", "9 3 2 3", "12 4", "4 2", "1 2", "6 2 1 2 1 2")
 KINDS_OF_LINES = len(_DASHES)
 

@@ -144,6 +144,12 @@ def _check_fits(model: keras.Layer, inputs: Inputs, one: Any) -> None:
     if error is None:
         return
     flat = keras.tree.flatten(one)
+    if inputs.batch not in (None, 1):
+        raise ArgumentError(
+            f"'{model.name}' takes {inputs.batch} examples at a time, as stateful layers do, and "
+            "not one: build it once more without a fixed batch size, keras.Input(shape), and give "
+            f"it the same weights. The model says: {told(error)}"
+        ) from error
     hint = f" {_NO_AXIS}" if inputs.lack_an_axis(flat) else ""
     raise ArgumentError(
         f"'{model.name}' cannot be called on these data, examples of shape "

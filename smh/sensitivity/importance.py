@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.doors.built import check_outside_scope
 from smh.errors import ArgumentError
 from smh.sensitivity.examples import batches_of
 from smh.sensitivity.gradients import squared_gradients
@@ -40,6 +41,7 @@ def fisher(model: keras.Layer, data: Any) -> Callable[[keras.Variable], np.ndarr
     References: LeCun, Denker, Solla, "Optimal Brain Damage", NIPS 1989; of whole channels: Theis
     et al., "Faster Gaze Prediction with Dense Networks and Fisher Pruning", 2018 (1801.05787).
     """
+    check_outside_scope("smh.sensitivity.fisher")
     batches = batches_of(model, data, MOST)
     stored = {id(v): v for v in model.trainable_variables}
     squares = squared_gradients(model, list(stored.values()), batches)

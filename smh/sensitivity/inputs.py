@@ -22,12 +22,13 @@ class Inputs:
     Attributes:
         shapes: of each input, flat, with the axis of examples; `None` if nothing is known.
         bind: whether nothing else goes in; a subclassed model may take other ranks.
+        batch: how many examples it was built for at a time; `None`: any number.
     """
 
     def __init__(self, model: keras.Layer):
         self._model = model
         self._nest = _symbolic(model)
-        self.bind = self._nest is not None
+        self.bind, self.batch = self._nest is not None, None
         if not self.bind:  # subclassed
             self._names: list[str] = []
             built = model.get_build_config()
@@ -37,6 +38,7 @@ class Inputs:
         named = isinstance(self._nest, Mapping)
         self._names = sorted(self._nest) if named else [x.name for x in tensors]
         self.shapes = [tuple(x.shape) for x in tensors]
+        self.batch = next((shape[0] for shape in self.shapes if shape), None)
 
     def of(self, given: Any) -> Any:
         """Returns the part of a batch, or of all examples, that is the inputs, nested as they are.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from smh.doors.built import check_outside_scope
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import listening
 from smh.sensitivity.metrics import as_measure, choose_metric
@@ -59,6 +60,7 @@ def scan(
                 "method='fisher' estimates the divergence of the outputs: it takes no metric and "
                 "no higher_is_better."
             )
+        check_outside_scope("method='fisher'")
         check_are_examples(evaluate)
         higher_is_better = False
         measure = _nothing_changed

@@ -117,6 +117,8 @@ def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[
     for old, new in zip(model.variables, copy.variables, strict=True):
         new.assign(old.value)
         new._path = old.path  # a model that was built otherwise has longer ones
+    for old, new in zip(virtual_variables(model), virtual_variables(copy), strict=True):
+        new._path = old.path
     others = candidates(copy, _all_of_them)
     mine = [others[numbers[id(item.candidate.variable)]] for item in items]
     apply(copy, mine, rounded)

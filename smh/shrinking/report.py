@@ -151,7 +151,7 @@ def _height(one: Attempt, by_score: bool) -> float:
 
 
 def _format(path: str | os.PathLike) -> str:
-    return os.path.splitext(os.fspath(path))[1].lstrip(".") or "png"
+    return os.path.splitext(os.fsdecode(path))[1].lstrip(".") or "png"
 
 
 def rows_of(paths: Sequence[str], sizes: Sequence[int], rounded, rules: Sequence[str]) -> list[Row]:

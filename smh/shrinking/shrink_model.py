@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.doors.built import check_outside_scope
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.sensitivity.examples import batches_of, joined
@@ -98,6 +99,7 @@ def shrink(
 
     Reference: the files `rounding`, `shares` and `flow` in `smh/shrinking` name what they build on.
     """
+    check_outside_scope("smh.shrink")
     request = Request.of(model, target_size, max_drop, quality, evaluate)
     if type(examples) is not int or examples < 1:
         raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")

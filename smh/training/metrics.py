@@ -63,10 +63,10 @@ def draw_curves(rows: Sequence[Mapping[str, float]], path: str | os.PathLike, ti
 
 def _draw(axis: Any, rows: Sequence[Mapping[str, float]], name: str, unit: int, label: str) -> None:
     styles = ((name, "training", "-", "#1b4f72"), (f"val_{name}", "validation", "--", "#b9770e"))
-    for column, label, style, color in styles:
+    for column, part, style, color in styles:
         points = [(row["epoch"], unit * row[column]) for row in rows if column in row]
         if points:
-            axis.plot(*zip(*points, strict=True), f"o{style}", color=color, label=label, ms=3)
+            axis.plot(*zip(*points, strict=True), f"o{style}", color=color, label=part, ms=3)
     axis.set_xlabel("epoch")
     axis.set_ylabel(label)
     axis.xaxis.get_major_locator().set_params(integer=True)
