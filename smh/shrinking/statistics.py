@@ -130,7 +130,8 @@ class _Seen:
             return
         made = y.reshape(self.count, groups, m)[self.places].transpose(1, 0, 2)
         bias = (made - self.products).mean(1, keepdims=True)
-        if np.abs(made - self.products - bias).max() > _ALIKE * self.products.std():
+        spread = self.products.std(dtype=np.float64)
+        if np.abs(made - self.products - bias).max() > _ALIKE * spread:
             self.gradients = None
         self.products = None
 
