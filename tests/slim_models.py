@@ -378,7 +378,12 @@ ODD = [
     Case("own arguments", made_from_other_arguments, ((6,),)),
     Case("one reshape twice", one_reshape_twice, IMAGE),
     Case("one block twice", one_block_twice, ((5, 6),)),
-    Case("clipped by an array", clipped_by_an_array, ((6,),)),
+    # JAX takes no list here, and Keras writes no array into a configuration.
+    *(
+        [Case("clipped by an array", clipped_by_an_array, ((6,),))]
+        if keras.backend.backend() == "tensorflow"
+        else []
+    ),
     Case("added to all channels", added_to_all_channels, IMAGE),
     Case("trained in the graph", trained_in_the_graph, IMAGE),
     Case("as many heads as steps", as_many_heads_as_steps, ((3, 6),)),
