@@ -247,6 +247,22 @@ def test_what_has_no_rule_is_left_whole_and_named(make):
     assert small.layers[2].units == 8 and small.layers[1].units < 8 > small.layers[4].units
 
 
+class Unsaid(layers.Dense):
+    """Does not say from what it is made."""
+
+    def __init__(self, name_of_it, half):
+        super().__init__(2 * half, name=name_of_it)
+
+
+def test_a_layer_that_cannot_be_made_again_is_left_whole():
+    x = keras.Input((6,))
+    y = layers.Dense(8, "relu")(layers.Dense(8, "relu")(x))
+    model = keras.Model(x, layers.Dense(3)(layers.Dense(8, "relu")(Unsaid("own", 4)(y))))
+    smh.prune(model, 0.5, structure="channels")
+    with pytest.raises(ArgumentError, match="cannot be rebuilt"):
+        smh.slim(model)
+
+
 @keras.saving.register_keras_serializable("tests")
 class LeakyCell(layers.Layer):
     """A cell with none of the attributes of Keras' cells."""

@@ -59,8 +59,6 @@ def test_the_plan_says_how_for_sizes_a_file_can_have():
     assert (alone.keep, alone.how) == (1.0, "shrink")
     assert slim.keep == pytest.approx(32 / 50 / 3, rel=0.01)
     assert slim.bytes == planned.bytes // 50
-    assert " 50x, 21.7 kB: prune 78.7 % of the numbers (channels), fit, slim, shrink" in str(
-        planned
-    )
+    assert " 50x, 21.7 kB: prune 78.7 % of numbers, fit, slim, shrink" in str(planned)
     tiny = keras.Sequential([keras.Input((40,)), keras.layers.Dense(300)])
     assert [way.times for way in smh.plan(tiny, [0.5]).ways] == [10]

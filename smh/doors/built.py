@@ -10,26 +10,6 @@ from smh.errors import ArgumentError, UnbuiltModelError
 from smh.virtual_variable import own_layers
 
 
-def check_outside_scope(call: str) -> None:
-    """Refuses to run a model where TensorFlow lets nobody read its variables one by one.
-
-    Args:
-        call: what was called, for the message.
-
-    Raises:
-        ArgumentError: a strategy's scope is open.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-
-    if tf.distribute.has_strategy():
-        raise ArgumentError(
-            f"{call} looks at a model outside of a distribution strategy: call it after "
-            "`with strategy.scope()`, not inside."
-        )
-
-
 def check_is_built(model: Any) -> list[keras.Layer]:
     """Returns the layers of `model` that are not built yet; most often there are none.
 

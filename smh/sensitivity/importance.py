@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.doors.built import check_outside_scope
 from smh.errors import ArgumentError
 from smh.sensitivity.examples import batches_of
 from smh.sensitivity.gradients import squared_gradients
 from smh.sensitivity.second_order import MOST
+from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 
 def fisher(model: keras.Layer, data: Any) -> Callable[[keras.Variable], np.ndarray]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smh.doors.built import check_outside_scope
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import listening
 from smh.sensitivity.metrics import as_measure, choose_metric
@@ -19,6 +18,7 @@ from smh.sensitivity.result import ScanResult, ScanRow
 from smh.sensitivity.resuming import resuming
 from smh.sensitivity.scanned import Candidate
 from smh.sensitivity.second_order import DIVERGENCE, check_are_examples, divergences
+from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 METHODS = ("exact", "fisher")
 

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.doors.built import check_outside_scope
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.sensitivity.examples import batches_of, joined
@@ -25,6 +24,7 @@ from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
 from smh.typing import Selector
 from smh.virtual_variable.computable import check_computable
+from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _CLOSE = 0.02  # of the size asked for
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ

@@ -41,7 +41,7 @@ class Way:
         """The calls, in words."""
         if self.keep == 1:
             return "shrink"
-        return f"prune {100 * (1 - self.keep):.3g} % of the numbers (channels), fit, slim, shrink"
+        return f"prune {100 * (1 - self.keep):.3g} % of numbers, fit, slim, shrink"
 
 
 def ways(size: int, numbers: int) -> tuple[Way, ...]:

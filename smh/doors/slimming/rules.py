@@ -143,7 +143,10 @@ def _is_configured_as_keras(operation: Any) -> bool:
     base: Any = next(c for c in kind.__mro__ if _of_keras(c.__module__))
     if kind is base or not isinstance(operation, keras.Layer):
         return True
-    return base.get_config(operation).keys() <= operation.get_config().keys()
+    try:
+        return base.get_config(operation).keys() <= operation.get_config().keys()
+    except Exception:  # its own; of one that has none Keras raises, too
+        return False
 
 
 def _has_other_weights(operation: Any) -> bool:

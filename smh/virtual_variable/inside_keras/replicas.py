@@ -50,6 +50,25 @@ def creation_scope(
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
+def check_outside_scope(call: str) -> None:
+    """Refuses to look into a model where TensorFlow lets nobody read a variable that it mirrors.
+
+    Args:
+        call: what was called, for the message.
+
+    Raises:
+        ArgumentError: the scope of a strategy is open.
+    """
+    tf = sys.modules.get("tensorflow")
+    if tf is None or keras.backend.backend() != "tensorflow":
+        return
+    if tf.distribute.has_strategy():
+        raise ArgumentError(
+            f"{call} looks at a model outside of a distribution strategy: call it after "
+            "`with strategy.scope()`, not inside."
+        )
+
+
 def strategy_of(variable: keras.Variable) -> Any | None:
     """The `tf.distribute` strategy under which a stored variable was created, or `None`.
 
