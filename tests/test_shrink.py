@@ -142,6 +142,64 @@ def test_it_beats_rounding_to_the_nearest_at_the_same_size(tmp_path):
     assert error < 0.25 * by_plain
 
 
+def test_a_higher_quality_is_never_a_smaller_file():
+    x = examples()
+    found = [smh.shrink(network(), x, quality=q).bytes for q in (0, 1, 20, 50, 80, 100)]
+    assert found == sorted(found)
+
+
+ROUGHLY = {
+    "convolutions": (network, examples),
+    "recurrent": (recurrent, lambda: np.arange(700).reshape(100, 7) % 30),
+    "narrow": (lambda: dense_layers(*[12] * 30), lambda: examples(100).reshape(100, -1)[:, :12]),
+    "wide": (lambda: dense_layers(300), lambda: examples(100).reshape(100, -1)[:, :12]),
+}
+
+
+@pytest.mark.parametrize("name", ROUGHLY)
+def test_a_size_is_known_roughly_before_anything_is_coded(name, monkeypatch):
+    make, data = ROUGHLY[name]
+    found = []
+
+    def both(work, rounded):
+        exactly = work.size.nearly(rounded)
+        found.append((*work.size.roughly(rounded), exactly))
+        return exactly
+
+    bytes_of = shrink_model._Work._bytes
+    monkeypatch.setattr(
+        shrink_model._Work,
+        "_bytes",
+        lambda work, rounded: (both if work.attempts else bytes_of)(work, rounded),
+    )
+    model, x = make(), data()
+    before = smh.shrink(model, x, quality=60).before
+    for share in (0.9, 0.5, 0.2):
+        try:
+            smh.shrink(make(), x, target_size=int(share * before))
+        except ArgumentError as error:
+            assert "every weight in it is zero" in str(error)
+    assert len(found) > 3
+    for rough, off, exactly in found:
+        assert abs(rough - exactly) <= off + shrink_model._BESIDE
+
+
+@pytest.mark.parametrize("mode", ["full", "list_of_layers", "activations", "larger_than"])
+def test_layers_that_are_rematerialised_are_rounded_as_others(mode):
+    how = {"layer_names": ["conv2d"], "output_size_threshold": 10}
+    keras.backend.clear_session()
+    with keras.RematScope(mode=mode, **how):
+        model = network()
+    keras.backend.clear_session()
+    plain = network()
+    modes = [layer._remat_mode for layer in model.layers]
+    reports = [smh.shrink(each, examples(), quality=50) for each in (model, plain)]
+    assert reports[0].rows == reports[1].rows
+    assert [layer._remat_mode for layer in model.layers] == modes
+    for one, other in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_quality_says_what_error_may_be():
     x = examples()
     found = [smh.shrink(network(), x, quality=q) for q in (60, 80, 100)]

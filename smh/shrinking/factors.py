@@ -194,6 +194,20 @@ def _inverse_of_lower(lower: np.ndarray) -> np.ndarray:
     return out
 
 
+def solve_lower(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Returns `[groups, n, m]`: lower triangular `[groups, n, n]`, inverted, times `right`.
+
+    By blocks: `np.linalg.solve`, which does not know that they are triangular, takes five to nine
+    times as long.
+    """
+    out = np.empty_like(right)
+    for start in range(0, lower.shape[-1], _BLOCK):
+        own, before = slice(start, start + _BLOCK), slice(0, start)
+        left = right[:, own] - lower[:, own, before] @ out[:, before]
+        out[:, own] = _inverse_of_lower(lower[:, own, own]) @ left
+    return out
+
+
 def _rows_of_inverse(lower: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Float32 `[groups, len(places), n]`: some rows of the inverse of `[groups, n, n]`."""
     groups, n, _ = lower.shape

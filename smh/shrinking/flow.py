@@ -15,6 +15,7 @@ normalisations tuned to what the rounded layers before them give.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh import coding
 from smh.parametrizations.counting import Steps
 from smh.sensitivity.examples import values
+from smh.shrinking.factors import solve_lower
 from smh.shrinking.items import Item, assign
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.shares import steps_of
@@ -34,6 +37,7 @@ from smh.virtual_variable import own_layers
 _ROWS_PER_INPUT = 32
 _LEAST_ROWS = 4096
 _MOST_GAIN = 16.0  # of a channel of a normalisation, and its inverse
+_ALPHABET_BITS = 8  # of a histogram of integers
 _RIDGE = 0.1  # of the mean square of an input: how much the weight stays what it was
 
 
@@ -50,6 +54,25 @@ class Rounded:
     integers: np.ndarray
     steps: Steps
     error: float
+
+    @functools.cached_property
+    def bytes(self) -> int:
+        """In a file, exactly: of the integers and the steps."""
+        how = coding.Stepped(self.steps.step, self.steps.exponents, self.steps.axis)
+        return len(coding.encode(self.integers, how).payload)
+
+    @functools.cached_property
+    def entropy(self) -> float:
+        """About as many, by how often each integer occurs; of a wide range the lowest bits whole.
+
+        No table is counted. It takes a hundredth of the time of `bytes`.
+        """
+        low = max(0, int(np.ptp(self.integers)).bit_length() - _ALPHABET_BITS)
+        high = (self.integers >> low).ravel()
+        counts = np.bincount(high - high.min())
+        counts = counts[counts > 0]
+        bits = (counts * np.log2(high.size / counts)).sum() + low * high.size
+        return float(bits / 8)
 
 
 class Flow:
@@ -129,7 +152,8 @@ class Flow:
         bias = item.product.bias  # of type `VirtualVariable`, where it is pruned
         if bias is not None and type(bias) is keras.Variable and id(bias) not in self._dead:
             now = item.product.to_matrices(values(item.stored.value))
-            missing = (item.targets - rows @ now).mean(1)  # [groups, m]
+            given = rows.mean(1, keepdims=True) @ now
+            missing = (item.targets - given).mean(1)  # [groups, m]
             bias.assign(values(bias.value) + missing.reshape(-1).reshape(bias.shape))
         return rounded
 
@@ -154,20 +178,20 @@ def _refit(rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
     across = rows.transpose(0, 2, 1)
     square = (across @ rows).astype(np.float64)
     ridge = _RIDGE * np.trace(square, axis1=1, axis2=2) / n
-    ridge = np.where(ridge > 0, ridge, 1.0)[:, None, None]
-    return np.linalg.solve(square + ridge * np.eye(n), (across @ missing).astype(np.float64))
+    square[:, np.arange(n), np.arange(n)] += np.where(ridge > 0, ridge, 1.0)[:, None]
+    return np.linalg.solve(square, (across @ missing).astype(np.float64))
 
 
 def _error(off: np.ndarray, item: Item) -> float:
     """`trace(G E' H E)`, by the factors of the inverses: `H = U^-1 U'^-1`."""
     assert item.inputs is not None and item.weights is not None
     rows = np.arange(len(off))[:, None], item.inputs.order
-    seen = np.linalg.solve(item.inputs.factor.astype(np.float64).transpose(0, 2, 1), off[rows])
+    seen = solve_lower(item.inputs.factor.transpose(0, 2, 1), off[rows].astype(np.float32))
     if item.outputs is None:
-        return float((np.square(seen).sum(1) * item.weights).sum())
+        return float((np.square(seen).sum(1, dtype=np.float64) * item.weights).sum())
     seen = np.take_along_axis(seen, item.outputs.order[:, None], axis=2).transpose(0, 2, 1)
-    seen = np.linalg.solve(item.outputs.factor.astype(np.float64).transpose(0, 2, 1), seen)
-    return float(np.square(seen).sum())
+    seen = solve_lower(item.outputs.factor.transpose(0, 2, 1), seen)
+    return float(np.square(seen).sum(dtype=np.float64))
 
 
 def _has_statistics(layer: keras.Layer) -> bool:

@@ -89,7 +89,8 @@ def patches(x: np.ndarray, how: Sliding, places: np.ndarray) -> np.ndarray:
         indices.append(index.reshape(shape))
         inside &= fits.reshape(shape)
     rows = x[(example.reshape(-1, *(1 for _ in spatial)), *indices)]
-    return np.where(inside[..., None], rows, 0)
+    rows[~inside] = 0
+    return rows
 
 
 def _indices(how: Sliding, axis: int, n: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

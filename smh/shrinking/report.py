@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.plots import new_figure
+from smh.sensitivity.picture import picture_format
 from smh.tables import PathCell, Printed, new_table
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from smh.shrinking.flow import Rounded
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Attempt:
 
     Attributes:
         multiplier: the price of a bit.
-        bytes: of the file; within some bytes, unless a size was asked for that it is near to.
+        bytes: of the file, within some bytes; far from a size that was asked for, within a quarter
+            of the change since one was measured.
         error: what it adds to the outputs, as the statistics have it: of probabilities twice the
             divergence, of others the squared change over their variance.
         score: what `evaluate` returned, or `None`.
@@ -92,6 +96,7 @@ class ShrinkReport(Printed):
         """Draws the error (or the score) of all attempts against bytes, the chosen one marked.
 
         Raises:
+            ArgumentError: nothing was tried, or Matplotlib writes no file of this ending.
             ImportError: Matplotlib is not installed.
         """
         draw(self, path)
@@ -130,6 +135,7 @@ def draw(report: ShrinkReport, path: str | os.PathLike) -> None:
     if not points:
         raise ArgumentError("There is nothing to draw: no rounding was tried.")
     figure = new_figure()
+    format = picture_format(figure, path)
     axes = figure.subplots()
     axes.plot([one.bytes / 1000 for one in points], values, "o-", color="#0072b2", label="tried")
     chosen = _height(report.chosen, by_score)
@@ -143,29 +149,25 @@ def draw(report: ShrinkReport, path: str | os.PathLike) -> None:
     axes.set_title(report.name)
     axes.legend()
     with replacing(path) as partial:
-        figure.savefig(partial, format=_format(path))
+        figure.savefig(partial, format=format)
 
 
 def _height(one: Attempt, by_score: bool) -> float:
     return one.score if by_score and one.score is not None else one.error
 
 
-def _format(path: str | os.PathLike) -> str:
-    return os.path.splitext(os.fsdecode(path))[1].lstrip(".") or "png"
-
-
-def rows_of(paths: Sequence[str], sizes: Sequence[int], rounded, rules: Sequence[str]) -> list[Row]:
+def rows_of(paths: Sequence[str], rounded: Sequence[Rounded], rules: Sequence[str]) -> list[Row]:
     """Makes the rows of what was rounded."""
     total = sum(one.error for one in rounded) or 1.0
     return [
         Row(
             path,
             one.integers.size,
-            8 * size / one.integers.size,
-            size,
+            8 * one.bytes / one.integers.size,
+            one.bytes,
             float((one.integers == 0).mean()),
             one.error / total,
             rule,
         )
-        for path, size, one, rule in zip(paths, sizes, rounded, rules, strict=True)
+        for path, one, rule in zip(paths, rounded, rules, strict=True)
     ]

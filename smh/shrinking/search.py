@@ -15,6 +15,8 @@ _FINEST, _COARSEST = 1e-30, 1e30
 _MOST = 14  # roundings to hit a size; each halves what is left of the interval at least
 _USUAL = 5  # of them
 _TOLERANCE = 0.992  # of the size asked for that the file has to have at least
+_JUMP = 1.01  # two prices so close, of which one file fits: sizes jump between them
+_BESIDE_JUMP = 1.03  # by so much a price is lowered, again and again, to find one that fits
 _POWER = 1.4  # of what may be lost over what was: by so much a price is raised or lowered
 _STEPS = 4.0, 16.0  # the least and the most of it, until one keeps the score and one does not
 _BRACKET = 2  # tries for that, as a rule
@@ -43,7 +45,8 @@ def to_size(attempt: Try, target: int, start: float, name: str) -> Attempt:
             found = attempt(price)
             advance(1)
             if found.bytes <= target:
-                coarse = found
+                if coarse is None or coarse.bytes <= found.bytes:
+                    coarse = found
                 if found.bytes >= _TOLERANCE * target:
                     break
             else:
@@ -63,6 +66,8 @@ def _next(fine: Attempt | None, coarse: Attempt | None, target: float) -> float:
         assert one is not None
         step = 4.0 * max(1.0, abs(math.log2(one.bytes / target)))
         return one.multiplier * 2 ** (step if fine is not None else -step)
+    if coarse.multiplier < _JUMP * fine.multiplier:
+        return fine.multiplier / _BESIDE_JUMP
     low, high = math.log(fine.multiplier), math.log(coarse.multiplier)
     part = math.log(fine.bytes / target) / math.log(fine.bytes / coarse.bytes)
     return math.exp(low + (high - low) * min(max(part, 0.05), 0.95))

@@ -13,7 +13,7 @@ from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.sensitivity.examples import batches_of, joined
 from smh.sensitivity.gradients import squared_gradients
-from smh.shrinking.applying import FileSize, apply, payload, saved_bytes, zeros
+from smh.shrinking.applying import FileSize, apply, saved_bytes, zeros
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.items import Item, items_of, put_back, snapshot, states_of
@@ -22,6 +22,7 @@ from smh.shrinking.request import Request, Score
 from smh.shrinking.rest import fold_statistics, rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
+from smh.shrinking.watching import not_rematerialised
 from smh.typing import Selector
 from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
@@ -70,7 +71,9 @@ def shrink(
             twice the divergence; of others the squared change over their variance). 50 if none of
             the three is given.
         evaluate: for `max_drop`: a function of the model that returns its score, or `(x, y)` for a
-            compiled model. Beside another budget it is reported.
+            compiled model. Of a function that is called a loss (`dice_loss`) less is better; one
+            whose name says nothing returns the negative of it. Beside another budget it is
+            reported.
         apply_to: which weights, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: which weights to leave alone.
@@ -107,14 +110,17 @@ def shrink(
     check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)
     states = states_of(model)
-    try:
-        batches = [] if data is None else batches_of(model, data, examples, least=_LEAST_BATCHES)
-        work = _Work(model, items, batches, request, states)
-        if work.score is not None:
-            request.warn_of_chance(work.score)
-        return _shrunk(work)
-    finally:
-        put_back(states)
+    with not_rematerialised(model):
+        try:
+            batches = []
+            if data is not None:
+                batches = batches_of(model, data, examples, least=_LEAST_BATCHES)
+            work = _Work(model, items, batches, request, states)
+            if work.score is not None:
+                request.warn_of_chance(work.score)
+            return _shrunk(work)
+        finally:
+            put_back(states)
 
 
 def _shrunk(work: _Work) -> ShrinkReport:
@@ -125,7 +131,7 @@ def _shrunk(work: _Work) -> ShrinkReport:
         found = [item.candidate for item in items]
         rules = ["inputs" if item.calls else "numbers" for item in items]
         paths = [item.path for item in items]
-        rows = tuple(rows_of(paths, payload(best), best, rules))
+        rows = tuple(rows_of(paths, best, rules))
         attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
         baseline = None if work.score is None else work.score.baseline
         size = work.size.exactly(best)
@@ -178,7 +184,8 @@ class _Work:
         self._flow = Flow(self.model, self.items, self._at_once(), dead)
         numbers = sum(item.original.size for item in self.items)
         name, request = self.model.name, self.request
-        start = price_of_quality(request.quality or 50.0, numbers)
+        quality = 50.0 if request.quality is None else request.quality
+        start = price_of_quality(quality, numbers)
         if not self._batches:  # errors are those of the weights, whatever their scale
             start *= sum(float(np.square(item.original).sum()) for item in self.items) or 1.0
         if request.size is not None:
@@ -236,11 +243,12 @@ class _Work:
         return self._round(chosen.multiplier)
 
     def _bytes(self, rounded: list[Rounded]) -> int:
+        wanted = self.request.size
         if not self.attempts:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
-        near, wanted = self.size.nearly(rounded), self.request.size
-        if wanted is None:
-            return near  # some bytes more or less decide nothing; the chosen one is measured
-        if abs(near - wanted) > _CLOSE * wanted + _BESIDE:
-            return near  # nor do they far from the size asked for
+        if wanted is None or not self.size.is_known:
+            return self.size.nearly(rounded)  # some bytes decide nothing; the chosen is measured
+        rough, off = self.size.roughly(rounded)
+        if abs(rough - wanted) > max(off, _CLOSE * wanted) + _BESIDE:
+            return rough
         return self.size.exactly(rounded)
