@@ -268,6 +268,31 @@ def test_frozen_submodel_in_a_new_model_trains_only_the_head():
     np.testing.assert_array_equal(base.predict(x, verbose=0), features)
 
 
+SPARED = {
+    "names": lambda model: dict(var_names=["bias"]),
+    "variables": lambda model: dict(var_list=[model.layers[0].bias, model.layers[0].kernel]),
+}
+CHANGES = {
+    "compress": lambda model: smh.compress(model, 0.5, seed=0),
+    "prune": lambda model: smh.prune(model, 0.5),
+    "quantize": lambda model: smh.quantize_weights(model, 4),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("spared", SPARED)
+def test_what_is_spared_of_weight_decay_stays_so(spared, change):
+    model = mlp()
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(**SPARED[spared](model))
+    model.compile(optimizer, "mse")
+    optimizer.build(model.trainable_variables)
+    CHANGES[change](model)
+    assert model.optimizer is not optimizer
+    assert not model.optimizer._use_weight_decay(model.layers[0].bias)
+    assert {v.name for v in model.trainable_variables if model.optimizer._use_weight_decay(v)}
+
+
 @pytest.mark.backend_agnostic
 def test_regularizer_acts_on_the_computed_weight():
     x, y = data()

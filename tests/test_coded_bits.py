@@ -34,13 +34,25 @@ ROUNDED = {
 }
 
 
-def test_of_whole_numbers_it_is_their_entropy_and_between_them_it_is_linear():
-    numbers = np.random.default_rng(0).geometric(0.4, 3000) - 1.0
-    counts = np.bincount(numbers.astype(int)) / numbers.size
+@pytest.mark.parametrize("count", [1, 2, 10, 312, 3000])
+def test_of_whole_numbers_it_is_their_entropy_however_few_there_are(count):
+    numbers = np.random.default_rng(0).geometric(0.4, count) - 1.0
+    counts = np.bincount(numbers.astype(int))
     counts = counts[counts > 0]
-    entropy = -np.sum(counts * np.log2(counts))
     bits = np.array(coded_bits(ops.convert_to_tensor(numbers.astype("float32"))))
-    assert bits.mean() == pytest.approx(entropy, rel=0.1)  # what does not occur costs a little
+    ideal = -np.sum(counts * np.log2(counts / count))
+    assert bits.sum() == pytest.approx(ideal, rel=1e-4, abs=1e-4)
+
+
+def test_between_whole_numbers_it_is_linear_and_draws_to_the_frequent_one():
+    units = np.append(np.repeat([0.0, 1.0], [90, 10]), [0.4, 1.6])
+    slopes = np.diff(np.array(coded_bits(ops.convert_to_tensor(units, "float32"))))[-2:]
+    table = np.array(coded_bits(ops.convert_to_tensor(np.append(units, [2.0]), "float32")))
+    assert table[0] < table[10 + 89] < table[-1]  # 91, 10 and 1 or 2 of them
+    assert slopes[0] < 0 < slopes[1]
+
+
+def test_halfway_it_is_half_of_both():
     ends = np.repeat([0.0, 1.0], 50)
     middle = np.array(coded_bits(ops.convert_to_tensor(np.append(ends, 0.25), "float32")))
     assert middle[-1] == pytest.approx(0.75 * middle[0] + 0.25 * middle[50], rel=1e-4)
@@ -60,6 +72,22 @@ def test_training_by_it_alone_makes_the_file_smaller(name, tmp_path):
     smh.save(model, tmp_path / "after.smh")
     before, after = ((tmp_path / f"{n}.smh").stat().st_size for n in ("before", "after"))
     assert after < 0.95 * before
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_it_is_beside_a_penalty_that_was_there(name):
+    model = ROUNDED[name]()
+    smh.recipes.penalise_bits(model, 0.1)
+    bits = float(sum(model.losses))
+    found = [v for v in model.trainable_variables if v.regularizer is not None]
+    smh.recipes.penalise_bits(model, 0)
+    for variable in found:
+        variable.regularizer = keras.regularizers.L1(0.3)
+    own = float(sum(model.losses))
+    for rate, expected in ((0.1, own + bits), (0.2, own + 2 * bits), (0, own)):
+        smh.recipes.penalise_bits(model, rate)
+        assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-4)
+    assert found and own > 0
 
 
 def test_it_is_taken_away_again_and_wrong_calls_change_nothing():

@@ -120,6 +120,34 @@ def test_what_is_saved_is_the_plain_student(tmp_path):
     )
 
 
+def with_a_rule(name):
+    def rule(self, *args, **kwargs):
+        return getattr(keras.Model, name)(self, *args, **kwargs)
+
+    return type("Ruled", (keras.Model,), {name: rule})
+
+
+@pytest.mark.parametrize(
+    "name", ["train_step", "test_step", "predict_step", "compute_loss", "compute_metrics"]
+)
+def test_a_student_with_rules_of_its_own_is_refused_and_its_layers_are_not(name):
+    x = keras.Input((12,))
+    output = layers.Dense(3)(x)
+    ruled = smh.compress(with_a_rule(name)(x, output), 0.5, seed=0)
+    set_later = keras.Model(x, output)
+    object.__setattr__(set_later, name, lambda *args: None)
+    for student in (ruled, set_later):
+        message = f"The student .* has its own {name}, and a Distiller .* do without: "
+        with pytest.raises(ArgumentError, match=message):
+            smh.distill(student, mlp())
+    smh.distill(mlp(), with_a_rule(name)(x, output))  # a teacher is only called
+    distiller = smh.distill(keras.Model(ruled.input, ruled.output), mlp())
+    distiller.compile("adam", crossentropy())
+    before = ruled.get_weights()
+    distiller.fit(*data(), verbose=0)
+    assert any(not np.array_equal(a, b) for a, b in zip(before, ruled.get_weights(), strict=True))
+
+
 def test_wrong_calls():
     student, teacher = mlp(), normalised()
     for arguments, error, message in [

@@ -331,6 +331,65 @@ def test_a_dense_phase_then_killed_while_pruning(tmp_path):
     assert seen | watch.seen == pytest.approx(expected)
 
 
+class PutsBack(keras.callbacks.Callback):
+    """Puts the weights of the first epoch back, at the end of the last one or of `fit`."""
+
+    def __init__(self, when):
+        super().__init__()
+        self.when = when
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 0:
+            self.kept = self.model.get_weights()
+        if self.when == "epoch" and epoch == EPOCHS - 1:
+            self.model.set_weights(self.kept)
+
+    def on_train_end(self, logs=None):
+        if self.when == "training":
+            self.model.set_weights(self.kept)
+
+
+class Worse(keras.callbacks.Callback):
+    """Says of each epoch that it is worse than the one before."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["own"] = float(epoch)
+
+
+def stops_early(start):
+    return keras.callbacks.EarlyStopping(
+        "own", patience=2, mode="min", restore_best_weights=True, start_from_epoch=start
+    )
+
+
+RESTORE = {
+    "at the end of an epoch": lambda: PutsBack("epoch"),
+    "at the end of training": lambda: PutsBack("training"),
+    "EarlyStopping": lambda: stops_early(0),
+}
+
+
+@pytest.mark.filterwarnings("error::smh.errors.SmhWarning")
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("way", RESTORE)
+def test_a_warning_when_earlier_weights_are_put_back(way, first):
+    schedule, model = smh.PruningSchedule(0.8, every=1, end=8), made()
+    other = [Worse(), RESTORE[way]()]
+    message = r"put earlier weights back.*: 69.9% of the numbers .* 80.0%.*start_from_epoch=1 "
+    with pytest.warns(SmhWarning, match=message) as warned:
+        history = fit(model, schedule, Watch(), before=other * first, after=other * (not first))
+    assert [w.category for w in warned].count(SmhWarning) == 1
+    assert sparsity_of(model)["sparsity"] == pytest.approx(0.699, abs=0.001)
+    assert not vars(history).get("on_train_end")
+    # As the warning says it is right; and the next fit with the same schedule prunes anew.
+    fit(model, schedule, Watch(), initial_epoch=EPOCHS, epochs=EPOCHS + 1)
+    assert sparsity_of(model)["sparsity"] == pytest.approx(0.8, abs=0.001)
+    model, other = made(), [Worse(), stops_early(1)]
+    fit(model, dict(sparsity=0.8, every=1, end=8), Watch(), before=other * first,
+        after=other * (not first))  # fmt: skip
+    assert sparsity_of(model)["sparsity"] == pytest.approx(0.8, abs=0.001)
+
+
 @pytest.mark.filterwarnings("error::smh.errors.SmhWarning")
 def test_a_warning_when_fit_ends_first(tmp_path):
     schedule = dict(sparsity=0.8, begin=0, end=16, every=1)

@@ -71,11 +71,44 @@ def test_rates_under_mixed_precision():
         assert np.array_equal(value, before[path]) == ("bias" in path)
 
 
+class Halved(keras.optimizers.Adam):
+    """Makes steps of its own, which no rates may drop."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate / 2)
+
+
+TOLD = {
+    "nothing": lambda optimizer, bias: None,
+    "names": lambda optimizer, bias: optimizer.exclude_from_weight_decay(var_names=["bias"]),
+    "variables": lambda optimizer, bias: optimizer.exclude_from_weight_decay(var_list=[bias]),
+    "where it begins": lambda optimizer, bias: optimizer.iterations.assign(7),
+}
+
+
+@pytest.mark.parametrize("told", TOLD)
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop", "AdamW", "Nadam", "Adamax"])
+def test_what_an_optimizer_was_told_after_it_was_made_is_kept(name, told):
+    found = []
+    for with_rates in (lambda optimizer: optimizer, lambda o: recipes.with_rates(o, {"bias": 1.0})):
+        schedule = keras.optimizers.schedules.InverseTimeDecay(0.1, 1, 1.0)
+        bias = keras.Variable(np.ones(3), name="bias")
+        optimizer = getattr(keras.optimizers, name)(schedule, weight_decay=0.5)
+        TOLD[told](optimizer, bias)
+        optimizer = with_rates(optimizer)
+        optimizer.build([bias])
+        optimizer.apply([ops.zeros(3)], [bias])
+        found.append((ops.convert_to_numpy(bias).tolist(), int(optimizer.iterations)))
+    assert found[0] == found[1]
+
+
 def test_the_wrong_optimizers_and_rates():
     for optimizer, rates, message in [
         (keras.optimizers.Ftrl(), {}, "must be one of Adam, AdamW, .* got Ftrl"),
-        ("adam", {"scale": -1}, "rate of 'scale' must be a number >= 0, got -1"),
-        ("adam", {"scale": float("nan")}, "must be a number >= 0"),
+        ("adam", {"scale": -1}, "rate of 'scale' must be a number, at least 0, got -1"),
+        ("adam", {"scale": float("nan")}, "must be a number, at least 0"),
+        (Halved(), {}, "must be one of Adam, AdamW, .* got Halved"),
+        (recipes.with_rates("adam", {}), {}, "must be one of Adam, AdamW, .* got RatedAdam"),
         ("adam", {"(": 1}, "is not a regular expression"),
     ]:
         with pytest.raises(ArgumentError, match=message):
@@ -138,6 +171,66 @@ def test_wrong_penalties():
     assert not model.losses
 
 
+@keras.saving.register_keras_serializable("tests")
+class Quartic(keras.regularizers.Regularizer):
+    def __call__(self, weight):
+        return ops.sum(weight**4)
+
+    def get_config(self):
+        return {}
+
+
+OWN = {
+    "none": None,
+    "l1": keras.regularizers.L1(0.3),
+    "l2": keras.regularizers.L2(0.2),
+    "both": keras.regularizers.L1L2(0.1, 0.05),
+    "of a user": Quartic(),
+}
+
+
+def own_and_squares(own, compressed):
+    """A model, what its layer's own regularizer costs, and the squares of its weights."""
+    keras.utils.set_random_seed(0)
+    first = keras.layers.Dense(24, kernel_regularizer=OWN[own])
+    model = keras.Sequential([keras.Input((12,)), first, keras.layers.Dense(3)])
+    if compressed:
+        smh.compress(model, 0.5, seed=0)
+    kernels = [ops.convert_to_tensor(layer.kernel) for layer in model.layers]
+    cost = 0.0 if OWN[own] is None else float(OWN[own](kernels[0]))
+    return model, cost, sum(float(ops.sum(ops.square(kernel))) for kernel in kernels)
+
+
+def penalty_of(model):
+    model(data()[0])
+    return float(sum(model.losses))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("own", OWN)
+def test_the_penalty_is_beside_what_a_layer_asks_for_itself(own, compressed, tmp_path):
+    model, cost, squares = own_and_squares(own, compressed)
+    for l2 in (0.01, 0.02, 0.0, 0.03):  # each in the place of the one before
+        recipes.penalise_weights(model, l2)
+        assert penalty_of(model) == pytest.approx(cost + l2 * squares, rel=1e-4, abs=1e-9)
+    model.save(tmp_path / "model.keras")
+    smh.save(model, tmp_path / "model.smh")
+    plain = smh.materialize(model)
+    for way, other in {
+        "keras": lambda: keras.saving.load_model(tmp_path / "model.keras"),
+        "smh": lambda: smh.load(tmp_path / "model.smh"),
+        "plain": lambda: plain,
+    }.items():
+        other = other()
+        assert penalty_of(other) == pytest.approx(cost + 0.03 * squares, rel=1e-4), way
+        recipes.penalise_weights(other, 0.01)
+        assert penalty_of(other) == pytest.approx(cost + 0.01 * squares, rel=1e-4), way
+        recipes.penalise_weights(other, 0)
+        assert penalty_of(other) == pytest.approx(cost, rel=1e-4), way
+    if own != "of a user":
+        assert "smh" not in smh.materialize(model).to_json()
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 @pytest.mark.parametrize("shape", [(8,), (8, 1)])
 def test_smoothed_labels_are_those_of_keras_on_one_hot_labels(smoothing, shape):
@@ -148,6 +241,98 @@ def test_smoothed_labels_are_those_of_keras_on_one_hot_labels(smoothing, shape):
     ours = recipes.SmoothedCrossentropy(smoothing)(labels.reshape(shape), logits, weights)
     expected = theirs(np.eye(5, dtype="float32")[labels], logits, weights)
     np.testing.assert_allclose(float(ours), float(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "labels, logits",
+    [((8, 5), (8, 5)), ((8, 2), (8, 5)), ((8, 4, 5), (8, 4, 5)), ((8,), (8, 4, 5))],
+)
+def test_labels_that_are_no_classes_are_refused(labels, logits):
+    loss = recipes.SmoothedCrossentropy(0.1)
+    message = r"Labels have to be whole numbers.*got shape \(8.*np.argmax"
+    with pytest.raises(ArgumentError, match=message):
+        loss(np.zeros(labels), np.zeros(logits, "float32"))
+
+
+def test_one_hot_labels_are_refused_in_fit():
+    model = mlp()
+    recipes.compile_for_training(model, 4)
+    with pytest.raises(ArgumentError, match="Labels have to be whole numbers.*argmax"):
+        model.fit(data()[0], np.eye(3)[data()[1]], verbose=0)
+
+
+def quantized():
+    return smh.quantize_weights(mlp(), 4)
+
+
+NUMBERS = {
+    "l2": lambda number: recipes.penalise_weights(mlp(), number),
+    "rate": lambda number: recipes.penalise_bits(quantized(), number),
+    "The rate of 'bias'": lambda number: recipes.with_rates("adam", {"bias": number}),
+    "label_smoothing": recipes.SmoothedCrossentropy,
+    "peak_rate": lambda number: recipes.one_cycle(number, 10),
+    "warmup": lambda number: recipes.one_cycle(0.1, 10, number),
+    "scale_rate": lambda number: recipes.compile_for_training(
+        smh.compress(mlp(), 0.5, seed=0), 9, scale_rate=number
+    ),
+    "temperature": lambda number: smh.distill(mlp(), mlp(), number),
+    "alpha": lambda number: smh.distill(mlp(), mlp(), 2.0, number),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_are_numbers_whatever_their_type_and_nothing_else_is(name):
+    for number in (0.5, np.float32(0.5), np.float64(0.5), np.float16(0.5)):
+        NUMBERS[name](number)
+    for number in (True, "0.5", None, float("nan"), -1, [0.5], 10**400):
+        with pytest.raises(ArgumentError, match=f"^{name} must be .*, got "):
+            NUMBERS[name](number)
+
+
+ONE_METRIC = {
+    "name": ("accuracy", {"loss", "accuracy"}),
+    "metric": (lambda: keras.metrics.SparseCategoricalAccuracy("own"), {"loss", "own"}),
+    "function": (keras.losses.sparse_categorical_crossentropy, None),
+    "none": (None, {"loss"}),
+    "empty": ([], {"loss"}),
+    "tuple": (("accuracy",), {"loss", "accuracy"}),
+    "dict": ({"out": ["accuracy"]}, {"loss", "accuracy"}),
+}
+
+
+def named():
+    x = keras.Input((12,))
+    return keras.Model(x, keras.layers.Dense(3, name="out")(x))
+
+
+@pytest.mark.parametrize("way", ONE_METRIC)
+def test_metrics_are_those_of_compile_or_one(way):
+    metrics, names = ONE_METRIC[way]
+    model = named()
+    recipes.compile_for_training(
+        model, 4, metrics=metrics() if way == "metric" else metrics, l2=1e-3
+    )
+    history = model.fit(*data(), verbose=0).history
+    assert names is None or history.keys() == names
+
+
+@pytest.mark.parametrize(
+    "wrong, error",
+    [
+        (dict(metrics=3), ArgumentError),
+        (dict(nonsense=3), TypeError),
+        (dict(weighted_metrics=3), ValueError),
+        (dict(peak_rate=0), ArgumentError),
+        (dict(label_smoothing=1), ArgumentError),
+        (dict(scale_rate=2.0), ArgumentError),
+        (dict(l2=-1), ArgumentError),
+    ],
+)
+def test_after_an_error_there_is_no_penalty(wrong, error):
+    model = mlp()
+    with pytest.raises(error):
+        recipes.compile_for_training(model, 4, **{"l2": 0.5, **wrong})
+    assert not model.losses
 
 
 def test_one_cycle_climbs_and_falls():

@@ -1,5 +1,6 @@
 """`smh train`: settings, the run directory, and a run that is killed and goes on."""
 
+import dataclasses
 import io
 import json
 import math
@@ -31,6 +32,7 @@ from smh.training.every import Every
 from smh.training.keeping import KeepState
 from smh.training.metrics import draw_curves, read_metrics, write_metrics
 from smh.training.session import train
+from smh.virtual_variable import seen, virtual_variables
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--model", "lenet5", "--data", "digits", "--fraction", "0.1", "--batch-size", "256"]
@@ -40,7 +42,17 @@ def test_settings_come_back_from_json(tmp_path):
     config = TrainingConfig("lenet_5", "digits", fraction=0.1, bits=4, l2=1e-5, validation=100)
     config.write(tmp_path / "c.json")
     assert TrainingConfig.read(tmp_path / "c.json") == config
-    assert TrainingConfig("lenet_5", "digits", bits=4, epochs=10).bits_from == 6
+    numbers = {"epochs": np.int64(3), "l2": np.float32(0.5), "fraction": np.float64(0.1)}
+    TrainingConfig("lenet_5", "digits", **numbers).write(tmp_path / "n.json")
+    found = TrainingConfig.read(tmp_path / "n.json")
+    assert (found.epochs, found.l2, found.fraction) == (3, 0.5, 0.1)
+
+
+@pytest.mark.parametrize("epochs, bits_from", [(1, 0), (2, 1), (3, 2), (4, 2), (10, 6), (20, 12)])
+def test_the_last_epoch_at_least_is_rounded(epochs, bits_from):
+    config = TrainingConfig("lenet_5", "digits", bits=4, epochs=epochs)
+    assert config.bits_from == bits_from < epochs
+    assert TrainingConfig("lenet_5", "digits", epochs=epochs).bits_from == epochs
 
 
 @pytest.mark.parametrize(
@@ -115,6 +127,44 @@ def test_weights_that_diverged_in_the_last_step_are_an_error():
 def own_arrays():
     random = np.random.default_rng(0)
     return {"x": random.random((90, 6), "float32"), "y": np.arange(90) % 3}
+
+
+@pytest.mark.parametrize("bits", [None, 4])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_model_of_few_bits_is_rounded_however_few_the_epochs(epochs, bits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", **own_arrays())
+    dense = [keras.layers.Dense(9, "relu"), keras.layers.Dense(3)]
+    keras.Sequential([keras.Input((6,)), *dense]).save("net.keras")
+    run = RunDirectory("run")
+    config = TrainingConfig("net.keras", "x.npz", fraction=0.5, bits=bits, epochs=epochs)
+    train(config, run, verbose=0)
+    model = keras.saving.load_model(run.model_file)
+    factors = {v.parametrization.source for v in virtual_variables(model)}.pop().core_variables
+    values = [np.unique(keras.ops.convert_to_numpy(seen(factor))).size for factor in factors]
+    assert (max(values) <= 15) == (bits == 4)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_examples_too_few_to_hold_any_out_are_told_before_a_run_begins(count, tmp_path):
+    np.savez(tmp_path / "few.npz", **{key: array[:count] for key, array in own_arrays().items()})
+    dense = [keras.layers.Dense(9, "relu"), keras.layers.Dense(3)]
+    keras.Sequential([keras.Input((6,)), *dense]).save(tmp_path / "net.keras")
+    config = TrainingConfig(str(tmp_path / "net.keras"), str(tmp_path / "few.npz"), epochs=1)
+    run = RunDirectory(tmp_path / "run")
+    message = f"few has {count - 1} examples to train on, and validation=0.1 holds none.*--valid"
+    with pytest.raises(ArgumentError, match=message):
+        train(config, run, verbose=0)
+    assert not run.is_run
+    train(dataclasses.replace(config, validation=0.0), run, verbose=0)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_examples_too_few_to_test_on_are_told_as_such(count, tmp_path):
+    np.savez(tmp_path / "few.npz", **{key: array[:count] for key, array in own_arrays().items()})
+    config = TrainingConfig("lenet_5", str(tmp_path / "few.npz"), epochs=1)
+    with pytest.raises(ArgumentError, match=f"too few examples to keep some to test on, {count}: "):
+        train(config, RunDirectory(tmp_path / "run"), verbose=0)
 
 
 CHANGED = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -22,7 +23,7 @@ from smh.doors.pruning import (
 from smh.doors.pruning_course import Course
 from smh.errors import ArgumentError, SmhWarning
 from smh.typing import Selector
-from smh.virtual_variable.inside_keras.training_state import steps_made
+from smh.virtual_variable.inside_keras.training_state import build_optimizer, steps_made
 
 # A model that was stopped is as far as the schedule was at that step, up to rounding (of filters).
 _ALIKE = 0.1
@@ -62,7 +63,10 @@ class PruningSchedule(keras.callbacks.Callback):
         ArgumentError: a value that cannot work.
 
     Warns:
-        SmhWarning: `fit` ended before the schedule did.
+        SmhWarning: `fit` ended before the schedule did, or another callback put earlier weights
+            back with their masks, as `EarlyStopping(restore_best_weights=True)` does: fewer numbers
+            are zero than asked for. `start_from_epoch=` lets it look only at epochs in which the
+            schedule has ended.
 
     Example:
         >>> schedule = smh.PruningSchedule(0.95, begin=100, end=2000)
@@ -106,6 +110,8 @@ class PruningSchedule(keras.callbacks.Callback):
         self._known: Any = lambda: None  # the model of the fit before
         self._counter: Any = None  # the optimizer that counted there
         self._begun, self._reached = False, 0.0
+        # How many were zero after the last pruning, and in which epoch that was.
+        self._left, self._epoch, self._pruned_in = 0.0, 0, 0
         # Steps: of the schedule now, before this epoch, its last; of the optimizer at its first.
         self._step = self._before_epoch = self._last = self._origin = 0
 
@@ -116,6 +122,7 @@ class PruningSchedule(keras.callbacks.Callback):
         restore anything.
         """
         super().set_model(model)
+        self._history = _behind_all(model)
         check_model(model)
         if self.sparsity is None:
             return
@@ -124,9 +131,7 @@ class PruningSchedule(keras.callbacks.Callback):
         self._items, self._levels = [items[i] for i in levels], list(levels.values())
         check_may_be_pruned(self._items)
         self._new = add_masks(model, self._items)
-        optimizer = getattr(model, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(model.trainable_variables)
+        build_optimizer(model)
         self._made = steps_made(model)
 
     def on_train_begin(self, logs=None):
@@ -137,6 +142,7 @@ class PruningSchedule(keras.callbacks.Callback):
         """Finds, in the first epoch, where the schedule is; may prune at once."""
         if not self._levels:
             return
+        self._epoch = epoch
         if not self._begun:
             self._check_length()
             self._find_place(epoch)
@@ -162,16 +168,32 @@ class PruningSchedule(keras.callbacks.Callback):
             logs.update(sparsity_of(self.model))
 
     def on_train_end(self, logs=None):
-        """Warns if the schedule has not ended."""
-        if self._begun and self.share_at(self._step) < 1:
-            warnings.warn(
-                f"This fit ended at step {self._step:,} of the pruning schedule, whose last one "
-                f"is at step {self._last:,}: {self._zeros():.1%} of the numbers are zero, asked "
-                f"for were {self._wanted(1.0):.1%}. Go on with the same schedule and "
-                "`initial_epoch=`, train for more epochs, or give a smaller `end`.",
-                SmhWarning,
-                stacklevel=2,
-            )
+        """Warns, when the other callbacks have had their turn, if fewer are zero than asked for."""
+        if self._begun and self._history is not None:
+            _and_then(self._history, self._warn_if_short)
+        elif self._begun:
+            self._warn_if_short()
+
+    def _warn_if_short(self) -> None:
+        zeros = self._zeros()
+        if self.share_at(self._step) < 1:
+            why = f"This fit ended at step {self._step:,} of the pruning schedule, whose last one "
+            why += f"is at step {self._last:,}"
+            advice = "Go on with the same schedule and `initial_epoch=`, train for more epochs, or "
+            advice += "give a smaller `end`."
+        elif round(zeros, 3) < round(self._left, 3):  # what is printed
+            why = "Another callback put earlier weights back, with the masks of their epoch"
+            advice = "EarlyStopping(restore_best_weights=True) does so: with start_from_epoch="
+            advice += f"{self._pruned_in} it looks only at epochs in which all is pruned. Or prune "
+            advice += "first, and stop early in a second fit."
+        else:
+            return
+        warnings.warn(
+            f"{why}: {zeros:.1%} of the numbers are zero, asked for were {self._wanted(1.0):.1%}. "
+            f"{advice}",
+            SmhWarning,
+            stacklevel=2,
+        )
 
     def share_at(self, step: int) -> float:
         """How much of the way to the final sparsity is reached at `step`, from 0 to 1.
@@ -250,3 +272,27 @@ class PruningSchedule(keras.callbacks.Callback):
                 for item, level in zip(self._items, reach, strict=True)
             ]
         self._prune(self.model, now)
+        self._left, self._pruned_in = self._zeros(), self._epoch
+
+
+def _behind_all(model: keras.Model) -> keras.callbacks.History | None:
+    """The callback that has its turn after all of the user's; None outside of `fit`.
+
+    Relies on: `fit` appends a new `History`, sets it as `model.history`, and then hands out the
+    model to the callbacks, in the order in which each of them always has its turn.
+    """
+    history = getattr(model, "history", None)
+    is_next = isinstance(history, keras.callbacks.History) and history.model is None
+    return history if is_next else None
+
+
+def _and_then(callback: keras.callbacks.Callback, do: Callable[[], None]) -> None:
+    """Lets `callback` call `do` once, when the training has ended for it."""
+    ends = callback.on_train_end
+
+    def on_train_end(logs=None):
+        vars(callback).pop("on_train_end", None)
+        ends(logs)
+        do()
+
+    vars(callback)["on_train_end"] = on_train_end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 from collections.abc import Callable
@@ -32,9 +33,10 @@ class Limit:
 
     def checked(self, value: Any, name: str) -> Any:
         """Returns `value` as its kind of number; raises `ArgumentError`, which calls it `name`."""
-        if not self.fits(value):
-            raise ArgumentError(f"{name} must be {self.expected}, got {value!r:.100}.")
-        return self.kind(value)
+        with contextlib.suppress(OverflowError):  # a whole number that no float can hold
+            if self.fits(value):
+                return self.kind(value)
+        raise ArgumentError(f"{name} must be {self.expected}, got {value!r:.100}.")
 
     def read(self, text: str, name: str) -> Any:
         """Returns the number that a text is; raises `ArgumentError`."""
@@ -77,6 +79,8 @@ BLOCKS = Limit(int, "a whole number, at least 1, or 'auto'", lambda value: value
 AT_LEAST_0 = Limit(float, "a number, at least 0", lambda value: 0 <= value < math.inf)
 DROP = AT_LEAST_0
 QUALITY = Limit(float, "a number from 0 to 100", lambda value: 0 <= value <= 100)
+SHARE = Limit(float, "from 0 to 1", lambda value: 0 <= value <= 1)
+BELOW_1 = Limit(float, "at least 0 and below 1", lambda value: 0 <= value < 1)
 ABOVE_ZERO = Limit(float, "a number above 0", lambda value: 0 < value < math.inf)
 BYTES = Limit(int, "a whole number of bytes above 0, for example 200_000", lambda value: value >= 1)
 COUNT = Limit(int, "a whole number, at least 1", lambda value: value >= 1)

@@ -13,6 +13,7 @@ from smh.errors import ArgumentError, SelectionError
 from smh.errors.limits import AT_LEAST_0
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
+from smh.recipes.losses import own_regularizer
 from smh.typing import Tensor
 from smh.virtual_variable import (
     Source,
@@ -23,7 +24,7 @@ from smh.virtual_variable import (
 )
 
 _MOST = 127  # whole numbers beyond count as this one: hardly any
-_UNSEEN = 0.5  # added to each count, so that a number that does not occur has finite bits
+_UNSEEN = 0.5  # how often a number that does not occur is taken to: one bit more than one that does
 
 
 def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
@@ -37,7 +38,7 @@ def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
         model: a model whose weights (`smh.quantize_weights`, `smh.shrink`) or factors
             (`smh.quantize_factors`) are rounded. It is changed in place. Compile it afterwards.
         rate: what one bit for each rounded number adds to the loss, at least 0. 0.01 to 0.3 are
-            worth trying for a cross-entropy. 0 takes an earlier penalty away.
+            worth trying for a cross-entropy. 0 takes away what this has added before.
 
     Returns:
         The same model. Only this one has the penalty: call this again after loading a file,
@@ -47,6 +48,10 @@ def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
         ArgumentError: `rate` is negative or no number, or `model` is no Keras model.
         SelectionError: nothing in the model is rounded.
 
+    Numbers that are whole already cost what their file takes, up to what the coder and its tables
+    add. Those in between cost somewhat more than they do once rounded: 2.98 bits instead of 2.79
+    for each of 944 random weights at 3 bits.
+
     Cost: some ten passes over the rounded numbers in a step.
 
     Example:
@@ -55,10 +60,10 @@ def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
         >>> model = smh.recipes.penalise_bits(model, 0.05)
 
     Reference: the bits are those of an ideal coder that knows how often each whole number of a
-    weight occurs, linear between whole numbers; C. Shannon, "A mathematical theory of
-    communication" (1948). A rate in the loss of a network: S. Wiedemann et al., "DeepCABAC", IEEE
-    JSTSP 14 (2020); here it acts while training goes on, as in J. Balle et al., "End-to-end
-    optimized image compression", ICLR 2017.
+    weight occurs, linear between whole numbers; one that does not occur has a bit more than one
+    that occurs once; C. Shannon, "A mathematical theory of communication" (1948). A rate in the
+    loss of a network: S. Wiedemann et al., "DeepCABAC", IEEE JSTSP 14 (2020); here it acts while
+    training goes on, as in J. Balle et al., "End-to-end optimized image compression", ICLR 2017.
     """
     if not isinstance(model, keras.Layer):
         raise ArgumentError(f"model must be a keras.Model, got {type(model).__name__}.")
@@ -71,7 +76,8 @@ def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
         )
     numbers = sum(math.prod(latent.shape) for latent, _ in found)
     for latent, rounding in found:
-        latent.regularizer = CodedBits(rounding, rate / numbers) if rate else None
+        own = own_regularizer(latent.regularizer)
+        latent.regularizer = CodedBits(rounding, rate / numbers, own) if rate else own
     return model
 
 
@@ -96,17 +102,18 @@ def _factors(pool: Source | None) -> list[keras.Variable]:
 
 
 class CodedBits(keras.regularizers.Regularizer):
-    """`rate` times the bits of a rounded weight."""
+    """`rate` times the bits of a rounded weight, and the penalty that was there before."""
 
-    def __init__(self, rounding: FakeQuantized | Stepped, rate: float):
-        self.rounding, self.rate = rounding, rate
+    def __init__(self, rounding: FakeQuantized | Stepped, rate: float, own: Any):
+        self.rounding, self.rate, self.smh_own = rounding, rate, own
 
     def __call__(self, latent):
         """Returns the penalty of what is rounded."""
         latent = ops.convert_to_tensor(latent)
         steps = ops.stop_gradient(self.rounding.step_sizes(ops.stop_gradient(latent)))
         safe = ops.where(steps == 0, 1.0, steps)
-        return self.rate * ops.sum(coded_bits(ops.clip(latent / safe, -_MOST, _MOST)))
+        bits = self.rate * ops.sum(coded_bits(ops.clip(latent / safe, -_MOST, _MOST)))
+        return bits if self.smh_own is None else bits + self.smh_own(latent)
 
 
 def coded_bits(units: Tensor) -> Tensor:
@@ -117,8 +124,7 @@ def coded_bits(units: Tensor) -> Tensor:
     nearest = ops.cast(ops.round(ops.stop_gradient(units)), "int32") + (_MOST + 1)
     flat = ops.reshape(nearest, [-1])
     counts = ops.segment_sum(ops.ones(flat.shape, "float32"), flat, num_segments=2 * _MOST + 3)
-    counts = counts + _UNSEEN
-    table = ops.log(ops.sum(counts) / counts) / np.float32(math.log(2.0))
+    table = ops.log(flat.shape[0] / ops.maximum(counts, _UNSEEN)) / np.float32(math.log(2.0))
     below = ops.floor(ops.stop_gradient(units))
     index = ops.cast(below, "int32") + (_MOST + 1)
     low, high = ops.take(table, index), ops.take(table, index + 1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
 from smh.errors import ArgumentError, UnbuiltModelError
+from smh.errors.limits import ABOVE_ZERO, SHARE
 from smh.recipes.outputs import check_alike, names_of, per_output, spread_weights
 from smh.recipes.soft_targets import TARGETS, Output, soft_loss
 from smh.virtual_variable.inside_keras.outputs import output_activations, symbolic_output
@@ -45,7 +45,9 @@ def distill(
     count as in Keras' own losses.
 
     Args:
-        student: a built model; it is trained in place. Usually compressed.
+        student: a built model; it is trained in place. Usually compressed. One that says itself
+            how it is trained (`train_step`, `compute_loss` and their like) is refused; what its
+            layers add by `add_loss` counts.
         teacher: a built model from the same inputs to outputs of the same shapes. It is not
             changed.
         temperature: `T`, above 0. 1 is the teacher's own certainty; 2 to 5 are usual. Values have
@@ -59,8 +61,9 @@ def distill(
         evaluate and predict with it. `save` and `save_weights` write the plain student.
 
     Raises:
-        ArgumentError: a value is out of range, the outputs differ in shape, or an output cannot be
-            what its loss makes of it (then `compile` or `fit` raises).
+        ArgumentError: a value is out of range, the outputs differ in shape, the student has rules
+            of its own for a step, or an output cannot be what its loss makes of it (then `compile`
+            or `fit` raises).
         UnbuiltModelError: a model has no weights yet.
 
     Cost: one more forward pass per step, that of the teacher.
@@ -81,13 +84,12 @@ def distill(
         _check_model(name, model)
     if student is teacher:
         raise ArgumentError("student and teacher are one model; compress a copy of the teacher.")
+    _check_has_no_rules(student)
     said, told = symbolic_output(student), symbolic_output(teacher)
     if said is not None and told is not None:
         check_alike(said, told)
-    if not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
-        raise ArgumentError(f"temperature must be a number above 0, got {temperature!r}.")
-    if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
-        raise ArgumentError(f"alpha must be from 0 to 1, got {alpha!r}.")
+    temperature = ABOVE_ZERO.checked(temperature, "temperature")
+    alpha = SHARE.checked(alpha, "alpha")
     for target in keras.tree.flatten(targets):
         if target is not None and target not in TARGETS:
             raise ArgumentError(f"targets must be of {', '.join(TARGETS)}, got {target!r}.")
@@ -105,7 +107,7 @@ class Distiller(keras.Model):
     def __init__(self, student: keras.Model, teacher: keras.Model, temperature, alpha, targets):
         super().__init__(name=f"distill_{student.name}")
         self.student, self.teacher = student, teacher
-        self.temperature, self.alpha = float(temperature), float(alpha)
+        self.temperature, self.alpha = temperature, alpha
         self._targets, self._compiled = _Plain(targets), _Plain((None, None))
         self._soft_losses = _Plain(None)
         self.built = True
@@ -251,6 +253,26 @@ def _check_model(name: str, model: Any) -> None:
     if not model.built:
         raise UnbuiltModelError(
             f"The {name} '{model.name}' has no weights yet. Build it, or call it once."
+        )
+
+
+# What Keras lets a model say for itself of a step, and a Distiller does in its own way.
+_RULES = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
+
+
+def _check_has_no_rules(student: keras.Model) -> None:
+    own = [
+        name
+        for name in _RULES
+        if getattr(getattr(student, name), "__func__", None) is not getattr(keras.Model, name)
+    ]
+    if own:
+        raise ArgumentError(
+            f"The student '{student.name}' ({type(student).__name__}) has its own "
+            f"{' and '.join(own)}, and a Distiller makes its steps without. Say the same by the "
+            "loss and the metrics of its compile, or by add_loss of a layer. Or do without: "
+            "smh.distill(keras.Model(student.input, student.output), teacher) trains the same "
+            "weights, if the student is functional."
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import keras
 
 from smh.doors.selection import make_matcher
 from smh.doors.weight_roles import is_taken
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
+from smh.errors.limits import AT_LEAST_0
+from smh.recipes.losses import AddedL2, own_regularizer
 from smh.typing import Selector
 from smh.virtual_variable import own_layers, own_variables, virtual_variables
 
@@ -21,10 +23,16 @@ def penalise_weights(
     The factors of a pool are not penalised: their decay pulls the weights of all layers at once,
     by their scales squared. The decay `d` of papers, `d * w` in each gradient, is `l2 = d / 2`.
 
+    What a layer asks for itself (`kernel_regularizer`) goes on, beside this. Called again, only
+    what this has added is replaced, also after loading a `.keras` or a `.smh` file. Such a file has
+    the penalty of kernels and embeddings, and is read where smh is imported. In what
+    `smh.materialize` and `smh.slim` return it is Keras' own `L1L2`, the sum of both; in a file of
+    such a model it counts as the layer's own.
+
     Args:
         model: a built Keras model, compressed or to be compressed. It is changed in place. Compile
             it afterwards.
-        l2: not negative. 0 takes earlier penalties away.
+        l2: not negative. 0 takes away what this has added before.
         apply_to: which of the trained weights, as in `smh.compress`. Default: kernels, embeddings
             and other weights of rank 2 or more.
 
@@ -43,17 +51,22 @@ def penalise_weights(
         >>> model = smh.compress(smh.zoo.lenet_300_100(), fraction=0.1)
         >>> model = smh.recipes.penalise_weights(model, 5e-5)
     """
+    l2 = AT_LEAST_0.checked(l2, "l2")
+    penalise(model, to_penalise(model, apply_to), l2)
+    return model
+
+
+def to_penalise(model: keras.Model, apply_to: Selector | None = None) -> set[int]:
+    """Returns the `id` of each weight that `penalise_weights` selects; raises as it does."""
     if not isinstance(model, keras.Layer):
         raise ArgumentError(f"model must be a keras.Model, got {type(model).__name__}.")
-    if not isinstance(l2, (int, float)) or not 0 <= l2 < math.inf:
-        raise ArgumentError(f"l2 must be a number, at least 0, got {l2!r}.")
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' has no weights yet. Build it, or call it once.")
     weights, owners = {id(v): v for v in _weights(model)}, _owners(model)
     paths = [v.path for v in weights.values()]
     matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
     chosen = {
-        key: v
+        key
         for key, v in weights.items()
         if (is_taken(v, owners[key]) if matches is None else matches(v.path, v.name, v))
     }
@@ -61,15 +74,25 @@ def penalise_weights(
         raise SelectionError(
             f"Nothing to penalise was selected in '{model.name}'. It has: {', '.join(paths)}"
         )
-    regularizer = keras.regularizers.L2(l2) if l2 else None
-    for variable in chosen.values():
-        variable.regularizer = regularizer
+    return chosen
+
+
+def penalise(model: keras.Model, chosen: set[int], l2: float) -> None:
+    """Gives the weights `chosen` the penalty, beside what their layers ask for."""
+    for variable in _weights(model):
+        if id(variable) in chosen:
+            variable.regularizer = _with(l2, variable.regularizer)
     # For the file: a layer that is made again from its configuration has the penalty again.
     for layer in own_layers(model):
         for name in ("kernel", "embeddings", "depthwise_kernel", "pointwise_kernel"):
-            if hasattr(layer, f"{name}_regularizer") and id(getattr(layer, name, None)) in chosen:
-                setattr(layer, f"{name}_regularizer", regularizer)
-    return model
+            regularizer = f"{name}_regularizer"
+            if hasattr(layer, regularizer) and id(getattr(layer, name, None)) in chosen:
+                setattr(layer, regularizer, _with(l2, getattr(layer, regularizer)))
+
+
+def _with(l2: float, regularizer: Any) -> Any:
+    own = own_regularizer(regularizer)
+    return AddedL2(l2, own) if l2 else own
 
 
 def _owners(model: keras.Model) -> dict[int, list[keras.Layer]]:

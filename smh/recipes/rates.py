@@ -9,6 +9,7 @@ import keras
 
 from smh.doors.selection import make_matcher
 from smh.errors import ArgumentError, SelectionError
+from smh.errors.limits import AT_LEAST_0
 
 
 def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.Optimizer:
@@ -17,11 +18,12 @@ def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.O
     For a compressed model: `{"scale": 0.1}` for the trained scales, `{"ProductVariablePool/": 2.0}`
     for the factors. It is the step that is multiplied, not the gradient, which Adam would undo. A
     schedule, mixed precision and saving work as with the plain optimizer. Decoupled weight decay
-    (`AdamW`, `weight_decay=`) keeps the common rate.
+    (`AdamW`, `weight_decay=`) keeps the common rate, and its exceptions
+    (`exclude_from_weight_decay`).
 
     Args:
-        optimizer: one of `keras.optimizers`: SGD, RMSprop, Adam, AdamW, Nadam or Adamax, which has
-            not been used yet; or its name.
+        optimizer: one of `keras.optimizers`: SGD, RMSprop, Adam, AdamW, Nadam or Adamax, and none
+            that is derived from them, which has not been used yet; or its name.
         rates: for each pattern, as in `smh.compress`, the factor on the learning rate, 0 or more;
             the first that matches counts. Variables that none matches keep the common rate.
 
@@ -49,7 +51,20 @@ def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.O
             f"This {type(optimizer).__name__} has been used, and knows its variables. Make a new "
             "one, and compile the model with what with_rates returns."
         )
-    return rated.from_config({**optimizer.get_config(), "rates": dict(rates)})
+    made = rated.from_config({**optimizer.get_config(), "rates": dict(rates)})
+    _hand_on(optimizer, made)
+    return made
+
+
+def _hand_on(optimizer: Any, made: Any) -> None:
+    """Gives a new optimizer what the old one was told after it was made, which no config has.
+
+    `exclude_from_weight_decay` for example, or the step at which it begins.
+    """
+    for name in vars(optimizer).keys() - vars(made).keys():
+        setattr(made, name, getattr(optimizer, name))
+    for variable, value in zip(made.variables, optimizer.variables, strict=True):
+        variable.assign(value)
 
 
 class _Rated:
@@ -59,11 +74,9 @@ class _Rated:
 
     def __init__(self, *args, rates: Mapping[str, float], **kwargs):
         make_matcher(list(rates), "rates")  # raises before anything is made
-        for pattern, rate in rates.items():
-            if not isinstance(rate, (int, float)) or not 0 <= rate < float("inf"):
-                raise ArgumentError(f"The rate of {pattern!r} must be a number >= 0, got {rate!r}.")
+        rates = {p: AT_LEAST_0.checked(rate, f"The rate of {p!r}") for p, rate in rates.items()}
         super().__init__(*args, **kwargs)
-        self.rates = {pattern: float(rate) for pattern, rate in rates.items()}
+        self.rates = rates
         # Behind Keras' tracker, which would wrap the lists.
         self.__dict__.update(_factors=[])
 
@@ -95,8 +108,12 @@ class _Rated:
 
 
 def _plain(cls: type) -> type:
-    """The class that Keras shows: on PyTorch its constructor returns one derived from it."""
-    return next((c for c in cls.__mro__ if c in _RATED), cls)
+    """The class that Keras shows: on PyTorch its constructor returns one of Keras' derived from it.
+
+    One that somebody else has derived may make other steps, and is taken for none of Keras'.
+    """
+    of_keras = cls.__module__.partition(".")[0] == "keras"
+    return next((c for c in cls.__mro__ if of_keras and c in _RATED), cls)
 
 
 _KNOWN = ("SGD", "RMSprop", "Adam", "AdamW", "Nadam", "Adamax")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import re
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError
+from smh.errors.limits import ABOVE_ZERO, AT_LEAST_0, BELOW_1, COUNT
 from smh.recipes.losses import SmoothedCrossentropy
-from smh.recipes.penalty import penalise_weights
+from smh.recipes.penalty import penalise, to_penalise
 from smh.recipes.rates import with_rates
 from smh.virtual_variable import virtual_variables
 
@@ -46,12 +45,9 @@ def one_cycle(
     Reference: L. Smith, N. Topin, "Super-Convergence", arXiv:1708.07120 (2017), with the cosine of
     I. Loshchilov, F. Hutter, "SGDR", ICLR 2017.
     """
-    if not isinstance(peak_rate, (int, float)) or not 0 < peak_rate < math.inf:
-        raise ArgumentError(f"peak_rate must be a number above 0, got {peak_rate!r}.")
-    if not isinstance(steps, numbers.Integral) or steps < 1:
-        raise ArgumentError(f"steps must be a whole number of batches, at least 1, got {steps!r}.")
-    if not isinstance(warmup, (int, float)) or not 0 <= warmup < 1:
-        raise ArgumentError(f"warmup must be at least 0 and below 1, got {warmup!r}.")
+    peak_rate = ABOVE_ZERO.checked(peak_rate, "peak_rate")
+    steps = COUNT.checked(steps, "steps")
+    warmup = BELOW_1.checked(warmup, "warmup")
     climb = int(warmup * steps)
     if not climb:
         return keras.optimizers.schedules.CosineDecay(peak_rate, steps)
@@ -86,10 +82,10 @@ def compile_for_training(
         scale_rate: factor on the learning rate of the trained scales, of which a step moves a whole
             layer. On LeNet-300-100 with 6 % of its numbers, values from 0.1 to 3 differed by less
             than the seeds did.
-        l2: see `penalise_weights`; 0 for none.
+        l2: see `penalise_weights`. 0 adds none; what `penalise_weights` has added before stays.
         label_smoothing: see `SmoothedCrossentropy`; 0 for none.
         loss: as in `compile`, for other models. Default: cross-entropy of integer labels.
-        metrics: as in `compile`.
+        metrics: as in `compile`, a list, a dict or None; or one metric.
         **options: further arguments of `compile`, such as `jit_compile`.
 
     Returns:
@@ -97,13 +93,17 @@ def compile_for_training(
 
     Raises:
         ArgumentError: an argument is out of range, or `scale_rate` is given for a model without
-            trained scales.
+            trained scales. In `fit`: the labels are no integers, one-hot for example.
+        UnbuiltModelError: `l2` is given, and the model has no weights yet.
+        SelectionError: `l2` is given, and the model has no kernels.
 
     Example:
         >>> import smh
         >>> model = smh.compress(smh.zoo.lenet_300_100(), fraction=0.1)
         >>> model = smh.recipes.compile_for_training(model, steps=20 * 430, l2=1e-5)
     """
+    scale_rate, l2 = AT_LEAST_0.checked(scale_rate, "scale_rate"), AT_LEAST_0.checked(l2, "l2")
+    chosen = to_penalise(model) if l2 else set()
     optimizer = keras.optimizers.Adam(one_cycle(peak_rate, steps, warmup))
     loss = SmoothedCrossentropy(label_smoothing) if loss is None else loss
     if scale_rate != 1.0:
@@ -114,12 +114,20 @@ def compile_for_training(
                 "out."
             )
         optimizer = with_rates(optimizer, {_SCALES: scale_rate})
+    model.compile(optimizer, loss, metrics=_listed(metrics), **options)
     if l2:
-        penalise_weights(model, l2)
-    model.compile(
-        optimizer, loss, metrics=metrics if isinstance(metrics, dict) else list(metrics), **options
-    )
+        penalise(model, chosen, l2)  # last: `compile` may refuse what it is given
     return model
+
+
+def _listed(metrics: Any) -> Any:
+    if isinstance(metrics, str) or callable(metrics):
+        return [metrics]
+    if metrics is None or isinstance(metrics, dict | list):
+        return metrics
+    if isinstance(metrics, tuple):
+        return list(metrics)
+    raise ArgumentError(f"metrics must be as in compile: a list or a dict, got {metrics!r:.100}.")
 
 
 def _has_scales(model: keras.Model) -> bool:

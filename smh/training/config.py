@@ -14,7 +14,7 @@ from typing import Any
 from smh.container import plain_json
 from smh.container.replacing import replacing
 from smh.errors import ArgumentError
-from smh.errors.limits import COUNT, FRACTION, GRID_BITS, SEED
+from smh.errors.limits import COUNT, FRACTION, GRID_BITS, SEED, Limit
 
 
 def _setting(kind: type, expected: str, help: str, valid: Callable = bool, **default: Any) -> Any:
@@ -36,7 +36,8 @@ class TrainingConfig:
         model: a name of `smh.zoo.names()`, or a `.keras` or `.smh` file to go on with.
         data: a name of `smh.datasets.names()`.
         fraction: as in `smh.compress`; `None`: the model is not compressed here.
-        bits: of the factors, in the last 40 % of the epochs (`smh.quantize_factors`); or `None`.
+        bits: of the factors, in the last 40 % of the epochs, at least in the last one
+            (`smh.quantize_factors`); or `None`.
         epochs: passes over the training images.
         batch_size: images in a step.
         peak_rate: the highest learning rate of Adam's one cycle.
@@ -70,7 +71,7 @@ class TrainingConfig:
     bits: int | None = _setting(
         int,
         GRID_BITS.expected,
-        "round the factors to 2 to 8 bits in the last 40 %% of the epochs",
+        "round the factors to 2 to 8 bits in the last 40 %% of the epochs, at least the last",
         GRID_BITS.allows,
         default=None,
     )
@@ -133,7 +134,9 @@ class TrainingConfig:
     @property
     def bits_from(self) -> int:
         """The epoch from which on the factors are rounded; `epochs` if they never are."""
-        return self.epochs if self.bits is None else round(0.6 * self.epochs)
+        if self.bits is None:
+            return self.epochs
+        return min(round(0.6 * self.epochs), self.epochs - 1)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "") -> TrainingConfig:
@@ -196,12 +199,12 @@ def read_settings(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _checked(field: dataclasses.Field, value: Any) -> Any:
-    kind, expected = field.metadata["kind"], field.metadata["expected"]
+    kind, expected, valid = (field.metadata[key] for key in ("kind", "expected", "valid"))
     if value is None and field.default is None:
         return None
-    if kind is float and type(value) is int and abs(value) < 2**53:
-        value = float(value)
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if type(value) is not kind or not finite or not field.metadata["valid"](value):
+    if kind in (int, float):
+        limit = Limit(kind, expected, lambda number: abs(number) < math.inf and valid(number))
+        return limit.checked(value, field.name)
+    if type(value) is not kind or not valid(value):
         raise ArgumentError(f"{field.name} must be {expected}, got {value!r:.60}.")
     return value

@@ -93,6 +93,7 @@ def train(
             validation=config.validation,
             limit=config.limit,
         )
+    _check_has_validation(config, data)
     if resume:
         check_same_data(run, data)
     found = last_checkpoint(run.checkpoints) if resume else None
@@ -132,6 +133,15 @@ def _check_same(config: TrainingConfig, run: RunDirectory) -> None:
                 f"The run in '{run}' has {name}={old[name]!r}, and {name}={value!r} is asked for. "
                 "A run is resumed with its own settings; --out begins another."
             )
+
+
+def _check_has_validation(config: TrainingConfig, data: Dataset) -> None:
+    if data.x_validation is not None and not count_of(data.x_validation):
+        raise ArgumentError(
+            f"{data.name} has {count_of(data.y_train)} examples to train on, and validation="
+            f"{config.validation:g} holds none of them out. Give more examples, hold out more, or "
+            "none: --validation 0."
+        )
 
 
 def _new_model(config: TrainingConfig, data: Dataset) -> keras.Model:
@@ -184,7 +194,7 @@ def _fit(
     callbacks = [*callbacks, *_tensorboard(run)]
     for first, end in _parts(config, place):
         # At the border a checkpoint is still of the part with float factors.
-        if first == Place(config.bits_from) != Place():
+        if config.bits is not None and first == Place(config.bits_from):
             quantize_factors(model, config.bits)
         _prepare(model, data)
         model.fit(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.replicas import creation_scope
 
 
 def reset_training(model: keras.Layer, build: bool = False) -> None:
@@ -24,8 +27,33 @@ def reset_training(model: keras.Layer, build: bool = False) -> None:
         optimizer = getattr(layer, "optimizer", None)
         if optimizer is not None and optimizer.built:
             layer.optimizer = type(optimizer).from_config(optimizer.get_config())
+            _keep_exceptions(optimizer, layer.optimizer, layer)
             if build:
-                layer.optimizer.build(layer.trainable_variables)
+                build_optimizer(layer)
+
+
+def build_optimizer(model: keras.Model) -> None:
+    """Gives the model's optimizer its state, where it has none, as the first step would.
+
+    State of variables that TensorFlow mirrors is mirrored with them.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not optimizer.built:
+        with creation_scope(model.trainable_variables):
+            optimizer.build(model.trainable_variables)
+
+
+def _keep_exceptions(old: Any, new: Any, model: keras.Model) -> None:
+    """Lets an optimizer spare of weight decay what the old one did, of variables that are left.
+
+    Relies on: `exclude_from_weight_decay` leaves the keys of variables and a pattern for names in
+    these attributes, which no configuration has; a loss-scaling optimizer's is the one it wraps.
+    """
+    old, new = (getattr(one, "inner_optimizer", one) for one in (old, new))
+    if hasattr(old, "_exclude_from_weight_decay"):
+        there = {old._var_key(variable) for variable in model.trainable_variables}
+        new._exclude_from_weight_decay = {*old._exclude_from_weight_decay} & there
+        new._exclude_from_weight_decay_pattern = old._exclude_from_weight_decay_pattern
 
 
 def steps_made(model: keras.Model) -> int:
