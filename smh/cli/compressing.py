@@ -22,6 +22,7 @@ from smh.cli.shrinking import EXAMPLES, few, shrink
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT, FRACTION, SEARCHED_BITS, SEED, WHOLE
 from smh.progress import task
+from smh.sensitivity.words import Shown
 
 if TYPE_CHECKING:
     from smh.shrinking.searching import SearchResult, Try
@@ -181,7 +182,7 @@ def _search_size(args: argparse.Namespace) -> None:
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=args.seed,
-        show=None if args.quiet else _Table(None),
+        show=None if args.quiet else _Table(),
     )
     _write(result, args)
     if data is None and not args.quiet:
@@ -196,19 +197,23 @@ def _search_drop(args: argparse.Namespace) -> None:
     from smh.training.retraining import retraining
 
     check_has_accuracy(data)
-    baseline = measure(model, x, y)["accuracy"]
-    print(f"{args.model}: accuracy {baseline:.4f} on {len(y):,} examples")
+
+    def accuracy(model):
+        return measure(model, x, y)["accuracy"]
+
+    baseline = accuracy(model)
+    print(f"{args.model}: accuracy {baseline:.2%} on {len(y):,} examples")
     warn_of_chance(baseline, args.max_drop / 100, len(y))
     result = smh.search_drop(
         model,
         args.max_drop / 100,
-        lambda model: measure(model, x, y)["accuracy"],
+        accuracy,
         recover=retraining(data, args.epochs, args.seed) if args.epochs else None,
         **_bits(args),
         apply_to=args.apply_to,
         exclude=args.exclude,
         seed=args.seed,
-        show=None if args.quiet else _Table(baseline),
+        show=None if args.quiet else _Table(Shown.of("accuracy", [baseline]), baseline),
     )
     _write(result, args)
 
@@ -220,17 +225,17 @@ def _bits(args: argparse.Namespace) -> dict[str, Any]:
 class _Table:
     """Prints one line for each try, as soon as it is there."""
 
-    def __init__(self, baseline: float | None):
+    def __init__(self, shown: Shown | None = None, baseline: float = 0.0):
         from smh.shrinking.searching.tries import columns
 
-        self.baseline, titles = baseline, columns(baseline is not None)
+        self.shown, self.baseline, titles = shown, baseline, columns(shown)
         self.widths = [max(len(title), 8) for title in titles]
         self._line(titles)
 
     def __call__(self, one: Try) -> None:
         from smh.shrinking.searching.tries import cells
 
-        self._line(cells(one, self.baseline))
+        self._line(cells(one, self.shown, self.baseline))
 
     def _line(self, texts: list[str]) -> None:
         padded = (text.rjust(width) for text, width in zip(texts, self.widths, strict=True))

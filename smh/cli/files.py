@@ -7,16 +7,17 @@ import contextlib
 import importlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.judging import to_judge_by
 from smh.container.replacing import check_replaceable, replacing
-from smh.errors import ArgumentError, MissingPackageError
+from smh.errors import ArgumentError, MissingPackageError, SmhError
 from smh.progress import task
 from smh.training import RunDirectory, TrainingConfig
-from smh.training.foreign import explained
+from smh.training.foreign import explained, refuse_foreign
 from smh.training.sources import (
     SUFFIXES,
     check_data,
@@ -106,9 +107,19 @@ def find_own(modules: Sequence[str]) -> None:
 
 
 def import_own(modules: Sequence[str]) -> None:
-    """Imports a user's modules, once Keras has started; raises what Python does."""
+    """Imports a user's modules, once Keras has started.
+
+    Raises:
+        SmhError: a module raises an error.
+    """
     for module in modules:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except SmhError:
+            raise
+        except Exception as error:
+            text = f"{type(error).__name__}: {' '.join(str(error).split()):.300}"
+            raise SmhError(f"--import {module} raised {text}") from error
 
 
 def model_file(path: str) -> str:
@@ -137,6 +148,7 @@ def artifact_file(path: str) -> str:
             f"'{path}' is a file of Keras; smh inspect looks into .smh files. What each weight "
             f"costs: smh report {path}"
         )
+    refuse_foreign(path)
     return path
 
 
@@ -199,20 +211,40 @@ def check_output(
         flag: what named it.
 
     Raises:
-        ArgumentError: another suffix is needed, it exists, its folder does not, or it is a pipe.
+        ArgumentError: another suffix is needed, it exists, its folder does not or takes no file,
+            or it is a pipe.
     """
     if suffixes and not path.endswith(suffixes):
         raise ArgumentError(f"{flag} must end in {' or '.join(suffixes)}, got '{path}'.")
     folder = Path(path).resolve().parent
     if not folder.is_dir():
         raise ArgumentError(f"the folder of '{path}' does not exist.")
-    if not os.access(folder, os.W_OK):
-        raise ArgumentError(f"the folder of '{path}' may not be written to.")
+    check_writable(folder, path)
     if suffixes and os.path.isdir(path):
         raise ArgumentError(f"'{path}' is a folder; {flag} names a file.")
     if os.path.exists(path) and not force:
         raise ArgumentError(f"'{path}' exists; --force replaces it.")
     check_replaceable(path, folder=not suffixes)
+
+
+def check_writable(folder: Path, path: str) -> None:
+    """Makes a file in a folder, and removes it: permissions alone do not say whether that works.
+
+    Args:
+        folder: the folder; of one that is not there yet the one that it will lie in.
+        path: what is to be written, for the error.
+
+    Raises:
+        ArgumentError: it takes no file.
+    """
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ArgumentError(
+            f"'{path}' cannot be written, for its folder takes no file: {error.strerror}."
+        ) from error
 
 
 def write_model(model: keras.Model, args: argparse.Namespace) -> None:

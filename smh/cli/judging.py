@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from smh.errors import ArgumentError, SmhWarning
+from smh.sensitivity.words import score
 
 if TYPE_CHECKING:
     import keras
@@ -76,5 +77,5 @@ class Judge:
     def _say(self, when: str, figures: Mapping[str, float], x: Any, part: str) -> None:
         from smh.datasets.dataset import count_of
 
-        words = [f"{name} {value:.4f}" for name, value in figures.items()]
+        words = [f"{name} {score(name, value)}" for name, value in figures.items()]
         print("  ".join([f"{when}:", *words, f"on {count_of(x):,} {part} examples"]))

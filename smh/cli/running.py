@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.arguments import DATA, OWN, add_command, add_data, add_model, number, reader
-from smh.cli.files import import_own, model_file, open_data, open_model, start_keras
+from smh.cli.files import (
+    check_writable,
+    import_own,
+    model_file,
+    open_data,
+    open_model,
+    start_keras,
+)
 from smh.errors import ArgumentError
 from smh.errors.limits import Limit
+from smh.sensitivity.words import score
 from smh.training import RunDirectory, TrainingConfig
 from smh.training.config import read_settings
 from smh.training.every import EACH_MINUTE, Every
@@ -123,6 +131,7 @@ def _train(args: argparse.Namespace) -> None:
     resume = args.resume and run.is_run
     if not resume:
         run.check_is_free(args.force)
+        check_writable(run.path.resolve(), str(run))
     complete = resume and run.is_complete
     if not complete:
         find_model(config.model)
@@ -157,7 +166,7 @@ def _figures(result: Mapping[str, Any]) -> str:
     found = {name[5:]: value for name, value in result.items() if name.startswith("test_")}
     del found["images"]
     best = {name: value for name, value in found.items() if "accuracy" in name} or found
-    return ", ".join(f"{name} {value:.4f}" for name, value in best.items())
+    return ", ".join(f"{name} {score(name, value)}" for name, value in best.items())
 
 
 _EXAMPLES = {"model": "lenet_5", "data": "digits"}
@@ -186,7 +195,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     print(f"{args.model} on {data.name}, {_counted(data, part, args.limit)}")
     width = max(8, *map(len, figures))
     for name, value in figures.items():
-        print(f"{name:<{width}}  {value:.4f}")
+        print(f"{name:<{width}}  {score(name, value)}")
 
 
 def _counted(data: Dataset, part: str, limit: int | None) -> str:

@@ -18,7 +18,8 @@ from smh.cli.arguments import (
     numbers,
     show,
 )
-from smh.cli.files import check_output, open_with_images
+from smh.cli.files import check_output, open_with_examples
+from smh.cli.judging import to_judge_by
 from smh.errors import ArgumentError
 from smh.errors.limits import ABOVE_ZERO, CODEBOOK_BITS, DROP, SCANNED_SPARSITY
 
@@ -79,7 +80,8 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         "--max-drop",
         type=number("--max-drop", DROP),
         metavar="N",
-        help="or: points of accuracy it may cost, 0.5; of numbers to predict, of the loss",
+        help="or: points of accuracy it may cost, 0.5; of numbers to predict, and of several "
+        "outputs, by how much the loss may rise",
     )
     parser.add_argument(
         "--method",
@@ -95,29 +97,34 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
 
 
 def _sensitivity(args: argparse.Namespace) -> None:
-    _scan(args, args.sparsities, "sensitivity_scan", "--sparsity")
+    _scan(args, args.sparsities, "sparsity", "--sparsity")
 
 
 def _bits(args: argparse.Namespace) -> None:
-    _scan(args, args.bits, "bits_scan", "--bits")
+    _scan(args, args.bits, "bits", "--bits")
 
 
-def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
+def _scan(args: argparse.Namespace, levels: list, kind: str, flag: str) -> None:
     for path, suffix in ((args.csv, ".csv"), (args.png, ".png")):
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
-    model, _, x, y = open_with_images(args)
+    estimates = args.method == "fisher"
+    model, data = open_with_examples(args, labels=not estimates)
+    x, y, _ = to_judge_by(data)
     _check_drop(args, y)
     import smh
     from smh.datasets.dataset import scaled
+    from smh.sensitivity.budgets import check_budget
     from smh.training.data import measure
 
-    result = getattr(smh, name)(
+    selected = {"apply_to": args.apply_to, "exclude": args.exclude}
+    if args.budget is not None:
+        check_budget(model, args.budget, kind, levels, **selected)
+    result = (smh.sensitivity_scan if kind == "sparsity" else smh.bits_scan)(
         model,
-        scaled(x) if args.method == "fisher" else lambda model: measure(model, x, y),
+        scaled(x) if estimates else lambda model: measure(model, x, y),
         levels,
-        apply_to=args.apply_to,
-        exclude=args.exclude,
+        **selected,
         method=args.method,
         seed=0,
         verbose=int(sys.stdout.isatty() and not args.json and not args.quiet),
@@ -128,7 +135,7 @@ def _scan(args: argparse.Namespace, levels: list, name: str, flag: str) -> None:
         result.to_csv(args.csv)
     if args.png is not None:
         result.to_png(args.png)
-    suggestion = _suggestion(args, result)
+    suggestion = _suggestion(args, result, x)
     if args.json:
         show(args, result, suggested=suggestion)
     elif suggestion is not None:
@@ -143,13 +150,17 @@ def _check_drop(args: argparse.Namespace, y: Any) -> None:
         POINTS.checked(args.max_drop, "--max-drop")
 
 
-def _suggestion(args: argparse.Namespace, result: Any) -> list | None:
+def _suggestion(args: argparse.Namespace, result: Any, x: Any) -> list | None:
     """A level for each weight, where a budget or a drop is given."""
     if args.budget is None and args.max_drop is None:
         return None
     max_drop = args.max_drop
-    if max_drop is not None and "accuracy" in result.metric:
+    if max_drop is not None and result.shown.is_share:
+        from smh.datasets.dataset import count_of
+        from smh.shrinking.request import warn_of_chance
+
         max_drop /= 100  # points, as everywhere on the command line
+        warn_of_chance(result.baseline[result.metric], max_drop, count_of(x))
     found = result.suggest(args.budget, max_drop=max_drop)
     if not found:
         raise ArgumentError("no weight can be changed within that; allow more, or scan less far.")
@@ -157,12 +168,15 @@ def _suggestion(args: argparse.Namespace, result: Any) -> list | None:
 
 
 def _print(args: argparse.Namespace, result: Any, suggestion: list, flag: str) -> None:
-    drop = result.predicted_drop(suggestion)
-    command = "smh prune" if flag == "--sparsity" else "smh quantize --kind codebook"
-    unit = "sparsity" if flag == "--sparsity" else "bits a number, tables of values included,"
+    reached, lost = result.reached(suggestion), result.predicted_drop(suggestion)
+    if flag == "--sparsity":
+        command, what = "smh prune", f"{reached:.2%} zeros"
+    else:
+        command = "smh quantize --kind codebook"
+        what = f"{reached:.3g} bits a number, tables of values included,"
     print(
-        f"\nsuggested: {result.reached(suggestion):.3g} {unit} on average, at a drop of "
-        f"{drop:.4f} if the drops add up:"
+        f"\nsuggested: {what} on average, at {result.shown.in_words(lost)} if what each weight "
+        "costs adds up:"
     )
     lines = [f"  {flag} '{path}={level:g}'" for path, level in suggestion]
     source = Path(args.model)

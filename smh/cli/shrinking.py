@@ -103,7 +103,7 @@ def shrink(args: argparse.Namespace) -> None:
     judge(model, "now")
     if report.baseline is not None and report.chosen.score is not None:
         print(
-            f"accuracy {report.baseline:.4f}, now {report.chosen.score:.4f}, on the {judged:,} "
+            f"accuracy {report.baseline:.2%}, now {report.chosen.score:.2%}, on the {judged:,} "
             "examples that decided; judge by others"
         )
     if args.csv is not None:
@@ -120,8 +120,11 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
         from smh.training.data import check_has_accuracy, measure
 
         check_has_accuracy(data)
-        evaluate = lambda model: measure(model, x, y)["accuracy"]  # noqa: E731
-        return model, data, evaluate, len(y)
+
+        def accuracy(model):
+            return measure(model, x, y)["accuracy"]
+
+        return model, data, accuracy, len(y)
     if not has_data(args):
         return open_model(args), None, None, 0
     return *open_with_examples(args), None, 0

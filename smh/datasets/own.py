@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from smh.datasets.dataset import Dataset, as_arrays, count_of, map_arrays, numbers_of, split_indices
 from smh.datasets.modules import has_module
 from smh.datasets.picture_sets import image_folder
-from smh.errors import ArgumentError, DataFormatError, SmhWarning
+from smh.errors import ArgumentError, DataFormatError, SmhError, SmhWarning
 
 _PARTS = ("train", "test", "validation")
 _TEST = 0.2  # the share of the examples, where nobody made a test part
@@ -86,11 +87,15 @@ def called(
 
     Raises:
         ArgumentError: there is no such function, or it returns something else.
+        DataFormatError: it raises an error, or its module does.
     """
-    found = getattr(importlib.import_module(module), function, None)
+    source = f"{module}:{function}"
+    with _named(module):
+        found = getattr(importlib.import_module(module), function, None)
     if not callable(found):
         raise ArgumentError(f"'{module}' has no function {function!r:.100}.")
-    given, source = found(), f"{module}:{function}"
+    with _named(source):
+        given = found()
     if isinstance(given, Dataset):
         return given
     if hasattr(given, "shape"):
@@ -105,6 +110,18 @@ def called(
         parts = {"train": first, "test": second, "validation": (None, None)}
         return _of_parts(parts, function, source, validation)
     return of_arrays(first, second, function, source, validation, whole)
+
+
+@contextlib.contextmanager
+def _named(source: str) -> Iterator[None]:
+    """What a user's own code raises is an error of the data that it was to give."""
+    try:
+        yield
+    except SmhError:
+        raise  # which says what is wrong by itself
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise DataFormatError(f"{source} raised {type(error).__name__}: {text:.300}") from error
 
 
 def of_arrays(
@@ -123,12 +140,17 @@ def of_arrays(
         whole: see `npz`.
 
     Raises:
-        ArgumentError: the numbers of examples differ, or there is none.
+        ArgumentError: the numbers of examples differ, or there is none, or none to test on.
     """
     x, y = _checked((x, y), source)
     if whole or y is None:
         return Dataset(x, y, x, y, name, x, y, source=source)
     train, test = split_indices(_strata(y), _TEST, 0)
+    if not len(test):
+        raise ArgumentError(
+            f"{source} has too few examples to keep some to test on, {len(train)}: a share of "
+            f"{_TEST:g} is none. Give more, or parts: x_train, y_train, x_test and y_test."
+        )
     parts = {
         part: (_at(x, rows), _at(y, rows)) for part, rows in (("train", train), ("test", test))
     }

@@ -20,6 +20,7 @@ from smh.report_page.file_parts import file_section
 from smh.report_page.found import Found, best_of, look_into
 from smh.report_page.layers import layers_section, patterns
 from smh.report_page.pools import pool_section
+from smh.sensitivity.words import score
 from smh.sizes.rows import SizeReport
 from smh.tables.markup import Markup, tag
 
@@ -99,9 +100,8 @@ def _headline(sizes: SizeReport, found: Found) -> Markup:
         tiles.append(_tile("bytes packed", sizes.packed, "in the bits that are computed with"))
     tiles += [_tile("bytes on disk", size, name) for name, size in found.files]
     if found.result is not None:
-        name, images = best_of(found.result), f"{found.result['test_images']:,.0f} images"
-        form = ".2%" if "accuracy" in name else ".4g"
-        tiles.append(_tile(name.replace("_", " "), f"{found.result[name]:{form}}", images))
+        name, count = best_of(found.result), f"{found.result['test_images']:,.0f} examples"
+        tiles.append(_tile(name.replace("_", " "), score(name, found.result[name]), count))
     kicker = [tag("p", found.source, class_="note")] if found.source else []
     return tag("header", tag("h1", sizes.name), *kicker, tag("dl", *tiles, class_="tiles"))
 

@@ -33,6 +33,7 @@ def chart(
     x_label: str,
     y_label: str,
     x_marks: Mapping[float, str] | None = None,
+    most: float = math.inf,
 ) -> Markup:
     """Returns a figure with axes, ticks, lines and a legend.
 
@@ -43,11 +44,12 @@ def chart(
         y_label: what the vertical axis shows, with its unit.
         x_marks: places on the horizontal axis and what stands there, from left to right; default:
             round numbers.
+        most: where the vertical axis ends at the latest: nothing is above it, as above 100 %.
     """
     points = [p for line in lines for p in line.points if all(map(math.isfinite, p))]
     if x_marks is None:
         x_marks = {x: f"{x:g}" for x in ticks([x for x, _ in points])}
-    y_ticks = ticks([y for _, y in points])
+    y_ticks = ticks([y for _, y in points], most=most)
     across = _scale(list(x_marks), _LEFT, _WIDTH - _RIGHT)
     up = _scale(y_ticks, _HEIGHT - _BOTTOM, _TOP)
     named = [line for line in lines if line.name]
@@ -72,12 +74,15 @@ def chart(
     )
 
 
-def ticks(values: Sequence[float], most: int = 6) -> list[float]:
-    """Round numbers, evenly apart, from at most the smallest to at least the largest value."""
+def ticks(values: Sequence[float], count: int = 6, most: float = math.inf) -> list[float]:
+    """Round numbers, evenly apart, from at most the smallest to at least the largest value.
+
+    None is above `most`, which is round and no smaller than the largest value.
+    """
     low, high = min(values), max(values)
     if high - low < 1e-12 * max(1.0, abs(high)):
-        low, high = low - 0.5, high + 0.5
-    rough = (high - low) / (most - 1)
+        low, high = (low - 0.5, high + 0.5) if high + 0.5 <= most else (high - 1, high)
+    rough = (high - low) / (count - 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -7,32 +7,50 @@ from collections.abc import Sequence
 
 from smh.report_page.charts import KINDS_OF_LINES, Line, chart
 from smh.report_page.scan_files import ScanFile, severity
+from smh.sensitivity.words import Shown
 from smh.tables.markup import Markup, tag
 from smh.training.metrics import Row
 
+_RATE = "learning_rate"
+_LOSSES: dict[tuple[str, ...], str] = {
+    ("accuracy",): "loss (cross-entropy, nats)",
+    ("mae",): "loss (mean square error)",
+}
 _PROMINENT = 6  # of more than `KINDS_OF_LINES` weights
 
 
 def training_section(rows: Sequence[Row]) -> Markup | None:
-    """Returns loss, accuracy and rate by epoch; `None` if there is none of them."""
-    wanted = (
-        ("loss", "loss (cross-entropy, nats)", 1, {"loss": "training", "val_loss": "validation"}),
-        ("accuracy", "accuracy (%)", 100, {"accuracy": "training", "val_accuracy": "validation"}),
-        ("learning rate", "rate", 1, {"learning_rate": "learning rate"}),
-    )
-    charts = []
-    marks = _epochs([row["epoch"] for row in rows])
-    for title, label, unit, columns in wanted:
-        lines = [
-            Line(name, [(row["epoch"], unit * row[column]) for row in rows if column in row])
-            for column, name in columns.items()
-        ]
-        lines = [line for line in lines if any(math.isfinite(y) for _, y in line.points)]
-        if lines:
-            charts.append(chart(title, lines, "epoch", label, marks))
-    if not charts:
+    """Returns a chart of each metric by epoch, then of the rate; `None` if there is none."""
+    marks, names = _epochs([row["epoch"] for row in rows]), _metrics(rows)
+    # Of several outputs it is a sum of such, and of these two alone `smh train` has one each.
+    loss = _LOSSES.get(tuple(names[1:-1]), "loss")
+    charts = [_by_epoch(rows, name, loss, marks) for name in names]
+    shown = [one for one in charts if one is not None]
+    if not shown:
         return None
-    return tag("section", tag("h2", "Training"), tag("div", *charts, class_="charts"))
+    return tag("section", tag("h2", "Training"), tag("div", *shown, class_="charts"))
+
+
+def _metrics(rows: Sequence[Row]) -> list[str]:
+    """What was measured, once for training and validation: the loss first, the rate last."""
+    columns = (name.removeprefix("val_") for row in rows for name in row)
+    others = dict.fromkeys(name for name in columns if name not in ("epoch", "loss", _RATE))
+    return ["loss", *others, _RATE]
+
+
+def _by_epoch(rows: Sequence[Row], name: str, loss: str, marks: dict[float, str]) -> Markup | None:
+    columns = {name: "rate" if name == _RATE else "training", f"val_{name}": "validation"}
+    shown = Shown.of(name, [row[column] for row in rows for column in columns if column in row])
+    lines = [
+        Line(part, [(row["epoch"], shown.unit * row[column]) for row in rows if column in row])
+        for column, part in columns.items()
+    ]
+    lines = [line for line in lines if any(math.isfinite(y) for _, y in line.points)]
+    if not lines:
+        return None
+    label = loss if name == "loss" else "rate" if name == _RATE else shown.label
+    most = 100.0 if shown.is_share else math.inf
+    return chart(name.replace("_", " "), lines, "epoch", label, marks, most)
 
 
 def scan_section(scan: ScanFile) -> Markup | None:
@@ -46,14 +64,15 @@ def scan_section(scan: ScanFile) -> Markup | None:
     places, marks, axis = _axis(scan)
     lines = []
     for path, drops in scan.drops.items():
-        heights = [0.0, *(math.nan if d is None else d for d in drops)]
+        heights = [0.0, *(math.nan if d is None else scan.shown.unit * d for d in drops)]
         line = Line(path if path in named else "", list(zip(places, heights, strict=True)))
         lines.append(line)
     what = "pruned" if scan.kind == "sparsity" else "stored in few bits"
-    text = f"By how much it gets worse if one weight is {what} and the others stay."
+    unit = ", in points" if scan.shown.is_share else ""
+    text = f"By how much it gets worse{unit} if one weight is {what} and the others stay."
     if len(order) > len(named):
         text += f" The {_PROMINENT} weights that lose most have their names; grey: the others."
-    label = f"drop of {scan.metric}"
+    label = scan.shown.lost
     return tag(
         "section",
         tag("h2", f"Scan of {scan.kind}: {scan.name}"),
@@ -73,24 +92,28 @@ def _axis(scan: ScanFile) -> tuple[list[float], dict[float, str] | None, str]:
 
 
 def _drops(scan: ScanFile, worst: float) -> Markup:
-    unit = " %" if scan.kind == "sparsity" else " bits"
-    heads = [tag("th", _level(scan, level) + unit, scope="col") for level in scan.levels]
+    heads = [tag("th", _heading(scan, level), scope="col") for level in scan.levels]
     rows = [
-        tag("tr", tag("th", path, scope="row"), *(_drop(d, worst) for d in drops))
+        tag("tr", tag("th", path, scope="row"), *(_drop(scan.shown, d, worst) for d in drops))
         for path, drops in scan.drops.items()
     ]
     head = tag("thead", tag("tr", tag("th", "weight", scope="col"), *heads))
     return tag("table", head, tag("tbody", *rows), class_="drops")
 
 
-def _drop(drop: float | None, worst: float) -> Markup:
+def _drop(shown: Shown, drop: float | None, worst: float) -> Markup:
     if drop is None:
         return tag("td", "")
     if not math.isfinite(drop):
         return tag("td", "not finite", class_="number h4")
     # By the root: it is the small drops that decide how far to go.
     shade = round(4 * math.sqrt(max(0.0, drop) / worst))
-    return tag("td", f"{drop:.3f}".replace("-0.000", "0.000"), class_=f"number h{shade}")
+    return tag("td", shown.points(drop), class_=f"number h{shade}")
+
+
+def _heading(scan: ScanFile, level: float) -> str:
+    unit = " %" if scan.kind == "sparsity" else " bit" if level == 1 else " bits"
+    return _level(scan, level) + unit
 
 
 def _level(scan: ScanFile, level: float) -> str:

@@ -74,5 +74,7 @@ def _result(run: RunDirectory) -> dict[str, float] | None:
 
 
 def best_of(figures: dict[str, float]) -> str:
-    """The name of what says most: an accuracy, or of numbers to predict the loss."""
-    return next((name for name in figures if "accuracy" in name), "test_loss")
+    """The name of what says most: an accuracy, or of numbers and of several outputs the loss."""
+    several = any(name.endswith("_loss") for name in figures if name != "test_loss")
+    accuracy = None if several else next((name for name in figures if "accuracy" in name), None)
+    return accuracy or "test_loss"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from smh.errors import ArtifactError
+from smh.sensitivity.words import Shown
 
 _KINDS = ("sparsity", "bits")
 
@@ -20,7 +22,7 @@ class ScanFile:
     Attributes:
         name: of the file.
         kind: `"sparsity"` or `"bits"`.
-        metric: what was measured, or `the metric` where that cannot be told.
+        shown: what was measured, or `the metric` where that cannot be told, and how it is shown.
         levels: the levels, from the mildest on.
         drops: for each weight, at each level by how much the metric got worse; `None` where it
             was not measured.
@@ -28,7 +30,7 @@ class ScanFile:
 
     name: str
     kind: str
-    metric: str
+    shown: Shown
     levels: tuple[float, ...]
     drops: dict[str, tuple[float | None, ...]]
 
@@ -50,25 +52,34 @@ def read_scan(path: str | os.PathLike) -> ScanFile | None:
     rows = [line for line in table if line[0] != "(unchanged)"]
     kind, place = heading[2], len(heading) - 1
     try:
-        metric = _metric(heading, table)
+        shown = _shown(heading, table)
         measured = {(row[0], float(row[2])): float(row[place]) for row in rows}
     except (ValueError, IndexError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from error
     levels = sorted({level for _, level in measured}, reverse=kind == "bits")
     paths = dict.fromkeys(path for path, _ in measured)
     drops = {path: tuple(measured.get((path, level)) for level in levels) for path in paths}
-    return ScanFile(name, kind, metric, tuple(levels), drops)
+    return ScanFile(name, kind, shown, tuple(levels), drops)
 
 
-def _metric(heading: Sequence[str], table: Sequence[Sequence[str]]) -> str:
-    """The column of which `drop` is the change, in either direction."""
+def _shown(heading: Sequence[str], table: Sequence[Sequence[str]]) -> Shown:
+    """The column of which `drop` is the change, and in which direction it is better."""
     unchanged = next((line for line in table if line[0] == "(unchanged)"), ())
+    drops = [float(line[-1]) for line in table]
     for place in range(3, len(unchanged) - 1):
-        pairs = [(float(line[place] or "nan"), float(line[-1])) for line in table]
-        changes = [(abs(value - float(unchanged[place])), abs(drop)) for value, drop in pairs]
-        if all(a == b or not (math.isfinite(a) or math.isfinite(b)) for a, b in changes):
-            return heading[place]
-    return "the metric"
+        values = [float(line[place] or "nan") for line in table]
+        changes = [value - float(unchanged[place]) for value in values]
+        if _agree(map(abs, changes), map(abs, drops)):
+            found = Shown.of(heading[place], values)
+            either = _agree(changes, drops) == _agree([-change for change in changes], drops)
+            higher = found.higher_is_better if either else not _agree(changes, drops)
+            return dataclasses.replace(found, higher_is_better=higher)
+    return Shown.of("the metric", [])
+
+
+def _agree(some: Iterable[float], others: Iterable[float]) -> bool:
+    pairs = zip(some, others, strict=True)
+    return all(a == b or not (math.isfinite(a) or math.isfinite(b)) for a, b in pairs)
 
 
 def severity(drops: tuple[float | None, ...], worst: float) -> float:

@@ -105,12 +105,12 @@ def _is_nest(inputs: Inputs, data: Any) -> bool:
     if inputs.fit(data) == 2:
         return True
     many = len(data) > 1 and (isinstance(data, list) or len(data) > MOST_PARTS)
-    if many and all(_is_batch(inputs, one) for one in data):
+    if many and all(is_batch(inputs, one) for one in data):
         return False
     return inputs.fit(inputs.of(data)) > 0 or all(hasattr(x, "shape") for x in data)
 
 
-def _is_batch(inputs: Inputs, one: Any) -> bool:
+def is_batch(inputs: Inputs, one: Any) -> bool:
     """Whether it is a batch, or would be with an axis of examples, of which an error tells."""
     one = inputs.of(one)
     return inputs.fit(one) == 2 or (hasattr(one, "shape") and inputs.lack_an_axis([one]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
+import numbers
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,8 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-
-_HIGHER = re.compile(r"acc|auc|precision|recall|f1|score|similarity|iou|dice|r2|bleu|map$|top_?\d")
-_LOWER = re.compile(
-    r"loss|err|mse|mae|mape|msle|entropy|perplexity|diverg|distance|hinge|poisson|cosh|false_|^wer$"
-)
+from smh.sensitivity.evaluating import evaluated
+from smh.sensitivity.words import better_when_higher
 
 
 @dataclass(frozen=True)
@@ -41,44 +38,32 @@ def as_measure(
 
     Args:
         model: what is measured.
-        evaluate: see `smh.sensitivity_scan`.
+        evaluate: what `smh.sensitivity.evaluating.checked` returned.
         metric: which number decides: its name, its index, or `None`.
         choosable: whether the caller has a `metric=`, for what errors advise.
 
     Raises:
-        ArgumentError: `evaluate` is nothing that can be evaluated again and again.
+        ArgumentError: `metric` is neither.
     """
-    if metric is not None and not isinstance(metric, (str, int)) or isinstance(metric, bool):
+    if metric is not None and not isinstance(metric, str) and not _is_index(metric):
         raise ArgumentError(
             f"metric must be a name, or an index into what evaluate returns, got {metric!r}."
         )
-    if isinstance(evaluate, keras.Layer) or not _is_usable(evaluate):
-        raise ArgumentError(
-            "evaluate must be a function of the model that returns numbers, a pair (x, y), or a "
-            f"dataset that can be read again and again, got {type(evaluate).__name__}."
-        )
     if callable(evaluate):
         return lambda: _named(evaluate(model), evaluate, metric, choosable)
-    if not getattr(model, "compiled", False):
-        raise ArgumentError(
-            f"'{model.name}' is not compiled, so data alone does not say what to measure. Call "
-            "model.compile(loss=..., metrics=[...]) first, or pass a function: evaluate(model) -> "
-            "accuracy."
-        )
-    data = tuple(evaluate) if isinstance(evaluate, (tuple, list)) else (evaluate,)
-    return lambda: _named(of_keras(model, data), evaluate, metric, choosable)
+    return lambda: _named(evaluated(model, evaluate), evaluate, metric, choosable)
 
 
 def choose_metric(measured: dict[str, float], metric: Any, higher_is_better: Any) -> Metric:
     """Says which of the measured numbers decides; checks that it is a number."""
-    if higher_is_better is not None and not isinstance(higher_is_better, bool):
+    if higher_is_better is not None and not isinstance(higher_is_better, bool | np.bool_):
         raise ArgumentError(
             f"higher_is_better must be True, False or None, got {higher_is_better!r}."
         )
     names = list(measured)
     if metric is None:
         name = _default(names)
-    elif isinstance(metric, int):
+    elif not isinstance(metric, str):
         if not 0 <= metric < len(names):
             raise ArgumentError(f"metric={metric}, but evaluate returns {len(names)} numbers.")
         name = names[metric]
@@ -91,28 +76,14 @@ def choose_metric(measured: dict[str, float], metric: Any, higher_is_better: Any
             f"{name} of the unchanged model is {measured[name]}, so nothing can be compared with "
             "it. Check the model and the data that evaluate measures it on."
         )
-    clear = bool(_HIGHER.search(name.lower())) != bool(_LOWER.search(name.lower()))
-    if higher_is_better is None:
-        higher_is_better = not (clear and _LOWER.search(name.lower()))
-        return Metric(name, higher_is_better, is_guess=not clear)
-    return Metric(name, higher_is_better, is_guess=False)
+    if higher_is_better is not None:
+        return Metric(name, bool(higher_is_better), is_guess=False)
+    named = better_when_higher(name)
+    return Metric(name, named is not False, is_guess=named is None)
 
 
-def _is_usable(evaluate: Any) -> bool:
-    if callable(evaluate):
-        return True
-    if isinstance(evaluate, (tuple, list)):
-        return len(evaluate) in (2, 3)
-    readable = hasattr(evaluate, "__iter__") or hasattr(evaluate, "__getitem__")
-    no_data = isinstance(evaluate, (Iterator, Mapping, str, bytes, np.ndarray))
-    return readable and not no_data
-
-
-def of_keras(model: keras.Model, data: tuple) -> dict[str, Any]:
-    """What `model.evaluate` gives for `(x, y)`, `(x, y, sample_weight)` or `(dataset,)`."""
-    names = ("x", "y", "sample_weight")
-    arguments = dict(zip(names, data, strict=False))
-    return model.evaluate(**arguments, verbose=0, return_dict=True)
+def _is_index(metric: Any) -> bool:
+    return isinstance(metric, numbers.Integral) and not isinstance(metric, bool)
 
 
 def _named(returned: Any, evaluate: Any, metric: Any, choosable: bool) -> dict[str, float]:
@@ -147,6 +118,11 @@ def _number(name: str, value: Any) -> float:
 
 
 def _default(names: list[str]) -> str:
-    """The first that is clearly better when higher, as accuracy; else the loss, else the first."""
-    higher = [n for n in names if _HIGHER.search(n.lower()) and not _LOWER.search(n.lower())]
+    """The first that is known to be better when higher, as accuracy; else the loss, else the first.
+
+    That of one of several outputs says nothing of the others, and is left to who asks for it.
+    """
+    outputs = [name.removesuffix("loss") for name in names if name.endswith("_loss")]
+    own = tuple(outputs) if len(outputs) > 1 else ()
+    higher = [n for n in names if better_when_higher(n) and not n.startswith(own)]
     return [*higher, *(n for n in names if n == "loss"), names[0]][0]

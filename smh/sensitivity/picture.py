@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.plots import new_figure
+from smh.sensitivity.words import Shown
 
 _QUIET = "#555555"
 # Of curves: told apart by marker and line style too, in grey; colours of Okabe and Ito.
@@ -42,14 +44,14 @@ def draw_scan(
         levels: sparsities in [0, 1] rising, or bits falling.
         values: for each weight the metric at each level, `None` where it was not measured.
         baseline: the metric of the unchanged model.
-        path: file to write; the ending decides the format.
+        path: file to write; the ending decides the format, PNG if there is none.
         kind: `"sparsity"` or `"bits"`.
-        metric: its name, for the axis.
+        metric: its name, for the axis; a share, as accuracy, is drawn in percent.
         higher_is_better: in which direction the metric is better.
         title: one line above the picture.
 
     Raises:
-        ArgumentError: nothing was measured.
+        ArgumentError: nothing was measured, or Matplotlib writes no file of this ending.
         ImportError: Matplotlib is not installed.
 
     Example:
@@ -57,10 +59,15 @@ def draw_scan(
         >>> values = [[0.9, 0.8], [0.9, 0.5]]
         >>> draw_scan(["conv", "dense"], [0.5, 0.9], values, 0.9, "sensitivity.png")
     """
-    table = np.array([[np.nan if v is None else v for v in row] for row in values], float)
+    measured = [v for row in values for v in row if v is not None]
+    shown = Shown.of(metric, [baseline, *measured], higher_is_better)
+    unit = shown.unit
+    table = np.array([[np.nan if v is None else unit * v for v in row] for row in values], float)
     if not table.size:
         raise ArgumentError("There is nothing to draw: no weight was measured at any level.")
-    names = _shortened(names)
+    figure = new_figure()
+    format = picture_format(figure, path)
+    names, baseline = _shortened(names), unit * baseline
     drops = baseline - table if higher_is_better else table - baseline  # [weights, levels]
     failed = np.array([[v is not None for v in row] for row in values]) & ~np.isfinite(table)
     worst = max(np.max(drops, initial=0.0, where=np.isfinite(drops)), 1e-12)
@@ -68,15 +75,13 @@ def draw_scan(
     is_many = len(names) > _MOST_LABELLED
     order = np.argsort(-severity, kind="stable").tolist()
     labelled = sorted(order[: _MOST_PROMINENT if is_many else None])
-    figure = new_figure()
     figure.set_size_inches(8, 4.2 + (0.6 + 0.16 * len(names) if is_many else 0))
     if is_many:
         # Figures of their own: each uses the full width, whatever stands beside the other's axes.
         parts: Any = figure.subfigures(2, height_ratios=[3.6, 1 + 0.16 * len(names)])
         upper, lower = parts
         axes, below = upper.subplots(), lower.subplots()
-        label = f"{'drop' if higher_is_better else 'rise'} of {metric}"
-        _draw_map(lower, below, names, drops, failed, worst, label)
+        _draw_map(lower, below, names, drops, failed, worst, shown.lost)
         _label_levels(below, range(len(levels)), levels, kind)
     else:
         axes = figure.subplots()
@@ -85,12 +90,30 @@ def draw_scan(
     curves = np.column_stack([np.full(len(names), baseline), finite])
     _draw_curves(axes, places, curves, names, labelled)
     axes.axhline(baseline, color=_QUIET, linestyle="--", linewidth=1, zorder=1)
-    axes.set_ylabel(f"{metric} ({'higher' if higher_is_better else 'lower'} is better)")
+    better = f"{'higher' if higher_is_better else 'lower'} is better"
+    axes.set_ylabel(f"{metric} ({'%, ' if shown.is_share else ''}{better})")
     axes.set_title(title, loc="left", fontsize=11)
     _label_levels(axes, places, ["full" if kind == "bits" else 0, *levels], kind)
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
+    with replacing(path) as partial:
+        figure.savefig(partial, format=format, dpi=150)
+
+
+def picture_format(figure: Any, path: str | os.PathLike) -> str:
+    """Returns what the ending of a file says, PNG if it has none.
+
+    Raises:
+        ArgumentError: Matplotlib writes no such file.
+    """
+    known = figure.canvas.get_supported_filetypes()
+    format = os.path.splitext(os.fsdecode(path))[1].lstrip(".").lower() or "png"
+    if format not in known:
+        raise ArgumentError(
+            f"The ending of a picture is one of {', '.join(f'.{one}' for one in sorted(known))}; "
+            f"got '{os.fsdecode(path)}'."
+        )
+    return format
 
 
 def _draw_curves(axes: Any, places, curves: np.ndarray, names, labelled) -> None:

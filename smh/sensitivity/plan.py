@@ -12,6 +12,7 @@ import numpy as np
 
 from smh.errors import ArgumentError, SmhWarning
 from smh.progress import listening
+from smh.sensitivity.evaluating import checked
 from smh.sensitivity.metrics import as_measure, choose_metric
 from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
@@ -65,6 +66,7 @@ def scan(
         higher_is_better = False
         measure = _nothing_changed
     else:
+        evaluate = checked(model, evaluate)
         measure = as_measure(model, evaluate, metric)
     rows: list[ScanRow] = []
     planned = len(plan.groups) * len(plan.levels)

@@ -15,6 +15,7 @@ from smh.container.replacing import replacing
 from smh.errors import ArgumentError
 from smh.sensitivity.picture import draw_scan
 from smh.sensitivity.suggestion import Curve, free, free_most, make_curve, predict
+from smh.sensitivity.words import Shown
 from smh.tables import PathCell, Printed, width
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class ScanRow:
 @dataclass(frozen=True)
 class ScanResult(Printed):
     """What `smh.sensitivity_scan` and `smh.bits_scan` return. `print` shows it as a table.
+
+    Numbers are as they were measured: an accuracy is a share, 0.97. The table and the picture show
+    shares in percent.
 
     Attributes:
         model: name of the model.
@@ -79,6 +83,12 @@ class ScanResult(Printed):
     def levels(self) -> tuple[float, ...]:
         """The levels, from the mildest on: rising sparsities, falling bits."""
         return tuple(sorted({row.level for row in self.rows}, reverse=self.kind == "bits"))
+
+    @property
+    def shown(self) -> Shown:
+        """How people read the metric."""
+        measured = [self.baseline[self.metric], *(row.metrics[self.metric] for row in self.rows)]
+        return Shown.of(self.metric, measured, self.higher_is_better)
 
     def drop(self, row: ScanRow) -> float:
         """By how much the metric is worse than that of the unchanged model."""
@@ -184,7 +194,8 @@ class ScanResult(Printed):
         """Draws one curve per weight; see `smh.sensitivity.picture`.
 
         Raises:
-            ArgumentError: the scan was stopped before anything was measured.
+            ArgumentError: the scan was stopped before anything was measured, or Matplotlib writes
+                no file of this ending.
             ImportError: Matplotlib is not installed.
         """
         draw_scan(
@@ -203,13 +214,15 @@ class ScanResult(Printed):
         """The table that `rich` prints: a line per weight, a column per level."""
         from rich.table import Table
 
-        cells = [_short(row.metrics[self.metric]) for row in self.rows]
+        metric = self.shown
+        cells = [metric.cell(row.metrics[self.metric]) for row in self.rows]
         sizes = [_compact(self._row(path).numel) for path in self.paths]
-        taken = min(40, max(map(len, self.paths), default=0)) + max(map(len, sizes), default=0)
+        taken = min(40, max(map(len, self.paths), default=0)) + max(map(len, ["size", *sizes]))
         each = max(map(len, cells), default=0) + 1
         shown = _spread(self.levels, most=max(3, (width() - taken - 3) // max(each, 5)))
         table = Table(
-            title=self._title(),
+            title=f"smh {self.kind} scan of {self.model}: {self.metric} "
+            f"{metric.score(self.baseline[self.metric])} unchanged",
             title_justify="left",
             box=None,
             padding=(0, 1, 0, 0),
@@ -221,8 +234,10 @@ class ScanResult(Printed):
             unit = "bit" if self.kind == "bits" else ""
             table.add_column(f"{level:g}{unit}", justify="right", no_wrap=True)
         for path, size in zip(self.paths, sizes, strict=True):
-            table.add_row(PathCell(path), size, *(self._cell(path, level) for level in shown))
-        notes = [f"{self.metric} with one weight changed"]
+            table.add_row(
+                PathCell(path), size, *(self._cell(metric, path, level) for level in shown)
+            )
+        notes = [f"{metric.label} with one weight changed"]
         if len(shown) < len(self.levels):
             notes.append(f"{len(shown)} of {len(self.levels)} levels, all are in .rows")
         if not self.is_complete:
@@ -230,16 +245,12 @@ class ScanResult(Printed):
         table.caption, table.caption_justify = "; ".join(notes), "left"
         return table
 
-    def _title(self) -> str:
-        baseline = _short(self.baseline[self.metric])
-        return f"smh {self.kind} scan of {self.model}: {self.metric} {baseline} unchanged"
-
     def _row(self, path: str) -> ScanRow:
         return next(row for row in self.rows if row.path == path)
 
-    def _cell(self, path: str, level: float) -> str:
+    def _cell(self, metric: Shown, path: str, level: float) -> str:
         value = self._value(path, level)
-        return "" if value is None else _short(value)
+        return "" if value is None else metric.cell(value)
 
     def _value(self, path: str, level: float) -> float | None:
         for row in self.rows:
@@ -306,10 +317,6 @@ def _compact(count: int) -> str:
         if count >= unit:
             return f"{count / unit:.3g}{name}"
     return str(count)
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def _spread(levels: Sequence[float], most: int) -> list[float]:

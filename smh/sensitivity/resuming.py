@@ -19,7 +19,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.sensitivity.metrics import of_keras
+from smh.sensitivity.evaluating import of_keras
 from smh.sensitivity.scanned import Candidate, layers_that_use
 from smh.virtual_variable import own_layers
 from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of
@@ -40,7 +40,7 @@ def resuming(
 
     Args:
         model: a model.
-        evaluate: what users gave: arrays, or anything else.
+        evaluate: arrays as `smh.sensitivity.evaluating.checked` returns them, or anything else.
         measure: evaluates the whole model.
         baseline: what it gave for the unchanged model.
 
@@ -51,12 +51,12 @@ def resuming(
     inputs = None if graph is None else _arrays(graph, evaluate)
     if graph is None or inputs is None or not _is_simple(model, graph):
         return lambda group: measure
-    return _Resuming(model, graph, inputs, tuple(evaluate)[1:], measure, baseline)
+    return _Resuming(model, graph, inputs, evaluate[1:], measure, baseline)
 
 
 def _arrays(graph: Graph, evaluate: Any) -> list[np.ndarray] | None:
     """The arrays that the graph takes, or `None`."""
-    if not isinstance(evaluate, tuple | list) or len(graph.outputs) != 1:
+    if not isinstance(evaluate, tuple) or len(graph.outputs) != 1:
         return None
     x, *others = evaluate
     given = list(x) if isinstance(x, tuple | list) else [x]

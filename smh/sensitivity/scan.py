@@ -53,8 +53,8 @@ def sensitivity_scan(
         model: a built, trained model or layer of any kind. A weight that layers share is one row.
         evaluate: a function of the model that returns a number, a dict, or a tuple of numbers. It
             must neither train nor change the model. Or data for a compiled model: `(x, y)`,
-            `(x, y, sample_weight)` or a dataset that can be read again, measured by
-            `model.evaluate`.
+            `(x, y, sample_weight)`, a list of such batches, or a dataset that has an end and can be
+            read again, measured by `model.evaluate`.
         sparsities: shares of zeros, above 0 and below 1.
         apply_to: what to scan, as in `smh.compress`, of weights and factors. Default: kernels,
             embeddings and other trained weights of rank 2 or more (`smh.doors.weight_roles`), and
@@ -64,9 +64,10 @@ def sensitivity_scan(
             `smh.doors.output_units`) of least L2 norm, never all of a weight; factors have none
             and are left out.
         metric: which of several measured numbers decides, by name, or by index into a tuple.
-            Default: the first that is known to be better when higher (as `accuracy`), else `loss`.
-        higher_is_better: in which direction. Default: by the metric's name; `True` if it tells
-            nothing.
+            Default: the first that is known to be better when higher (as `accuracy`), else `loss`;
+            of a model with several outputs `loss`, in which all have a part.
+        higher_is_better: in which direction. Default: by the last word of the metric's name that
+            tells it (of `dice_loss`, `top_5_error` and `nll` less is better); `True` if none does.
         stop: called with each new row; once it returns true the scan ends.
         method: `"exact"`: evaluates the model for each row. `"fisher"`: estimates all rows from the
             gradients of up to 512 examples, which are given in the place of `evaluate`, without
@@ -78,7 +79,8 @@ def sensitivity_scan(
 
     Returns:
         A `ScanResult`: `print(result)`, `.to_csv(path)`, `.to_png(path)`,
-        `.suggest(budget=0.9)`. Ended by `stop`, or by Ctrl-C (which also warns), it holds what was
+        `.suggest(budget=0.9)`. An accuracy is a share in it and in the file; what is printed and
+        drawn is in percent. Ended by `stop`, or by Ctrl-C (which also warns), it holds what was
         measured until then.
 
     Raises:
@@ -86,7 +88,8 @@ def sensitivity_scan(
         DeployedModelError: the model is deployed with cached weights.
         SelectionError: nothing is selected, or a weight is not finite, is assigned to by its
             layer (`SpectralNormalization`), or is a LoRA adapter that was not named.
-        ArgumentError: a value that cannot work, also one that `evaluate` returns.
+        ArgumentError: a value that cannot work, also one that `evaluate` returns, or data that the
+            model cannot be evaluated on.
         In every case, and whatever `evaluate` raises, the model is as it was.
 
     Cost: `1 + weights * sparsities` evaluations, and memory for four copies of the largest weight.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,25 @@ import keras
 
 from smh.errors import ArgumentError, SmhWarning
 from smh.errors.limits import BYTES, DROP, QUALITY
+from smh.sensitivity.evaluating import checked
 from smh.sensitivity.metrics import Metric, as_measure, choose_metric
 
 USUAL_QUALITY = 50.0
+_SMALLEST = 3  # models that have to agree on which way a score goes
+_NOTABLE = 0.1  # of the score: no score rises so much because numbers were rounded
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What measures a model.
+
+    Attributes:
+        run: gives the scores by name.
+        drop: how far the one that decides may fall, if it decides.
+    """
+
+    run: Callable[[], dict[str, float]]
+    drop: float | None
 
 
 @dataclass(frozen=True)
@@ -25,14 +41,14 @@ class Request:
         size: the most bytes of the file, or `None`.
         drop: how far the score may fall, or `None`.
         quality: 0 to 100, or `None`.
-        measure: gives the scores by name, if there is something to measure.
+        measure: what gives the scores by name, if there is something to measure.
         examples: how many it is measured on, if that is known.
     """
 
     size: int | None
     drop: float | None
     quality: float | None
-    measure: Callable[[], dict[str, float]] | None
+    measure: Measure | None
     examples: int | None
 
     @classmethod
@@ -50,16 +66,13 @@ class Request:
                 "max_drop needs evaluate=: a function of the model that returns its score, or a "
                 "pair (x, y) for a compiled model."
             )
-        measure = None if evaluate is None else as_measure(model, evaluate, None, choosable=False)
+        measure = None
+        if evaluate is not None:
+            evaluate = checked(model, evaluate)
+            measure = Measure(as_measure(model, evaluate, None, choosable=False), drop)
         if not named:
             quality = USUAL_QUALITY
-        return cls(
-            size,
-            drop,
-            quality,
-            measure,
-            _count(evaluate),
-        )
+        return cls(size, drop, quality, measure, _count(evaluate))
 
     def warn_of_chance(self, score: Score) -> None:
         """See the function, where it is known how many examples gave an accuracy."""
@@ -92,22 +105,51 @@ def warn_of_chance(accuracy: float, drop: float, examples: int) -> None:
         )
 
 
+def check_is_score(scores: Sequence[float], baseline: float, drop: float) -> None:
+    """Refuses a loss that is taken for a score: it rises as a model is made smaller.
+
+    Args:
+        scores: of models that are made smaller, and not trained since.
+        baseline: that of the unchanged model.
+        drop: by how much it may fall.
+
+    Raises:
+        ArgumentError: the last three are better than the unchanged model, by more than `drop` and
+            by a tenth.
+    """
+    last, limit = scores[-_SMALLEST:], max(drop, _NOTABLE * abs(baseline))
+    if len(last) == _SMALLEST and all(score - baseline > limit for score in last):
+        raise ArgumentError(
+            f"The score rises as the model is made smaller: from {baseline:.4g} to {last[-1]:.4g}. "
+            "Is it a loss? evaluate must return what is better when higher: return its negative."
+        )
+
+
 class Score:
     """The score of a model, so that higher is better.
 
     Args:
-        measure: see `Request`.
+        measure: see `Request`. Of a loss whose name says so the score is the negative.
     """
 
-    def __init__(self, measure: Callable[[], dict[str, float]]):
+    def __init__(self, measure: Measure):
         self._measure = measure
-        first = measure()
+        first = measure.run()
         self.metric: Metric = choose_metric(first, None, None)
         self.baseline = self._of(first)
+        self._rounded: list[float] = []
 
     def __call__(self) -> float:
-        """Measures the model as it is now."""
-        return self._of(self._measure())
+        """Measures the model as it is rounded now.
+
+        Raises:
+            ArgumentError: it is a loss whose name does not say so.
+        """
+        score = self._of(self._measure.run())
+        self._rounded.append(score)
+        if self.metric.is_guess and self._measure.drop is not None:
+            check_is_score(self._rounded, self.baseline, self._measure.drop)
+        return score
 
     def _of(self, measured: dict[str, float]) -> float:
         value = float(measured[self.metric.name])

@@ -12,6 +12,8 @@ import keras
 from smh.errors import ArgumentError
 from smh.errors.limits import DROP
 from smh.progress import task
+from smh.sensitivity.words import Shown, better_when_higher
+from smh.shrinking.request import check_is_score
 from smh.shrinking.searching.copies import (
     Copies,
     Search,
@@ -52,7 +54,9 @@ def search_drop(
         model: a built dense model, trained. It is not changed; copies are made from its
             configuration.
         max_drop: how far the score may fall, in units of the score: 0.01 is a point of accuracy.
-        evaluate: returns the score of a model; higher is better. Use validation data.
+        evaluate: returns the score of a model; higher is better. Use validation data. One that is
+            called a loss (`dice_loss`) is refused, and so is one that rises in copies that are not
+            trained yet.
         recover: trains a model in place. Default: nothing is trained.
         bits: for the factors, 2 to 8, or 32: float; several are compared.
         rest: as for `smh.save`.
@@ -65,8 +69,8 @@ def search_drop(
         A `SearchResult`, whose model is trained as far as it was for the try.
 
     Raises:
-        ArgumentError: no try came close enough, a value that cannot work, or a model of which a
-            part is compressed already.
+        ArgumentError: no try came close enough, a value that cannot work, a loss where a score
+            belongs, or a model of which a part is compressed already.
         UnbuiltModelError: the model has no weights yet.
         SelectionError: nothing is selected.
 
@@ -82,24 +86,29 @@ def search_drop(
     if evaluate is None:
         raise ArgumentError("evaluate must be a function of the model, got None.")
     check_functions(evaluate=evaluate, recover=recover)
+    is_clear = _check_is_no_loss(evaluate)
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     baseline = _score(evaluate, model)
     search = _ByDrop(copies, rest, show)
     search.evaluate, search.recover = evaluate, recover or (lambda model: None)
-    search.least = baseline - max_drop
+    search.baseline, search.drop, search.is_clear = baseline, max_drop, is_clear
     halvings = math.ceil(math.log2(len(_steps(copies.largest.replicas)) + 1))
     with task("looking for the smallest pool", halvings * len(widths)) as search.advance:
         for width in widths:
             search.run(width)
-    return search.result(lambda: _too_far(model, search, max_drop, baseline), baseline)
+    metric = _name_of(evaluate) or "score"
+    return search.result(lambda: _too_far(model, search, metric), baseline, metric)
 
 
-def _too_far(model: keras.Model, search: _ByDrop, max_drop: float, baseline: float) -> str:
+def _too_far(model: keras.Model, search: _ByDrop, metric: str) -> str:
     near = max((one for one in search.tries), key=lambda one: one.score or -math.inf)
+    score, baseline = near.score or 0.0, search.baseline
+    shown = Shown.of(metric, [baseline, score])
     return (
-        f"No compressed '{model.name}' came within {max_drop:g} of {baseline:.4f}: the closest "
-        f"had {near.score:.4f}, at fraction {near.fraction:.4g} with {near.bits} bits. Allow a "
-        "larger drop, or train each try (longer)."
+        f"No compressed '{model.name}' came within {shown.amount(search.drop)} of "
+        f"{shown.score(baseline)}: the closest had {shown.score(score)}, at fraction "
+        f"{near.fraction:.4g} with {near.bits} bits. Allow a larger drop, or train each try "
+        "(longer)."
     )
 
 
@@ -108,7 +117,13 @@ class _ByDrop(Search):
 
     evaluate: Callable[[keras.Model], float]
     recover: Callable[[keras.Model], Any]
-    least: float
+    baseline: float
+    drop: float
+    is_clear: bool  # that more of the score is better
+
+    def __init__(self, copies: Copies, rest: str, show: Callable[[Try], Any] | None):
+        super().__init__(copies, rest, show)
+        self._untrained: list[float] = []
 
     def run(self, bits: int) -> None:
         """Finds the fewest replicas that are good enough at so many bits."""
@@ -127,12 +142,19 @@ class _ByDrop(Search):
     def measure(self, replicas: int, bits: int) -> bool:
         """Makes, trains, evaluates and writes one model; returns whether it is good enough."""
         model, energy = self.copies.make(replicas, bits)
+        self._check_untrained(model)
         self.recover(model)
         score, size = _score(self.evaluate, model), file_size(model, self.rest)
-        fraction, fits = self.copies.fraction(replicas), score >= self.least
+        fraction, fits = self.copies.fraction(replicas), score >= self.baseline - self.drop
         one = Try(fraction, bits, size, energy, score, fits)
         self.note(one, model, lambda new, best: new.bytes < best.bytes)
         return fits
+
+    def _check_untrained(self, model: keras.Model) -> None:
+        """A copy is worse than the dense model until it is trained, or the score is a loss."""
+        if not self.is_clear:
+            self._untrained.append(_score(self.evaluate, model))
+            check_is_score(self._untrained, self.baseline, self.drop)
 
 
 def _steps(most: int) -> list[int]:
@@ -141,6 +163,23 @@ def _steps(most: int) -> list[int]:
     while steps[-1] < most:
         steps.append(min(max(steps[-1] + 1, int(steps[-1] * _STEP)), most))
     return steps
+
+
+def _check_is_no_loss(evaluate: Callable[[keras.Model], float]) -> bool:
+    """Whether the name of a function says that more is better; refuses one that is a loss."""
+    name = _name_of(evaluate)
+    higher = better_when_higher(name)
+    if higher is False:
+        raise ArgumentError(
+            f"evaluate must return a score, higher is better, and is called '{name}': return the "
+            f"negative of a loss, lambda model: -{name}(model)."
+        )
+    return bool(higher)
+
+
+def _name_of(evaluate: Callable[[keras.Model], float]) -> str:
+    name = getattr(evaluate, "__name__", "")
+    return name if name.isidentifier() else ""  # of a lambda
 
 
 def _score(evaluate: Callable[[keras.Model], float], model: keras.Model) -> float:

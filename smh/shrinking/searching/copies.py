@@ -102,11 +102,13 @@ class Search:
         if one.fits and (self.best is None or better(one, self.best)):
             self.best, self.model = one, model
 
-    def result(self, failed: Callable[[], str], baseline: float | None = None) -> SearchResult:
+    def result(
+        self, failed: Callable[[], str], baseline: float | None = None, metric: str = "score"
+    ) -> SearchResult:
         """Returns what was found, or raises `ArgumentError` with why nothing was."""
         if self.best is None or self.model is None:
             raise ArgumentError(failed())
-        return SearchResult(self.model, self.best, tuple(self.tries), baseline)
+        return SearchResult(self.model, self.best, tuple(self.tries), baseline, metric)
 
 
 def _check_is_dense(model: keras.Model) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from smh.sensitivity.words import Shown
 from smh.tables import Printed, new_table
 
 if TYPE_CHECKING:
@@ -53,34 +54,43 @@ class SearchResult(Printed):
         best: the try that it comes from.
         tries: all of them, in their order.
         baseline: what `evaluate` returned for the dense model, or `None`.
+        metric: what `evaluate` is called; the table shows an accuracy in percent.
     """
 
     model: keras.Model
     best: Try
     tries: tuple[Try, ...]
     baseline: float | None = None
+    metric: str = "score"
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
         table = new_table("smh search")
-        for title in columns(self.baseline is not None):
+        shown = None if self.baseline is None else self._shown(self.baseline)
+        for title in columns(shown):
             table.add_column(title, justify="right", no_wrap=True)
         for one in self.tries:
             style = "bold" if one is self.best else None
-            table.add_row(*cells(one, self.baseline), style=style)
+            table.add_row(*cells(one, shown, self.baseline or 0.0), style=style)
         return table
 
+    def _shown(self, baseline: float) -> Shown:
+        scores = [one.score for one in self.tries if one.score is not None]
+        return Shown.of(self.metric, [baseline, *scores])
 
-def columns(with_score: bool) -> list[str]:
-    """The titles of a table of tries."""
-    scores = ["score", "drop"] if with_score else []
+
+def columns(shown: Shown | None) -> list[str]:
+    """The titles of a table of tries; `shown` is how their score is, or `None`: there is none."""
+    scores = []
+    if shown is not None:
+        scores = [shown.metric, "points lost" if shown.is_share else "drop"]
     return ["fraction", "bits", "bytes", "energy kept", *scores, "fits"]
 
 
-def cells(one: Try, baseline: float | None) -> list[str]:
+def cells(one: Try, shown: Shown | None, baseline: float) -> list[str]:
     """One line of it."""
     scores = []
-    if baseline is not None and one.score is not None:
-        scores = [f"{one.score:.4f}", f"{baseline - one.score:.4f}"]
+    if shown is not None and one.score is not None:
+        scores = [shown.score(one.score), shown.points(baseline - one.score)]
     numbers = [f"{one.fraction:.4f}", str(one.bits), f"{one.bytes:,}", f"{one.energy_kept:.1%}"]
     return [*numbers, *scores, "yes" if one.fits else "no"]
