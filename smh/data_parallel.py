@@ -25,10 +25,14 @@ def exchange_factors(model: keras.Model) -> keras.Model:
     backend, and while no `DataParallel` is set, this changes nothing.
 
     Each device then sees its own part of the batch only, as in `tf.distribute`: batch
-    normalisation uses that part's statistics (its moving averages are the mean over the devices),
-    a loss must be a mean over the batch (Keras' default), and dropout draws on each device anew.
-    Where steps are masked, it is the mean over the devices of the means over what each does not
-    mask, as there.
+    normalisation uses that part's statistics, a loss must be a mean over the batch (Keras'
+    default), and dropout draws on each device anew. Where steps are masked, it is the mean over the
+    devices of the means over what each does not mask, as there.
+
+    What has no batch axis, an output or a layer's own state, becomes the mean over the devices if
+    it is of a float type, and else what the first device has. That is right for a mean over the
+    batch, as moving averages are. It is not for a sum or a count: of 16 examples on two devices a
+    layer that counts them counts 8.
 
     Args:
         model: a Keras model, usually one that `smh.compress` has compressed. It is changed in
@@ -39,10 +43,12 @@ def exchange_factors(model: keras.Model) -> keras.Model:
 
     Raises:
         ArgumentError: `model` is no Keras model. When training starts: a loss that is no mean over
-            the batch, or a distribution other than `DataParallel`.
+            the batch, an output whose batch axis is not its first, or a distribution other than
+            `DataParallel`.
 
     Cost: every device computes the product and its gradient, as a single device would. What is
-    exchanged per step falls from the size of the weights to that of what is trained.
+    exchanged per step falls from the size of the weights to that of what is trained. The model is
+    traced once more.
 
     Example:
         >>> model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(300)])
@@ -74,6 +80,8 @@ def _on_each_device(model: keras.Model) -> Callable:
             )
         _check(model, distribution)
         axis = distribution.batch_dim_name
+        batch = (x, y, sample_weight)
+        outputs = _outputs(whole, trained, state, metrics, batch, training, optimizer_variables)
         seeds = [v.name == _SEED_STATE for v in model.non_trainable_variables]
 
         def on_one_device(trained, state, metrics, batch, optimizer_variables):
@@ -87,11 +95,14 @@ def _on_each_device(model: keras.Model) -> Callable:
             new_metrics = [
                 m if n is m else _agreed(n, axis) for m, n in zip(metrics, new_metrics, strict=True)
             ]
+            y_pred = _parts(y_pred, outputs, axis)
             return _agreed(loss, axis), (_agreed(unscaled, axis), y_pred, new, new_metrics)
 
         mapped = _shard_map(on_one_device, distribution)
-        batch = (x, y, sample_weight)
-        return mapped(trained, state, metrics, batch, optimizer_variables)
+        loss, (unscaled, y_pred, new, new_metrics) = mapped(
+            trained, state, metrics, batch, optimizer_variables
+        )
+        return loss, (unscaled, _joined(y_pred, outputs), new, new_metrics)
 
     return compute_loss_and_updates
 
@@ -111,6 +122,44 @@ def _check(model: keras.Model, distribution: Any) -> None:
                 "is the mean of its devices' losses only if each of them is a mean. Use "
                 f"reduction={_MEANS[0]!r}."
             )
+
+
+def _outputs(whole: Callable, trained, state, metrics, batch, training, optimizer_variables) -> Any:
+    """The shapes that the model's outputs have for the whole batch."""
+    import jax
+
+    def outputs(trained, state, metrics, batch, optimizer_variables):
+        return whole(trained, state, metrics, *batch, training, optimizer_variables)[1][1]
+
+    return jax.eval_shape(outputs, trained, state, metrics, batch, optimizer_variables)
+
+
+def _parts(y_pred: Any, outputs: Any, axis: str) -> Any:
+    """One device's outputs, to be put one behind the other along their first axis.
+
+    An output that is as large as that of the whole batch has no batch axis: all devices agree on
+    it, and it gets an axis for them, which `_joined` takes away.
+    """
+    import jax
+
+    def part(path, value, output):
+        if value.shape == output.shape:
+            return _agreed(value, axis)[None]
+        if value.shape[1:] != output.shape[1:]:
+            raise ArgumentError(
+                f"The output {jax.tree_util.keystr(path)} has shape {output.shape} for the whole "
+                f"batch and {value.shape} on each device; `exchange_factors` needs the batch as "
+                "the first axis. Transpose it, or train without `exchange_factors`."
+            )
+        return value
+
+    return jax.tree_util.tree_map_with_path(part, y_pred, outputs)
+
+
+def _joined(y_pred: Any, outputs: Any) -> Any:
+    import jax
+
+    return jax.tree.map(lambda v, whole: v if v.shape == whole.shape else v[0], y_pred, outputs)
 
 
 def _shard_map(function: Callable, distribution: Any) -> Callable:
@@ -153,7 +202,7 @@ def _own_seeds(state: Sequence[Any], seeds: Sequence[bool], axis: str) -> list[A
 
 
 def _agreed(value: Any, axis: str) -> Any:
-    """One value for all devices: the mean, or the first device's for counters and seeds."""
+    """One value for all devices: the mean, or the first device's for integers and seeds."""
     import jax
 
     if keras.backend.is_float_dtype(keras.backend.standardize_dtype(value.dtype)):

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import abc
 import enum
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from smh.errors import ArgumentError, PoolExhaustedError
+from smh.typing import Shape
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,20 @@ def check_length(length: int) -> None:
             f"A weight of {length:,} elements is too large for a pool: at most {MOST_ELEMENTS:,} "
             "(2^31 - 1) can be computed as one tensor. Leave it dense, or split the layer."
         )
+
+
+def checked_shape(shape: Any) -> Shape:
+    """Returns the shape of a weight as a tuple of `int`; raises `ArgumentError`."""
+    try:
+        sides = tuple(operator.index(side) for side in shape)
+    except (TypeError, ValueError):  # a ValueError: TensorFlow's shape of unknown rank
+        sides = (-1,)
+    if any(side < 0 for side in sides):
+        raise ArgumentError(
+            "The shape of a weight must be a list of whole numbers, each at least 0, such as "
+            f"[3, 4], got {shape!r:.100}."
+        )
+    return sides
 
 
 class IndexStoreType(enum.Enum):
@@ -150,11 +167,18 @@ _STORES: dict[IndexStoreType, Callable[[int], IndexStore]] = {
 
 def make_index_store(kind: IndexStoreType | str, size: int) -> IndexStore:
     """Returns an empty store of `kind` for a pool of `size` entries."""
+    return _STORES[checked_kind(kind)](size)
+
+
+def checked_kind(kind: Any) -> IndexStoreType:
+    """Returns the kind of store that is meant; raises `ArgumentError`."""
     try:
-        return _STORES[IndexStoreType(kind)](size)
+        return IndexStoreType(kind)
     except ValueError:
         names = ", ".join(f"'{t.value}'" for t in IndexStoreType)
-        raise ArgumentError(f"index_store_type must be one of {names}, got {kind!r}.") from None
+        raise ArgumentError(
+            f"index_store_type must be one of {names}, got {kind!r:.100}."
+        ) from None
 
 
 def kind_of(store: IndexStore) -> IndexStoreType:

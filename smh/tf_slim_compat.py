@@ -1,20 +1,24 @@
-"""Makes `tf_slim.batch_norm` work on a TensorFlow whose Keras is Keras 3.
+"""Makes all of tf_slim work on a TensorFlow whose Keras is Keras 3.
 
 Import it once, before the network is built, and use `tf_slim` as ever::
 
     import smh.tf_slim_compat
     import tf_slim as slim
 
-Everything else in tf_slim works without it. Needs Keras on TensorFlow, as all of smh's TF1 side
-does, and the packages `tf_slim` and `tf_keras`; nothing but the two module names below is changed,
-and no environment variable is set.
+Needs Keras on TensorFlow, as all of smh's TF1 side does, and the packages `tf_slim` and `tf_keras`.
+It only adds names that are missing: the package `tf_keras.legacy_tf_layers`, and to some modules of
+`tensorflow.python` the names in `_MOVED`. No name that exists is changed, and no environment
+variable is set.
 
 Why: TensorFlow's own batch normalisation of TF1 loads `tf_keras.legacy_tf_layers`, and tf_keras
-keeps that package at `tf_keras.src.legacy_tf_layers`.
+keeps that package at `tf_keras.src.legacy_tf_layers`. tf_slim itself looks for names where an older
+TensorFlow kept them: for `ops.Tensor` in the batch normalisation of a matrix, for
+`control_flow_ops.cond` where `is_training` is a tensor.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import pkgutil
@@ -25,9 +29,31 @@ from smh.tf1.backends import require_tensorflow
 _WANTED = "tf_keras.legacy_tf_layers"
 _KEPT_AT = "tf_keras.src.legacy_tf_layers"
 
+# Where tf_slim 1.1 looks in `tensorflow.python`, for what, and what `tensorflow` calls it. All
+# others that it uses are there; tests/test_slim.py reads them out of its source.
+_MOVED = (
+    ("framework.ops", "Tensor", "Tensor"),
+    ("framework.ops", "IndexedSlices", "IndexedSlices"),
+    ("ops.array_ops", "stack", "stack"),
+    ("ops.array_ops", "unstack", "unstack"),
+    ("ops.control_flow_ops", "Assert", "debugging.Assert"),
+    ("ops.control_flow_ops", "case", "compat.v1.case"),
+    ("ops.control_flow_ops", "cond", "compat.v1.cond"),
+    ("ops.control_flow_ops", "while_loop", "compat.v1.while_loop"),
+    ("ops.variable_scope", "variable", "compat.v1.Variable"),
+)
+
+
+def _add_missing_names() -> None:
+    import tensorflow as tf
+
+    for place, name, public in _MOVED:
+        module = importlib.import_module(f"tensorflow.python.{place}")
+        if not hasattr(module, name):
+            setattr(module, name, functools.reduce(getattr, public.split("."), tf))
+
 
 def _alias() -> None:
-    require_tensorflow("smh.tf_slim_compat")
     if importlib.util.find_spec("tf_keras") is None:
         raise ImportError(
             "tf_slim's batch_norm needs the package tf_keras: pip install tf_keras, in the version "
@@ -42,4 +68,6 @@ def _alias() -> None:
         sys.modules[f"{_WANTED}.{name}"] = importlib.import_module(f"{_KEPT_AT}.{name}")
 
 
+require_tensorflow("smh.tf_slim_compat")
 _alias()
+_add_missing_names()

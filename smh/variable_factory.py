@@ -5,6 +5,7 @@ For a model that is built already, use `smh.compress`; both end in the same stat
 
 from __future__ import annotations
 
+import functools
 import warnings
 import weakref
 from contextvars import ContextVar
@@ -24,7 +25,8 @@ from smh.modifiers import (
     variable_log_scale_modifier,
     variable_scale_modifier,
 )
-from smh.parametrizations.pool_slice import PoolSlice, check_room
+from smh.modifiers.checking import checked_parts, tried
+from smh.parametrizations.pool_slice import PoolSlice, check_room, check_shape
 from smh.tf1.backends import require_tensorflow
 from smh.tf1.getter import GraphGetter
 from smh.typing import Selector
@@ -90,7 +92,10 @@ class VariableFactory:
 
     @property
     def layer_name_variable_index_map(self) -> dict[str, tuple[int, int] | None]:
-        """For each variable seen, the range of the pool it was given, or `None`: left dense."""
+        """For each variable seen, its range of the pool, or `None`: left dense.
+
+        A variable that a TF1 scope reuses has the range that it was given first.
+        """
         return dict(self._map)
 
     @property
@@ -126,11 +131,12 @@ class VariableFactory:
             variable.name,
             tuple(variable._shape),
             variable._dtype,
-            lambda: std_of(kwargs["initial_value"]()),
+            functools.cache(lambda: std_of(kwargs["initial_value"]())),
         )
         pool.check_not_in_a_graph()
         check_not_normalised(request.enclosing, spec.path)
         check_room(pool, spec)
+        check_shape(tried(self._modifier, spec, checked_parts(self._modifier, spec)), spec)
         token = _creating_own.set(True)
         try:
             pool.core_variables  # noqa: B018  (builds the factors)

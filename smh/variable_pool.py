@@ -10,13 +10,14 @@ M. A. Carreira-Perpinan, "Structured Multi-Hashing for Model Compression", CVPR 
 from __future__ import annotations
 
 import math
-import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError, ArtifactError
-from smh.index_store import IndexStoreType
+from smh.errors.limits import AT_LEAST_0, FRACTION, Limit
+from smh.index_store import IndexStoreType, checked_kind
 from smh.pools.base import VariablePool
 from smh.pools.factor_initializers import balanced_factors, factor_seeds, with_stddev
 from smh.pools.products import (
@@ -56,7 +57,8 @@ class ProductVariablePool(SinglePool):
         seed: makes the factors repeatable; `None` follows `keras.utils.set_random_seed`.
 
     Raises:
-        ArgumentError: if the fraction leaves no replica; the message says the smallest that works.
+        ArgumentError: for a value that cannot work, such as a fraction that leaves no replica; the
+            message then says the smallest that works.
 
     Attributes:
         energy_kept: after `smh.compress(..., init="fit")` the share of the weights' energy (their
@@ -81,7 +83,7 @@ class ProductVariablePool(SinglePool):
         *,
         seed=None,
     ):
-        _check_size_and_fraction(pool_size, fraction)
+        _check_arguments(trainable, pool_size, fraction, stddev)
         product = (
             published_kronecker(pool_size, fraction)
             if use_kronecker_product
@@ -131,6 +133,10 @@ class HashVariablePool(SinglePool):
         index_store_type: `basic` or `cyclic`.
         hashing: `"modulo"`, the published law `i mod length`, or `"random"`, a seeded hash.
 
+    Raises:
+        ArgumentError: for a value that cannot work, such as a fraction that leaves the vector no
+            element; the message then says the smallest that works.
+
     Cost: one gather of `pool_size` elements per model call; a random hash keeps 4 bytes per weight.
 
     Reference: W. Chen et al., "Compressing Neural Networks with the Hashing Trick" (2015).
@@ -148,10 +154,10 @@ class HashVariablePool(SinglePool):
         *,
         hashing="modulo",
     ):
-        _check_size_and_fraction(pool_size, fraction)
+        _check_arguments(trainable, pool_size, fraction, stddev)
         if hashing not in ("modulo", "random"):
             raise ArgumentError(f"hashing must be 'modulo' or 'random', got {hashing!r}.")
-        if IndexStoreType(index_store_type) is IndexStoreType.padding:
+        if checked_kind(index_store_type) is IndexStoreType.padding:
             raise ArgumentError("HashVariablePool has no padding store; use 'basic' or 'cyclic'.")
         hash_seed = None if hashing == "modulo" else (seed or 0)
         product = published_hash(pool_size, fraction, hash_seed)
@@ -172,13 +178,13 @@ class MetaVariablePool(VariablePool):
         pool_size: how many weights the pool must hold.
         fraction: numbers trained by all pools together over `pool_size`, in (0, 1].
         initializer: initializer class that takes `stddev`.
-        elements: names of the pools, `"PRODUCT_POOL"` or `"HASH_POOL"`.
+        elements: names of the pools in their order, `"PRODUCT_POOL"` or `"HASH_POOL"`.
         reduce_by: `"SUM"` or `"PROD"`.
         index_store_type: what happens past the pool's end.
         seed: makes the factors repeatable.
 
     Raises:
-        ArgumentError: for an unknown element or reduction.
+        ArgumentError: for a value that cannot work, such as an unknown element or reduction.
 
     The published code gives each of `k` summed pools the deviation `stddev / k`; independent terms
     add in squares, so `stddev / sqrt(k)` is used here, and `stddev ** (1 / k)` for a product.
@@ -197,10 +203,8 @@ class MetaVariablePool(VariablePool):
         *,
         seed=None,
     ):
-        _check_size_and_fraction(pool_size, fraction)
-        unknown = [name for name in elements if name not in _ELEMENTS]
-        if unknown or not elements:
-            raise ArgumentError(f"elements must be among {sorted(_ELEMENTS)}, got {elements!r}.")
+        _check_arguments(trainable, pool_size, fraction, stddev)
+        _check_elements(elements)
         if reduce_by not in ("SUM", "PROD"):
             raise ArgumentError(f"reduce_by must be 'SUM' or 'PROD', got {reduce_by!r}.")
         count = len(elements)
@@ -262,6 +266,12 @@ class MetaVariablePool(VariablePool):
             pool.build()
         self.built = True
 
+    def show_factors(self, factors):
+        """Makes each factor an attribute of its own pool."""
+        rest = iter(factors)
+        for pool in self.sub_pools:
+            pool.show_factors([next(rest) for _ in pool.factor_shapes()])
+
     def factors(self):
         """The trained variables of all pools, in order."""
         return [factor for pool in self.sub_pools for factor in pool.factors()]
@@ -291,11 +301,21 @@ class MetaVariablePool(VariablePool):
         return total
 
 
-def _check_size_and_fraction(pool_size: Any, fraction: Any) -> None:
-    for name, value in (("pool_size", pool_size), ("fraction", fraction)):
-        if not isinstance(value, numbers.Real) or isinstance(value, bool):
-            raise ArgumentError(f"{name} must be a number, got {value!r}.")
-    if not (math.isfinite(pool_size) and pool_size >= 1):
-        raise ArgumentError(f"pool_size must be at least 1, got {pool_size}.")
-    if not 0 < fraction <= 1:
-        raise ArgumentError(f"fraction must be above 0 and at most 1, got {fraction}.")
+_POOL_SIZE = Limit(float, "a number, at least 1", lambda value: 1 <= value < math.inf)
+
+
+def _check_arguments(trainable: Any, pool_size: Any, fraction: Any, stddev: Any) -> None:
+    if trainable not in (True, False):
+        raise ArgumentError(f"trainable must be True or False, got {trainable!r:.100}.")
+    _POOL_SIZE.checked(pool_size, "pool_size")
+    FRACTION.checked(fraction, "fraction")
+    AT_LEAST_0.checked(stddev, "stddev")
+
+
+def _check_elements(elements: Any) -> None:
+    # A set has no order, and the order decides which pool has which seed.
+    in_order = isinstance(elements, Sequence) and not isinstance(elements, str)
+    if not in_order or not elements or any(name not in list(_ELEMENTS) for name in elements):
+        raise ArgumentError(
+            f"elements must be a list of one or more of {sorted(_ELEMENTS)}, got {elements!r:.100}."
+        )

@@ -262,6 +262,45 @@ def check_dropout_draws_on_each_device(engine):
     assert len(rows) == 8
 
 
+def check_outputs_are_those_of_one_process(engine):
+    """With a batch axis or without; `features` is as long as the part of the batch of a device."""
+    x, outputs = _rng.normal(size=(16, 8)).astype("float32"), []
+    for run in (example.OneProcess(), engine):
+        keras.utils.set_random_seed(1)
+        with run.scope():
+            first = keras.Input((8,))
+            each = layers.Dense(8, name="each")(first)
+            rows = keras.ops.reshape(each, (-1, 2))
+            features = keras.ops.mean(each, axis=0)
+            made = {"each": each, "rows": rows, "features": features}
+            model = keras.Model(first, {**made, "scalar": keras.ops.mean(each)})
+            exchange_factors(model)
+            model.compile("sgd", {"each": "mse", "rows": None, "features": None, "scalar": None})
+            state = [
+                [v.value for v in variables]
+                for variables in (
+                    model.trainable_variables,
+                    model.non_trainable_variables,
+                    model.metrics_variables,
+                )
+            ]
+            target = {"each": x, "rows": x, "features": x, "scalar": x}
+            _, (_, y_pred, *_) = model.compute_loss_and_updates(*state, x, target, None)
+            model.fit(x, target, batch_size=16, verbose=0)
+            outputs.append({name: np.asarray(value) for name, value in y_pred.items()})
+    for name, value in outputs[0].items():
+        np.testing.assert_allclose(outputs[1][name], value, atol=1e-6, err_msg=name)
+
+
+def transposed():
+    first = keras.Input((4,))
+    return keras.Model(first, keras.ops.transpose(layers.Dense(4)(first)))
+
+
+def sequential():
+    return keras.Sequential([keras.Input((4,)), layers.Dense(4)])
+
+
 def check_what_is_refused(engine):
     from smh.errors import ArgumentError
 
@@ -270,13 +309,14 @@ def check_what_is_refused(engine):
     model_parallel = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
     summed = keras.losses.MeanSquaredError(reduction="sum")
     weighted = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
-    for scope, loss, message in (
-        (engine.scope(), summed, "reduction='sum'"),
-        (engine.scope(), weighted, "reduction='mean_with_sample_weight'"),
-        (model_parallel.scope(), "mse", "is a ModelParallel"),
+    for scope, make, loss, message in (
+        (engine.scope(), sequential, summed, "reduction='sum'"),
+        (engine.scope(), sequential, weighted, "reduction='mean_with_sample_weight'"),
+        (model_parallel.scope(), sequential, "mse", "is a ModelParallel"),
+        (engine.scope(), transposed, lambda y, y_pred: keras.ops.mean(y_pred), "the first axis"),
     ):
         with scope:
-            model = exchange_factors(keras.Sequential([keras.Input((4,)), layers.Dense(4)]))
+            model = exchange_factors(make())
             model.compile("sgd", loss)
             try:
                 model.fit(np.ones((8, 4)), np.ones((8, 4)), verbose=0)
@@ -292,6 +332,7 @@ def jax():
     check_only_what_is_trained_is_exchanged(engine)
     check_statistics_of_the_parts(engine)
     check_dropout_draws_on_each_device(engine)
+    check_outputs_are_those_of_one_process(engine)
     check_what_is_refused(engine)
 
 

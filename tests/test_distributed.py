@@ -204,6 +204,18 @@ def test_a_model_is_compressed_in_the_scope_that_it_was_built_in(make):
     assert np.isfinite(model.fit(x, x[:, :4], verbose=0).history["loss"][0])
 
 
+@pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_schedule_prunes_a_model_of_a_scope_outside_of_it(make, optimizer):
+    with make().scope():
+        model = dense_model()
+        model.compile(optimizer, "mse")
+    x = np.ones((32, 8), "float32")
+    for callbacks in ([smh.PruningSchedule(0.5, every=1)], []):
+        model.fit(x, x[:, :4], batch_size=8, verbose=0, callbacks=callbacks)
+    assert (keras.ops.convert_to_numpy(model.layers[0].kernel) == 0).mean() == 0.5
+
+
 def built_outside():
     model = dense_model()
     with STRATEGIES["mirrored"]().scope():

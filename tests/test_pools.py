@@ -175,28 +175,80 @@ def test_untrainable_pool():
     assert pool.scope_name == "ProductVariablePool"
 
 
+KINDS = {
+    "product": lambda **wrong: ProductVariablePool(
+        **{"trainable": True, "pool_size": 300, "fraction": 0.5, **wrong}
+    ),
+    "hash": lambda **wrong: HashVariablePool(
+        **{"trainable": True, "pool_size": 300, "fraction": 0.5, **wrong}
+    ),
+    "meta sum": lambda **wrong: MetaVariablePool(
+        **{"trainable": True, "pool_size": 300, "fraction": 0.5, **wrong}
+    ),
+    "meta product": lambda **wrong: MetaVariablePool(
+        **{"trainable": True, "pool_size": 300, "fraction": 0.5, "reduce_by": "PROD", **wrong}
+    ),
+}
+FRACTION = "fraction must be a number above 0 and at most 1, got"
+SIZE = "pool_size must be a number, at least 1, got"
+STDDEV = "stddev must be a number, at least 0, got"
 WRONG = [
-    (lambda: ProductVariablePool(True, 300, 0), "above 0 and at most 1, got 0"),
-    (lambda: ProductVariablePool(True, 300, 1.5), "above 0 and at most 1, got 1.5"),
-    (lambda: ProductVariablePool(True, 300, float("nan")), "above 0 and at most 1, got nan"),
-    (lambda: ProductVariablePool(True, 0, 0.5), "pool_size must be at least 1"),
-    (lambda: ProductVariablePool(True, float("inf"), 0.5), "pool_size must be at least 1"),
-    (lambda: ProductVariablePool(True, "big", 0.5), "pool_size must be a number, got 'big'"),
-    (lambda: ProductVariablePool(True, 300, None), "fraction must be a number, got None"),
-    (lambda: ProductVariablePool(True, 300, 0.4, index_store_type="x"), "'basic', 'cyclic'"),
-    (lambda: HashVariablePool(True, 1.0, 300, 0.001), "smallest fraction .* is 0.00333333"),
-    (lambda: HashVariablePool(True, 1.0, 300, 0.5, hashing="sha"), "'modulo' or 'random'"),
-    (lambda: HashVariablePool(True, 1.0, 300, 0.5, index_store_type="padding"), "no padding"),
-    (lambda: MetaVariablePool(True, 1.0, 300, 0.5, elements=["X"]), r"got \['X'\]"),
-    (lambda: MetaVariablePool(True, 1.0, 300, 0.5, elements=[]), r"got \[\]"),
-    (lambda: MetaVariablePool(True, 1.0, 300, 0.5, reduce_by="MAX"), "'SUM' or 'PROD'"),
+    ("trainable", ["yes", None, 2], "trainable must be True or False, got"),
+    ("fraction", [0, 1.5, float("nan"), None, "0.5", True], FRACTION),
+    ("pool_size", [0, 0.5, float("inf"), float("nan"), None, "big", [300]], SIZE),
+    ("stddev", [-1, float("nan"), float("inf"), None, "a"], STDDEV),
+    ("initializer", ["foo", 3, None], "initializer must be"),
+    ("initializer", [keras.initializers.Zeros], "takes no `stddev`"),
+    ("index_store_type", ["foo", None, 1, ["basic"]], "'basic', 'cyclic', 'padding', got"),
+    ("seed", ["a", -1, 1.5], "seed must be a whole number"),
 ]
 
 
-@pytest.mark.parametrize(("make", "message"), WRONG)
-def test_wrong_arguments(make, message):
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("name", "values", "message"), WRONG)
+def test_wrong_arguments_of_every_pool(kind, name, values, message):
+    for value in values:
+        with pytest.raises(ArgumentError, match=message):
+            KINDS[kind](**{name: value})
+
+
+ELEMENTS = r"elements must be a list of one or more of \['HASH_POOL', 'PRODUCT_POOL'\], got"
+WRONG_OF_ONE = [
+    ("hash", {"fraction": 0.001}, "smallest fraction .* is 0.00333333"),
+    ("hash", {"hashing": "sha"}, "'modulo' or 'random'"),
+    ("hash", {"index_store_type": "padding"}, "no padding"),
+    ("meta sum", {"reduce_by": "MAX"}, "'SUM' or 'PROD'"),
+    *(
+        ("meta sum", {"elements": elements}, ELEMENTS)
+        for elements in (["X"], [], None, 5, "HASH_POOL", {"HASH_POOL"}, [["HASH_POOL"]])
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "wrong", "message"), WRONG_OF_ONE)
+def test_wrong_arguments_of_one_pool(kind, wrong, message):
     with pytest.raises(ArgumentError, match=message):
-        make()
+        KINDS[kind](**wrong)
+
+
+WRONG_SHAPES = [[-1, 3], [-2, -3], [2.0, 3], [2.5, 4], 5, [None, 3], None, "ab", [[2], 3]]
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_wrong_shape_is_refused_before_anything_is_allocated(name):
+    pool = POOLS[name]()
+    for shape in WRONG_SHAPES:
+        for take in (pool.get_slice, pool.allocate):
+            with pytest.raises(ArgumentError, match="a list of whole numbers.*got"):
+                take(shape)
+    assert pool.status == 0
+
+
+def test_shapes_may_be_of_any_whole_numbers():
+    pool = product()
+    for shape in ([2, 3], (2, 3), np.array([2, 3]), [np.int64(2), np.uint8(3)]):
+        assert tuple(pool.get_slice(shape).shape) == (2, 3)
+    assert tuple(pool.get_slice([]).shape) == () and tuple(pool.get_slice([0, 3]).shape) == (0, 3)
 
 
 @pytest.mark.parametrize("kronecker", [False, True])

@@ -1,8 +1,13 @@
 """tf_slim networks through the TF1 door, and what makes its `batch_norm` work."""
 
+import ast
+import importlib
+import inspect
 import os
+import pkgutil
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +25,9 @@ import smh.tf_slim_compat  # noqa: E402, F401
 
 slim = pytest.importorskip("tf_slim")
 
+from tf_slim.layers.optimizers import optimize_loss  # noqa: E402
 from tf_slim.nets import inception_v3, resnet_v2, vgg  # noqa: E402
+from tf_slim.ops.variables import global_variable  # noqa: E402
 
 v1 = tf.compat.v1
 FACTORS = ["ProductVariablePool/variable_left", "ProductVariablePool/variable_right"]
@@ -155,6 +162,110 @@ def test_weight_decay_acts_on_the_computed_weights():
     flat = (left @ right).reshape(-1)
     conv, dense = np.split(flat[: 1200 + 10240], [1200])
     np.testing.assert_allclose(penalties, [(w**2).sum() / 4 for w in (conv, dense)], rtol=1e-4)
+
+
+def looked_up(module):
+    """The `(module, name)` that the source of a module of tf_slim looks up in other modules."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        names = []
+        while isinstance(node, ast.Attribute):
+            names.insert(0, node.attr)
+            node = node.value
+        place = getattr(module, node.id, None) if isinstance(node, ast.Name) else None
+        for name in names:
+            if isinstance(place, types.ModuleType):
+                yield place, name
+                place = getattr(place, name, None)
+
+
+def test_every_name_that_tf_slim_looks_up_is_there():
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(slim.__path__, "tf_slim.")
+        if not found.name.endswith(("_test", "test_utils"))
+    ]
+    asked = {(place, name) for module in modules for place, name in looked_up(module)}
+    assert len(asked) > 300
+    assert not {f"{p.__name__}.{name}" for p, name in asked if not hasattr(p, name)}
+
+
+def batch_norm(**arguments):
+    return lambda x: slim.batch_norm(x, scale=True, **arguments)
+
+
+def training(x):
+    loss = tf.reduce_mean(slim.fully_connected(x, 3) ** 2)
+    weights = v1.trainable_variables()[-1]
+    step = slim.learning.create_train_op(
+        loss,
+        v1.train.GradientDescentOptimizer(0.1),
+        gradient_multipliers={weights: tf.constant(0.5)},
+        clip_gradient_norm=1.0,
+    )
+    return step
+
+
+CALLS = {
+    "batch norm": batch_norm(),
+    "batch norm, not fused": batch_norm(fused=False),
+    "batch norm, in training or not": lambda x: batch_norm(
+        is_training=v1.placeholder_with_default(True, [])
+    )(x),
+    "batch norm behind a layer": lambda x: slim.fully_connected(
+        x, 3, normalizer_fn=slim.batch_norm
+    ),
+    "layer norm": slim.layer_norm,
+    "dropout": lambda x: slim.dropout(x, is_training=v1.placeholder_with_default(True, [])),
+    "training": training,
+    "optimising": lambda x: optimize_loss(
+        tf.reduce_mean(slim.fully_connected(x, 3) ** 2),
+        slim.get_or_create_global_step(),
+        tf.constant(0.1),
+        "SGD",
+        gradient_noise_scale=0.1,
+    ),
+    "a variable": lambda x: x + global_variable(1.0),
+}
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 5, 5, 6)], ids=["matrices", "images"])
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_that_need_a_moved_name(name, shape):
+    pool = variable_pool.ProductVariablePool(True, 100, 0.5, seed=0)
+    getter = variable_factory.VariableFactory(pool, ".*(weights|gamma)").custom_getter
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    with tf.Graph().as_default():
+        with v1.variable_scope("SMH", custom_getter=getter):
+            out = CALLS[name](tf.constant(x))
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            assert np.isfinite(session.run(out)).all()
+
+
+def test_model_variables_are_enough_to_restore_a_network(tmp_path):
+    """With the factors, scales and statistics: all that the outputs depend on."""
+
+    def build(seed):
+        pool = variable_pool.ProductVariablePool(True, 2e4, 0.1, seed=seed)
+        factory = variable_factory.VariableFactory(
+            pool, ".*weights", variable_factory.variable_scale_modifier
+        )
+        with v1.variable_scope("SMH", custom_getter=factory.custom_getter):
+            return toy(tf.constant(images(NETS["toy"])))
+
+    with tf.Graph().as_default():
+        out = build(seed=1)
+        assert set(slim.get_model_variables()) == set(v1.global_variables())
+        with v1.Session() as session:
+            session.run(v1.global_variables_initializer())
+            before = session.run(out)
+            path = v1.train.Saver(slim.get_model_variables()).save(session, str(tmp_path / "net"))
+    with tf.Graph().as_default():
+        out = build(seed=2)
+        restore = slim.assign_from_checkpoint_fn(path, slim.get_model_variables())
+        with v1.Session() as session:
+            restore(session)
+            np.testing.assert_array_equal(session.run(out), before)
 
 
 IN_A_NEW_PROCESS = """

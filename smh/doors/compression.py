@@ -8,15 +8,15 @@ import warnings
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.compressible import numbers_in, select
 from smh.doors.pools_for import fit_of, make_pools, start_at
-from smh.errors import ArgumentError, DeployedModelError, SelectionError, SmhWarning
+from smh.errors import ArgumentError, DeployedModelError, SmhWarning
 from smh.errors.limits import FRACTION
 from smh.modifiers import Modifier, ScaleModifier, as_modifier, initial_std_modifier
+from smh.modifiers.checking import checked_parts, tried
 from smh.parametrizations.pool_slice import PoolSlice, check_shape
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
@@ -88,7 +88,7 @@ def compress(
         SelectionError: nothing is selected, or a variable that cannot be compressed; one that its
             layer assigns to (`SpectralNormalization`); LoRA adapters, without `apply_to`.
         ArgumentError: a value that cannot work, such as more blocks than the fraction has replicas
-            for.
+            for, or a modifier whose `parts` or `apply` fail.
         PoolExhaustedError: `pool` is too small.
         In every case the model is as it was.
 
@@ -188,7 +188,7 @@ def _budget(model, selected, modifier: Modifier, fraction, target_params) -> int
     if not isinstance(target_params, numbers.Integral) or isinstance(target_params, bool):
         raise ArgumentError(f"target_params must be a whole number, got {target_params!r}.")
     now = sum(math.prod(v.shape) for v in model.trainable_variables)
-    parts = sum(np.size(v) for item in selected for v in modifier.parts(item.spec).values())
+    parts = sum(v.size for item in selected for v in checked_parts(modifier, item.spec).values())
     if target_params > now:
         raise ArgumentError(
             f"target_params={target_params:,} is more than the {now:,} that the model trains now."
@@ -209,25 +209,10 @@ def _check_own_pool(pool, selected, fraction, target_params, seed, blocks) -> No
 
 def _check_modifier(modifier: Modifier, selected) -> None:
     """Tries the modifier on the smallest weight, so that a faulty one fails before any change."""
-    for spec in (item.spec for item in selected):
-        if not all(np.all(np.isfinite(value)) for value in modifier.parts(spec).values()):
-            raise SelectionError(
-                f"'{spec.path}' has weights that are not finite (NaN or infinity), so no scale can "
-                "start from them. Repair them, leave it out with `exclude=`, or pass a `modifier=` "
-                "that does not look at the weights."
-            )
+    for item in selected:
+        checked_parts(modifier, item.spec)
     spec = min((item.spec for item in selected), key=lambda spec: math.prod(spec.shape))
-    parts = {
-        name: keras.ops.convert_to_tensor(v, "float32") for name, v in modifier.parts(spec).items()
-    }
-    try:
-        check_shape(modifier.apply(keras.ops.zeros(spec.shape), parts), spec)
-    except SelectionError:
-        raise
-    except Exception as error:
-        raise ArgumentError(
-            f"The modifier failed on a tensor of shape {spec.shape}: {error}"
-        ) from error
+    check_shape(tried(modifier, spec, checked_parts(modifier, spec)), spec)
 
 
 def _warn_about_raw_variables(model) -> None:

@@ -15,6 +15,7 @@ from smh.errors import ArgumentError, ArtifactError, GraphModeError
 from smh.index_store import (
     PADDING_VALUE,
     Slot,
+    checked_shape,
     kind_of,
     make_index_store,
     plan_cuts,
@@ -75,12 +76,12 @@ class VariablePool(Source):
         if self.graph_factors is not None:
             raise GraphModeError(
                 f"This {self.scope_name} has its factors in a TF1 graph. Create another pool for "
-                "Keras layers."
+                "Keras layers, and for another graph."
             )
 
     def allocate(self, shape: Sequence[int]) -> Slot:
         """Hands out the next slot, for a weight of `shape`."""
-        return self.index_store.allocate(math.prod(shape))
+        return self.index_store.allocate(math.prod(checked_shape(shape)))
 
     def slot_at(self, begin: int, length: int) -> Slot:
         """Returns the slot of `length` elements that begins at `begin`, without allocating it."""
@@ -96,15 +97,26 @@ class VariablePool(Source):
             A tensor of `shape`. It does not follow the factors; layers use a virtual variable.
 
         Raises:
+            ArgumentError: if `shape` is no list of whole numbers, each at least 0.
+            GraphModeError: if the factors are variables of a TF1 graph that is not being built.
             PoolExhaustedError: if a `basic` pool has too few entries left.
+            In every case nothing is allocated.
 
         Example:
             >>> pool = ProductVariablePool(True, pool_size=100, fraction=0.5)
             >>> pool.get_slice([3, 4]).shape, pool.status
             (TensorShape([3, 4]), 12)
         """
-        (piece,) = self.pieces([self.allocate(shape)])
-        return ops.reshape(piece, list(shape))
+        sides = checked_shape(shape)
+        if self.graph_factors is not None and not self.__dict__["graph_pool"].in_scope():
+            self.check_not_in_a_graph()
+        (piece,) = self.pieces([self.allocate(sides)])
+        return ops.reshape(piece, sides)
+
+    def show_factors(self, factors: Sequence[Any]) -> None:
+        """Makes each factor an attribute: by that TensorFlow's checkpoints of the pool find it."""
+        for (name, _), factor in zip(self.factor_initializers(), factors, strict=True):
+            setattr(self, name, factor)
 
     def pieces(
         self, slots: Sequence[Slot], scales: Sequence[Tensor | None] | None = None

@@ -42,7 +42,13 @@ def with_stddev(initializer: Any, stddev: float, seed: int | None) -> Initialize
         ArgumentError: if it is none of these.
     """
     if isinstance(initializer, str):
-        return keras.initializers.get(initializer)
+        try:
+            return keras.initializers.get(initializer)
+        except ValueError:
+            raise ArgumentError(
+                f"initializer must be the name of a Keras initializer, such as 'random_normal', or "
+                f"an initializer class or object, got {initializer!r:.100}."
+            ) from None
     if inspect.isclass(initializer):
         takes = inspect.signature(initializer).parameters
         if "stddev" not in takes:

@@ -89,10 +89,10 @@ class SinglePool(VariablePool):
             self.factor_initializers(), self.factor_shapes(), strict=True
         ):
             # In full precision also under a mixed policy: the product is cast, not the factors.
-            factor = self.add_weight(
+            self.add_weight(
                 name=name, shape=shape, initializer=initializer, dtype="float32", autocast=False
             )
-            setattr(self, name, factor)  # TensorFlow's checkpoints find it by the attribute
+        self.show_factors(self.factors())
         self.built = True
         for factor, entry in zip(self.factors(), self._wrappings, strict=True):
             if entry is not None:

@@ -7,14 +7,18 @@ from the pool; no variable is created.
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from smh.doors.selection import Matcher
-from smh.errors import SelectionError, SmhWarning
+from smh.errors import ArgumentError, SelectionError, SmhWarning
 from smh.modifiers import Modifier
+from smh.modifiers.checking import checked_parts, tried
 from smh.parametrizations.pool_slice import check_room, check_shape
 from smh.typing import Shape, Tensor
 from smh.variable_pool import VariablePool
@@ -35,6 +39,7 @@ class Asked:
     regularizer: Callable[[Tensor], Tensor | None] | None
     reuse: Any
     trainable: bool | None
+    collections: Any
     use_resource: bool | None
     constraint: Any
 
@@ -57,9 +62,18 @@ def _asked(
 ) -> Asked:
     # The order is TF1's: an inner custom getter may pass its arguments on by position. Where and
     # in which parts a variable would be stored means nothing for one that is not stored.
-    del collections, caching_device, partitioner, validate_shape, others
+    del caching_device, partitioner, validate_shape, others
     return Asked(
-        name, shape, dtype, initializer, regularizer, reuse, trainable, use_resource, constraint
+        name,
+        shape,
+        dtype,
+        initializer,
+        regularizer,
+        reuse,
+        trainable,
+        [] if collections is None else collections,
+        use_resource,
+        constraint,
     )
 
 
@@ -89,27 +103,31 @@ class GraphGetter:
         """Returns the tensor for a selected variable, and what `getter` returns for another.
 
         Raises:
+            ArgumentError: the modifier or `collections` cannot work.
             SelectionError: the name is taken and the scope does not reuse, or it is reused with
-                another shape or dtype, or the shape is not known.
+                another shape or dtype, or is that of a slice of another pool, or the shape is not
+                known.
             PoolExhaustedError: the pool is too small.
             GraphModeError: see `known_graph_pool`.
+            In every case nothing was created or allocated.
         """
-        from smh.tf1.pool import asking_for_own, known_graph_pool
+        from smh.tf1.names import Computed, known
+        from smh.tf1.pool import asking_for_own
 
         pool = self._pool
         if pool is None or asking_for_own():
             return getter(*args, **kwargs)
         asked = _asked(*args, **kwargs)
         spec = _spec(asked)
-        if spec is None or not self._selects(asked, spec):
-            self._ranges[asked.name] = None
-            return getter(*args, **kwargs)
-        known = known_graph_pool(pool)
-        if known is not None and asked.name in known.given:
-            return _reused(asked, spec, known.given[asked.name])
-        if asked.reuse is True:
-            return getter(*args, **kwargs)  # one made without smh, or TF1's own error
-        return self._new(pool, asked, spec, getter)
+        given = None
+        if spec is not None and self._selects(asked, spec):
+            given = self._given(pool, asked, spec, getter)
+        if given is None:
+            given = getter(*args, **kwargs)  # dense, or TF1's own error
+        has = known(asked.name)
+        own = isinstance(has, Computed) and has.pool is pool
+        self._ranges[asked.name] = has.place if own else None
+        return given
 
     def _selects(self, asked: Asked, spec: WeightSpec) -> bool:
         return (
@@ -118,38 +136,73 @@ class GraphGetter:
             and self._matches(spec.path, spec.name, spec)
         )
 
+    def _given(
+        self, pool: VariablePool, asked: Asked, spec: WeightSpec, getter: Callable
+    ) -> Tensor | None:
+        """The tensor for a selected variable; `None` for one that was made without smh."""
+        from smh.tf1.names import Computed, check_may_share, known
+        from smh.tf1.pool import known_graph_pool
+
+        known_graph_pool(pool)
+        has = known(spec.path)
+        if isinstance(has, Computed):
+            _check_pool(has.pool, pool, spec)
+            return has.shared(spec.path, asked.reuse, spec.shape, spec.dtype)
+        if has is not None:
+            check_may_share(spec.path, asked.reuse)
+            return None
+        return None if asked.reuse is True else self._new(pool, asked, spec, getter)
+
     def _new(self, pool: VariablePool, asked: Asked, spec: WeightSpec, getter: Callable) -> Tensor:
-        from smh.tf1.pool import graph_pool
+        from smh.tf1.names import Computed, remember
+        from smh.tf1.pool import graph_pool, list_in
 
         _check_known_shape(spec)
+        _check_collections(asked)
         check_room(pool, spec)
+        parts = _checked_parts(self._modifier, spec)
         in_graph = graph_pool(pool, getter, asked.use_resource)
         slot = pool.allocate(spec.shape)
         with in_graph.at_home():
-            tensor = self._compute(in_graph, spec, slot)
+            variables = _create_parts(in_graph, spec, parts)
+            tensor = self._compute(in_graph, spec, slot, variables)
+            list_in(asked.collections, [*in_graph.factors, *variables.values()])
             _add_penalty(asked, tensor)
         if asked.constraint is not None:
             _warn_about_constraint(asked)
-        in_graph.given[spec.path] = tensor
-        self._ranges[spec.path] = (slot.begin, slot.begin + slot.length)
+        remember(spec.path, Computed(tensor, pool, (slot.begin, slot.begin + slot.length)))
         return tensor
 
-    def _compute(self, pool: GraphPool, spec: WeightSpec, slot) -> Tensor:
+    def _compute(self, pool: GraphPool, spec: WeightSpec, slot, variables) -> Tensor:
         import tensorflow as tf
 
-        variables = {
-            part: pool.create_variable(
-                f"{spec.path}/{part}",
-                value.shape,
-                tf.compat.v1.constant_initializer(value),
-                trainable=True,
-            )
-            for part, value in self._modifier.parts(spec).items()
-        }
         with tf.name_scope(f"{spec.path}/"):
             parts = {part: tf.convert_to_tensor(v) for part, v in variables.items()}
             tensor = self._modifier.apply(tf.reshape(pool.piece(slot), spec.shape), parts)
             return tf.identity(tf.cast(check_shape(tensor, spec), spec.dtype), name="virtual")
+
+
+def _checked_parts(modifier: Modifier, spec: WeightSpec) -> dict[str, np.ndarray]:
+    """What the modifier's variables start from, after it was tried on the weight's shape."""
+    from smh.tf1.names import check_free
+    from smh.tf1.pool import scratch_graph
+
+    parts = checked_parts(modifier, spec)
+    for part in parts:
+        check_free(f"{spec.path}/{part}", spec.path)
+    with scratch_graph():
+        check_shape(tried(modifier, spec, parts), spec)
+    return parts
+
+
+def _create_parts(pool: GraphPool, spec: WeightSpec, parts: Mapping[str, np.ndarray]) -> dict:
+    import tensorflow as tf
+
+    initial = {part: tf.compat.v1.constant_initializer(value) for part, value in parts.items()}
+    return {
+        part: pool.create_variable(f"{spec.path}/{part}", value.shape, initial[part], True)
+        for part, value in parts.items()
+    }
 
 
 def _spec(asked: Asked) -> WeightSpec | None:
@@ -170,7 +223,7 @@ def _spec(asked: Asked) -> WeightSpec | None:
         asked.name.rsplit("/", 1)[-1],
         dimensions,
         tf.as_dtype(dtype).base_dtype.name,
-        lambda: _initial_std(asked, dimensions),
+        functools.cache(lambda: _initial_std(asked, dimensions)),
     )
 
 
@@ -189,7 +242,8 @@ def _initial_value(asked: Asked, shape: Shape = ()) -> Any:
         return tf.constant(initializer)
     if asked.shape is None:
         return tf.convert_to_tensor(initializer())
-    return initializer(list(shape), dtype=tf.as_dtype(asked.dtype or tf.float32))
+    dtype = tf.as_dtype(asked.dtype or tf.float32)
+    return tf.convert_to_tensor(initializer(list(shape), dtype=dtype))
 
 
 def _initial_std(asked: Asked, shape: Shape) -> float:
@@ -197,10 +251,20 @@ def _initial_std(asked: Asked, shape: Shape) -> float:
 
     given = asked.initializer
     graph = given.graph if tf.is_tensor(given) else tf.Graph()
-    with tf.init_scope(), graph.as_default(), tf.compat.v1.Session() as session:
+    with tf.init_scope(), graph.as_default(), _session_for_one_run() as session:
         if not tf.is_tensor(given):
             tf.compat.v1.set_random_seed(0)  # the same scale in every run
         return std_of(session.run(_initial_value(asked, shape)))
+
+
+def _session_for_one_run() -> Any:
+    """A session that optimises no graph: that takes longer than a single run can win back."""
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    config.graph_options.optimizer_options.opt_level = -1  # L0: none
+    return tf.compat.v1.Session(config=config)
 
 
 def _check_known_shape(spec: WeightSpec) -> None:
@@ -211,19 +275,21 @@ def _check_known_shape(spec: WeightSpec) -> None:
         )
 
 
-def _reused(asked: Asked, spec: WeightSpec, given: Tensor) -> Tensor:
-    """Returns `given`, the tensor made under this name before."""
-    if asked.reuse is False:
-        raise SelectionError(
-            f"Variable {spec.path} already exists. To share it, set reuse=True or "
-            "reuse=tf.compat.v1.AUTO_REUSE in the variable_scope."
+def _check_collections(asked: Asked) -> None:
+    if not isinstance(asked.collections, list | tuple | set):
+        raise ArgumentError(
+            f"collections= of '{asked.name}' must be a list of names, got "
+            f"{asked.collections!r:.100}."
         )
-    if not given.shape.is_compatible_with(spec.shape) or given.dtype != spec.dtype:
+
+
+def _check_pool(given_by: VariablePool, pool: VariablePool, spec: WeightSpec) -> None:
+    if given_by is not pool:
         raise SelectionError(
-            f"Variable {spec.path} cannot be shared: it has shape {tuple(given.shape)} and dtype "
-            f"{given.dtype.name}, asked for are {spec.shape} and {spec.dtype}."
+            f"Variable {spec.path} already exists, as a slice of another pool "
+            f"({given_by.scope_name}). Ask for it by a factory of that pool, or leave it out of "
+            "apply_to, or give it another name."
         )
-    return given
 
 
 def _add_penalty(asked: Asked, tensor: Tensor) -> None:

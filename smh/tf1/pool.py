@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -39,7 +39,7 @@ class GraphPool:
 
     Attributes:
         graph: the graph in which everything of this pool is computed.
-        given: the tensors handed out, by variable name.
+        factors: its variables.
     """
 
     def __init__(self, pool: VariablePool, getter: Callable, use_resource: bool | None):
@@ -49,7 +49,6 @@ class GraphPool:
                 f"{MOST_ELEMENTS:,} (2^31 - 1) entries, got {pool.pool_size:,}. Use several pools."
             )
         self.graph = _home_graph()
-        self.given: dict[str, Tensor] = {}
         self._pool = pool
         self._getter = getter
         self._use_resource = use_resource
@@ -78,6 +77,10 @@ class GraphPool:
         with self.graph.as_default(), tf.control_dependencies(None):
             with tf.compat.v1.name_scope(None):
                 yield
+
+    def in_scope(self) -> bool:
+        """Whether what is built now can use this pool's tensors."""
+        return not tf.executing_eagerly() and _home_graph() is self.graph
 
     def create_variable(self, name: str, shape, initializer: Any, trainable: bool) -> Any:
         """Creates a variable that belongs to smh itself."""
@@ -163,7 +166,32 @@ def graph_pool(pool: VariablePool, getter: Callable, use_resource: bool | None) 
         known = GraphPool(pool, getter, use_resource)
         pool.__dict__["graph_pool"] = known
         pool.__dict__["graph_factors"] = known.factors
+        pool.show_factors(known.factors)
     return known
+
+
+def list_in(collections: Iterable[str], variables: Iterable[Any]) -> None:
+    """Adds variables to these collections of the graph, each once."""
+    for key in set(collections):
+        listed = tf.compat.v1.get_collection_ref(key)
+        listed.extend(v for v in variables if all(v is not other for other in listed))
+
+
+@contextlib.contextmanager
+def scratch_graph() -> Iterator[None]:
+    """Operations made in here are thrown away. They may read tensors of the graph being built."""
+    with _home_graph().as_default(), tf.control_dependencies(None):
+        scratch = tf.__internal__.FuncGraph("smh_scratch")  # of all graphs only such a one may
+        with scratch.as_default(), tf.variable_creator_scope(_create_no_variable):
+            yield
+
+
+def _create_no_variable(next_creator: Callable, **kwargs: Any) -> Any:
+    del next_creator
+    raise ArgumentError(
+        f"it creates the variable '{kwargs.get('name')}'. A modifier that owns trained variables "
+        "is a smh.Modifier, which returns their initial values from `parts`."
+    )
 
 
 def asking_for_own() -> bool:

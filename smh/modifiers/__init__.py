@@ -45,7 +45,11 @@ class Modifier(abc.ABC):
     """
 
     def parts(self, spec: WeightSpec) -> Mapping[str, np.ndarray | np.floating]:
-        """Returns the initial values of the trained variables, by name. Default: none."""
+        """Returns the initial values of the trained variables, by name. Default: none.
+
+        A value is a finite number or an array of them; a name consists of letters, digits, `_`, `.`
+        and `-`.
+        """
         del spec
         return {}
 
