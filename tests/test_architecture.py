@@ -102,7 +102,8 @@ INSIDE_ARTIFACT = [
     {"layout.records"},
     {"layout.reading"},
     {"order", "tensors", "inspection"},
-    {"saving", "loading"},
+    {"saving", "grids"},
+    {"loading"},
     {"files"},
 ]
 INSIDE_BLUEPRINT = [{"describe", "restore", "checking", "keras_version"}, {"keras_files"}]
@@ -139,9 +140,10 @@ INSIDE_SIZES = [
     {"planning", "size_report"},
 ]
 INSIDE_SENSITIVITY = [
-    {"examples", "magnitude", "suggestion", "metrics", "scanned", "picture"},
-    {"gradients", "result", "resuming"},
-    {"second_order"},
+    {"words", "inputs"},
+    {"examples", "magnitude", "suggestion", "scanned", "picture"},
+    {"evaluating", "gradients", "result"},
+    {"metrics", "resuming", "second_order", "budgets"},
     {"plan", "importance"},
     {"scan"},
 ]
@@ -178,6 +180,7 @@ INSIDE_RUNTIME = [
 ]
 NO_KERAS = ["progress", "tables", "errors", "typing", "index_store", "pools.shape"]
 NO_KERAS += ["doors.selection", "blueprint.keras_version", "errors.limits", "zoo.known"]
+NO_KERAS += ["sensitivity.words"]
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
 NUMPY_ONLY += ["container.canonical_json", "container.deflating", "container.plain_json"]
 NUMPY_ONLY += ["pools.hashing"]

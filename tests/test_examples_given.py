@@ -333,6 +333,150 @@ def test_text_goes_to_a_model_that_takes_text(form):
     assert np.array_equal(outcome(given[form]), outcome(text))
 
 
+# `evaluate=` as data
+
+
+def labelled(x, y):
+    """The same examples and labels in every form that is measured."""
+    pairs = [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, COUNT, BATCH)]
+    forms = {
+        "a pair": (x, y),
+        "a list of two": [x, y],
+        "weights": (x, y, WEIGHTS),
+        "batches": Batches((x, y)),
+        "a list of three batches": pairs,
+        "a list of two batches": [(x[:8], y[:8]), (x[8:], y[8:])],
+        "a list of one batch": [(x, y)],
+        "a tuple of batches": tuple(pairs),
+        "batches as lists": [[*pair] for pair in pairs],
+    }
+    return forms | ({"tf.data": data_set((x, y))} if ON_TENSORFLOW else {})
+
+
+def compiled(make=ONE, **options):
+    keras.utils.set_random_seed(0)
+    model = make()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(**{"loss": loss, "metrics": ["accuracy"], **options})
+    return model
+
+
+@pytest.mark.parametrize("form", labelled(arrays(1)[0], LABELS))
+def test_every_form_is_measured_as_its_plain_arrays_are(form):
+    model, x = compiled(), arrays(1)[0]
+    wanted = model.evaluate(x, LABELS, verbose=0, return_dict=True)
+    found = smh.sensitivity_scan(model, labelled(x, LABELS)[form], [0.5], verbose=0).baseline
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def once(given):
+    """`tf.data` over what can be read only once."""
+    import tensorflow as tf
+
+    batches = iter([given])
+    kinds = tuple(tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in given)
+    return tf.data.Dataset.from_generator(lambda: (yield from batches), output_signature=kinds)
+
+
+SQUARE = lambda: keras.Sequential([keras.Input((8,)), layers.Dense(8)])  # noqa: E731
+X, Y = of(COUNT, 8), LABELS
+UNFIT = {
+    "wrong width": (ONE, {}, (of(COUNT, 7), Y), ["shape (7,)", "shape (8,)"]),
+    "wrong width in batches": (ONE, {}, [(of(8, 7), Y[:8])] * 2, ["(7,)", "(8,)"]),
+    "one-hot": (ONE, {}, (X, np.eye(3)[Y]), ["cannot be evaluated", "(24, 3)"]),
+    "text": (ONE, {}, (X, np.array(["a"] * COUNT)), ["cannot be evaluated", "<U1 (24,)"]),
+    "unequal": (ONE, {}, (X, Y[:9]), ["as many labels", "x has 24, y has 9"]),
+    "no example": (ONE, {}, (X[:0], Y[:0]), ["one example"]),
+    "lists of numbers": (ONE, {}, (X.tolist(), Y.tolist()), ["np.asarray"]),
+    "no loss": (ONE, {"loss": None, "metrics": None}, (X, Y), ["No loss to compute"]),
+    "batches without labels": (SQUARE, {"loss": "mse"}, [X[:8], X[8:16]], ["Labels are missing"]),
+    "three of them": (SQUARE, {"loss": "mse"}, [X[:8]] * 3, ["Labels are missing", "(x, x)"]),
+    "examples alone": (ONE, {}, X, ["a pair (x, y)", "ndarray"]),
+    "four parts": (ONE, {}, (X, Y, WEIGHTS, WEIGHTS), ["4 parts", "sample_weight"]),
+    "no end": (ONE, {}, lambda: Batches((X, Y), endless=True), ["without an end"]),
+    **(
+        {
+            "tf.data without an end": (
+                ONE,
+                {},
+                lambda: data_set((X, Y)).repeat(),
+                ["without an end", "take(100)"],
+            ),
+            "unbatched": (ONE, {}, lambda: data_set((X, Y)).unbatch(), ["batch(32)"]),
+            "read once": (ONE, {}, lambda: once((X, Y)), ["read again and again"]),
+        }
+        if ON_TENSORFLOW
+        else {}
+    ),
+}
+
+
+@pytest.mark.parametrize("door", ["shrink", "scan"])
+@pytest.mark.parametrize("fault", UNFIT)
+def test_what_cannot_be_measured_is_refused_and_nothing_changes(fault, door):
+    make, options, data, said = UNFIT[fault]
+    model = compiled(make, **options)
+    before = model.get_weights()
+    data = data() if callable(data) else data
+    with pytest.raises(ArgumentError) as raised:
+        if door == "shrink":
+            smh.shrink(model, max_drop=0.1, evaluate=data)
+        else:
+            smh.sensitivity_scan(model, data, [0.5], verbose=0)
+    message = str(raised.value)
+    assert all(words in message for words in said), message
+    assert not re.search(r"\x1b|Exception encountered|Arguments received", message)
+    assert len(message) < 700 and len(message.splitlines()) == 1
+    assert all(np.array_equal(x, y) for x, y in zip(before, model.get_weights(), strict=True))
+
+
+LOSSES = {
+    "a lambda": (lambda x: lambda m: m.evaluate(x, LABELS, verbose=0)[0], "return its negative"),
+    "a score": (lambda x: lambda m: -m.evaluate(x, LABELS, verbose=0)[0], None),
+    "a name": (lambda x: dice_loss, "return the negative"),
+}
+
+
+def wide():
+    return keras.Sequential([keras.Input((8,)), layers.Dense(48, "relu"), layers.Dense(3)])
+
+
+def dice_loss(model):
+    return model.evaluate(arrays(1)[0], LABELS, verbose=0)[0]
+
+
+@pytest.mark.parametrize("door", ["shrink", "search_drop"])
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_loss_is_not_taken_for_a_score(kind, door):
+    """By its name, or because it rises; `shrink` knows by the name which way is better."""
+    x, (make, said) = arrays(1)[0], LOSSES[kind]
+    model = compiled(wide, optimizer=keras.optimizers.Adam(0.05))
+    model.fit(x, LABELS, epochs=60, verbose=0)
+    before, weights = dice_loss(model), model.get_weights()
+
+    def run():
+        if door == "shrink":
+            smh.shrink(model, x, max_drop=0.05, evaluate=make(x))
+            assert dice_loss(model) <= before + 0.051
+        else:
+            smh.search_drop(model, 9.0 if kind == "a score" else 0.05, ready(make(x)), bits=4)
+
+    def ready(evaluate):
+        def measured(copy):
+            copy.compile(loss=model.loss, metrics=["accuracy"])
+            return evaluate(copy)
+
+        measured.__name__ = evaluate.__name__
+        return measured
+
+    if said is None or (door, kind) == ("shrink", "a name"):
+        run()
+        return
+    with pytest.raises(ArgumentError, match=said):
+        run()
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+
+
 def scores(model):
     return [0.5, 0.9]
 

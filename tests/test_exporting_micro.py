@@ -62,6 +62,36 @@ def test_more_values_than_the_interpreter_looks_up_are_told(bits, told, tmp_path
     assert [model.layers[0].kernel.path in text for text in said] == [True] * told
 
 
+def residual():
+    x = keras.Input((8, 8, 4))
+    y = layers.Add()([x, layers.Conv2D(4, 3, padding="same")(x)])
+    return keras.Model(x, layers.Dense(3)(layers.GlobalAveragePooling2D()(y)))
+
+
+def of_three_axes():
+    return keras.Sequential([keras.Input((6, 5)), layers.Dense(8), layers.Dense(3)])
+
+
+# Models in which a file that is converted for any batch computes with its size.
+FREE = {"residual": (residual, (8, 8, 4)), "three axes": (of_three_axes, (6, 5))}
+
+
+@pytest.mark.parametrize("batch", ["default", None, 1, 2])
+@pytest.mark.parametrize("name", FREE)
+def test_a_free_batch_is_one_example_at_a_time(name, batch, tmp_path):
+    make, shape = FREE[name]
+    signature = None
+    if batch != "default":
+        signature = [keras.InputSpec(shape=(batch, *shape), dtype="float32")]
+    path = tmp_path / "m.tflite"
+    smh.export(make(), path, "micro", input_signature=signature)
+    from tflite_micro import runtime
+
+    interpreter = runtime.Interpreter.from_file(str(path))
+    taken = interpreter.get_input_details(0)["shape"]
+    assert list(taken) == [batch if batch == 2 else 1, *shape]
+
+
 def test_a_batch_of_two_is_called_so(tmp_path):
     signature = [keras.InputSpec(shape=(2, 64), dtype="float32")]
     smh.export(smh.cluster(dense(), 4), tmp_path / "m.tflite", "micro", input_signature=signature)

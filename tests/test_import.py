@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+import smh
 from smh import cli
+from smh.errors import ArgumentError
+from smh.training.foreign import explained, refuse_foreign
 
 
 def network():
@@ -63,3 +66,47 @@ def test_what_is_another_network_is_refused(tmp_path, monkeypatch, capsys):
         said = capsys.readouterr().err
         assert f"'{name}' cannot be loaded as a Keras model: " in said and said.count("\n") == 1
     assert not (tmp_path / "new.keras").exists()
+
+
+def a_run(path):
+    path.mkdir()
+    for name in ("config.json", "data.json"):
+        (path / name).write_text("{}")
+
+
+# What writes a file, and what is said of it; whether smh itself wrote it.
+FILES = {
+    "m.keras": (lambda path: network().save(path), "is a .keras file already", True),
+    "m.smh": (lambda path: smh.save(network(), path), "is a .smh file already", True),
+    "run": (a_run, "is a run directory already", True),
+    "m.zip": (
+        lambda path: (network().save(f"{path}.keras"), path.with_suffix(".zip.keras").rename(path)),
+        "is a .keras file under another name",
+        True,
+    ),
+    "m": (lambda path: smh.save(network(), path), "is a .smh file under another name", True),
+    "m.tflite": (lambda path: path.write_bytes(b"TFL3"), "is a file for inference", False),
+    "m.pt": (lambda path: path.write_bytes(b""), "is a file of PyTorch", False),
+    "m.weights.h5": (
+        lambda path: network().save_weights(path),
+        "is a file of weights alone",
+        False,
+    ),
+    "m.txt": (lambda path: path.write_bytes(b"?"), "is no .keras file, no .smh file", True),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", FILES)
+def test_every_other_file_is_told_for_what_it_is(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write, said, is_own = FILES[name]
+    write(tmp_path / name)
+    assert f"'{name}' {said}" in explained(name)
+    if name != "m.weights.h5":
+        assert cli.main(["import", name, "--to", "new.keras"]) == 2
+        assert f"'{name}' {said}" in capsys.readouterr().err
+    if is_own:
+        return refuse_foreign(name)
+    with pytest.raises(ArgumentError, match=said):
+        refuse_foreign(name)

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 import warnings
 
 import keras
@@ -279,6 +280,55 @@ def test_numbers_are_packed_with_the_first_in_the_lowest_bits(width, count):
     assert stored.shape == (-(-count * width // 8), 1)
     digits = np.unpackbits(stored.ravel(), bitorder="little").reshape(-1, width)
     np.testing.assert_array_equal((digits << np.arange(width)).sum(axis=1)[:count], numbers)
+
+
+def in_floats(kind, dtype):
+    """A model of one kind of layer that computes in `dtype`."""
+    keras.utils.set_random_seed(0)
+    layer = {
+        "dense": lambda: layers.Dense(8, dtype=dtype),
+        "convolution": lambda: layers.Conv2D(8, 3, dtype=dtype),
+        "depthwise": lambda: layers.DepthwiseConv2D(3, dtype=dtype),
+    }[kind]()
+    ends = [layers.Flatten(dtype=dtype), layers.Dense(3, dtype=dtype)]
+    return keras.Sequential([keras.Input((8, 8, 3), dtype=dtype), layer, *ends])
+
+
+OF_FLOATS = {
+    "floats": lambda model, seed: model,
+    "8 bits": bits(8),
+    "4 bits": bits(4),
+    "shared values": clustered(3),
+    "shrunk": shrunk(quality=40),
+}
+
+
+@pytest.mark.parametrize("dtype", ("float64", "float16"))
+@pytest.mark.parametrize("layer", ("dense", "convolution", "depthwise"))
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=() if k == "8 bits" else pytest.mark.slow) for k in OF_FLOATS],
+)
+def test_a_layer_in_other_floats_is_right_or_the_advice_works(kind, layer, dtype, tmp_path):
+    model = OF_FLOATS[kind](in_floats(layer, dtype), 3)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(dtype)
+    expected = numpy_of(model(x))
+    near = {"atol": 1e-12 if dtype == "float64" else 2e-2, "rtol": 0}
+    if dtype == "float16" or layer == "dense":
+        smh.export(model, tmp_path / "m.onnx", "onnx")
+        (got,) = RUN[".onnx"](str(tmp_path / "m.onnx"), x)
+        np.testing.assert_allclose(got, expected, **near)
+        return
+    with pytest.raises(ArgumentError) as told:
+        smh.export(model, tmp_path / "m.onnx", "onnx")
+    said = str(told.value)
+    assert f"'{model.layers[0].name}'" in said and "in float64. Build the model again" in said
+    assert "NOT_IMPLEMENTED" in said  # the runtime's own words, not those of a type that is wrong
+    call = re.search(r"(smh\.save\(.*?\)), keras", said)[1].replace("m.smh", "{path}")
+    eval(call.format(path=tmp_path / "m.smh"), {"smh": smh, "model": model})
+    again = smh.load_weights(in_floats(layer, "float32"), tmp_path / "m.smh")
+    np.testing.assert_allclose(numpy_of(again(x)), expected, atol=1e-5)
+    smh.export(again, tmp_path / "m.onnx", "onnx")
 
 
 @pytest.fixture(scope="module")

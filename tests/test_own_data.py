@@ -1,6 +1,7 @@
 """Examples of a user's own on the command line, for models of any kind."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -58,6 +59,9 @@ def misnamed():
 
 def unlabelled():
     return table()[0]
+
+def broken():
+    return {}["key"]
 """
 
 
@@ -237,6 +241,53 @@ def test_every_command_that_takes_data(folder, capsys):
         assert run(line) == 0, (line, capsys.readouterr().err)
 
 
+def test_what_own_code_raises_is_one_line(folder, capsys):
+    Path("broken_module.py").write_text("1 / 0\n\ndef f():\n    pass\n")
+    for line, said in {
+        "evaluate four.keras --data my_own_data:broken": "my_own_data:broken raised KeyError",
+        "evaluate four.keras --data broken_module:f": "broken_module raised ZeroDivisionError: div",
+        "--import broken_module report four.keras": "--import broken_module raised ZeroDivisionErr",
+    }.items():
+        assert run(line) == 1, line
+        printed = capsys.readouterr().err
+        assert said in printed and printed.count("\n") == 1, printed
+
+
+BUDGETS = {
+    "sensitivity four.keras --sparsities 0.5 --budget 0.9": "out of reach",
+    "sensitivity four.keras --sparsities 0.5 --budget 1": "out of reach",
+    "bits four.keras --bits 4,2 --budget 1": "out of reach",
+}
+
+
+@pytest.mark.parametrize("line", BUDGETS)
+def test_a_budget_out_of_reach_is_told_before_anything_is_measured(
+    line, folder, capsys, monkeypatch
+):
+    monkeypatch.setattr("smh.training.data.measure", lambda *_: pytest.fail("was measured"))
+    assert run(f"{line} --data table.npz") == 2
+    assert BUDGETS[line] in capsys.readouterr().err
+
+
+# What is typed, and how people read what is printed.
+PRINTED = {
+    "evaluate four.keras": r"accuracy +\d+\.\d\d%\nloss +\d\.\d{4}",
+    "sensitivity four.keras --sparsities 0.5 --max-drop 50": (
+        r"accuracy \d+\.\d\d% unchanged(?s:.)*at a drop of -?\d+\.\d\d points"
+    ),
+    "shrink four.keras --quality 40 --out four.smh": r"before:  accuracy \d+\.\d\d%  loss \d",
+    "shrink four.keras --max-drop 50 --examples 40 --out four.smh": (
+        r"accuracy \d+\.\d\d%, now \d+\.\d\d%, on"
+    ),
+}
+
+
+@pytest.mark.parametrize("line", PRINTED)
+def test_accuracies_are_printed_in_percent_and_drops_in_points(line, folder, capsys):
+    assert run(f"{line} --data table.npz") == 0
+    assert re.search(PRINTED[line], capsys.readouterr().out)
+
+
 def test_without_labels(folder, capsys):
     """What only looks at examples takes them; all else says that labels are missing."""
     looks = (
@@ -245,6 +296,7 @@ def test_without_labels(folder, capsys):
         "export four.keras --to litert --activations int8 --out four.tflite",
         "export four.keras --to litert --bits 8 --out four.tflite",
         "prune four.keras --sparsity 0.5 --importance fisher --out four.smh",
+        "sensitivity four.keras --method fisher --sparsities 0.5 --csv fisher.csv",
     )
     for data, commands in (("bare.npz", looks), ("my_own_data:unlabelled", looks[-1:])):
         for line in commands:
@@ -284,11 +336,13 @@ def test_what_rounding_cost_is_told_where_there_are_labels(folder, capsys):
     [
         "shrink four.keras --examples 40",
         pytest.param("compress four.keras --epochs 1 --bits 8", marks=pytest.mark.slow),
+        "sensitivity four.keras --sparsities 0.5",
     ],
 )
 def test_a_drop_within_chance_is_told(line, folder, capsys):
     for drop, told in (("0.1", True), ("60", False)):
-        assert run(f"{line} --max-drop {drop} --data table.npz --out four.smh --force") in (0, 1)
+        out = "" if line.startswith("sensitivity") else " --out four.smh --force"
+        assert run(f"{line} --max-drop {drop} --data table.npz{out}") in (0, 1, 2)
         said = "examples have a standard error of" in capsys.readouterr().err
         assert said == told, drop
 

@@ -13,6 +13,7 @@ from smh import cli
 from smh.errors import ArgumentError, ArtifactError
 from smh.report_page import write_page
 from smh.report_page.charts import ticks
+from smh.report_page.curves import training_section
 from smh.report_page.scan_files import read_scan
 from smh.sizes.rows import PoolMap, Row, SizeReport
 
@@ -178,10 +179,10 @@ def test_of_a_run_shows_curves_and_scans(tmp_path, run_directory, monkeypatch, c
     assert len(charts) == 4  # loss, accuracy, rate, scan
     assert "87.50%" in page.text["dd"] and "model.keras" in page.text["dd"]
     assert "Scan of sparsity: scan.csv" in page.text["h2"]
-    assert page.text["figcaption"].endswith("drop of accuracy")
+    assert page.text["figcaption"].endswith("drop of accuracy (points)")
     assert len(page.with_class("faint")) == 6  # of 12 weights 6 have names
-    assert len(page.with_class("drops")) == 1 and page.text["td"].count("0.108") == 0
-    assert page.text["td"].count("0.099") == 1  # 0.01 * 11 * 0.9
+    assert len(page.with_class("drops")) == 1 and page.text["td"].count("10.80") == 0
+    assert page.text["td"].count("9.90") == 1  # points: 100 * 0.01 * 11 * 0.9
     assert cli.main(["report", "run", "--html", "page.html"]) == 2
     assert "--force replaces it" in capsys.readouterr().err
 
@@ -202,10 +203,46 @@ def test_of_a_run_shows_what_it_predicts_best(name, tmp_path, run_directory):
     assert f"<dt>{name}</dt>" in page and shown in page
 
 
+RATE = "learning_rate"
+RUNS = {  # columns of metrics.csv: the charts, and the axis of the first
+    "classes": (["loss", "accuracy", RATE], ["loss", "accuracy"], "loss (cross-entropy, nats)"),
+    "numbers": (["loss", "mae", RATE], ["loss", "mae"], "loss (mean square error)"),
+    "several": (
+        ["c_accuracy", "c_loss", "loss", "r_loss", RATE],
+        ["loss", "c accuracy", "c loss", "r loss"],
+        "loss",
+    ),
+    "a loss alone": (["loss", RATE], ["loss"], "loss"),
+}
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_every_metric_of_a_run_has_a_chart_under_its_name(kind):
+    columns, titles, axis = RUNS[kind]
+    names = [*columns, *(f"val_{name}" for name in columns if name != RATE)]
+    rows = [{"epoch": e, **dict.fromkeys(names, 1.0)} for e in (1, 2)]
+    page = Elements(training_section(rows))
+    assert page.text["figcaption"] == "".join([*titles, "learning rate"])
+    labels = [known["aria-label"] for _, known in page.found if known.get("class") == "chart"]
+    assert labels[0] == f"loss: {axis} by epoch"
+    shares = [label for label in labels if "(%)" in label]
+    assert len(shares) == sum("accuracy" in title for title in titles)
+    assert "100.2" not in page.text["text"]  # no more than all are right
+
+
+def test_a_loss_rises_and_one_bit_is_one(tmp_path, run_directory):
+    lines = ["weight,numel,bits,loss,mae,drop", "(unchanged),9,,0.5,1.0,0.0", "a,9,1,0.75,2.0,0.25"]
+    (run_directory / "bits.csv").write_text("\n".join(lines))
+    write_page(tmp_path / "page.html", many_layers(3), run_directory)
+    page = (tmp_path / "page.html").read_text()
+    assert "rise of loss" in page and "1 bit<" in page and "1 bits" not in page
+    assert "drop of loss" not in page and "540 examples" in page
+
+
 def test_a_scan_is_told_from_other_tables(run_directory):
     assert read_scan(run_directory / "report.csv") is None
     scan = read_scan(run_directory / "scan.csv")
-    assert (scan.kind, scan.metric, scan.levels) == ("sparsity", "accuracy", (0.3, 0.6, 0.9))
+    assert (scan.kind, scan.shown.metric, scan.levels) == ("sparsity", "accuracy", (0.3, 0.6, 0.9))
     write_scan(run_directory / "bits.csv", ["a"], [2, 8, 4], "bits")
     assert read_scan(run_directory / "bits.csv").levels == (8, 4, 2)
     (run_directory / "scan.csv").write_text("weight,numel,bits,loss,drop\na,1,many,2,3\n")

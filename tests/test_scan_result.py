@@ -1,6 +1,7 @@
 """What is made of a scan: table, CSV file, picture, and a suggestion."""
 
 import csv
+import dataclasses
 import itertools
 
 import keras
@@ -60,10 +61,10 @@ def test_the_table_fits_80_columns(count, levels, monkeypatch):
     text = str(scan(count, levels))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
-    assert "accuracy 0.900 unchanged" in lines[0]
+    assert "accuracy 90.00% unchanged" in lines[0] and "accuracy (%) with" in text
     assert len(lines) == count + 3  # no path is folded
     assert f"{levels[0]:g}" in lines[1] and f"{levels[-1]:g}" in lines[1]
-    assert lines[-2].endswith(f" {0.9 - levels[-1] * (count - 1) / 100:.3f}")
+    assert lines[-2].endswith(f" {90 - levels[-1] * (count - 1):.1f}")
     assert ("of 19 levels" in text) == (len(levels) == 19)
 
 
@@ -128,7 +129,8 @@ def test_one_curve_per_weight_and_names_that_can_be_read(count, tmp_path, figure
         rows = [label for label in others[0].get_yticklabels() if label.get_text()]
         assert len(rows) == count and not overlaps([r.get_window_extent() for r in rows])
         (drawn,) = others[0].images
-        np.testing.assert_allclose(drawn.get_array()[2], [0.3, 0.8, 0.8, 0.8, 0.8][:5], atol=0.11)
+        points = [30, 80, 80, 80, 80]
+        np.testing.assert_allclose(drawn.get_array()[2], points, atol=11)
 
 
 def test_what_is_missing_or_not_finite_is_shown_as_that(tmp_path, figures):
@@ -143,6 +145,30 @@ def test_what_is_missing_or_not_finite_is_shown_as_that(tmp_path, figures):
     assert any("block4_" in text.get_text() for text in axes.texts)  # among the worst
     with pytest.raises(ArgumentError, match="no weight was measured"):
         scan(1, keep=0).to_png(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize(
+    "kind, axis, label",
+    [
+        ("accuracy", "accuracy (%, higher is better)", "drop of accuracy (points)"),
+        ("loss", "loss (lower is better)", "rise of loss"),
+    ],
+)
+def test_shares_are_drawn_in_percent(kind, axis, label, tmp_path, figures):
+    result = dataclasses.replace(scan(12), metric=kind, higher_is_better=kind == "accuracy")
+    result.to_png(tmp_path / "a.png")
+    labels = [one.get_ylabel() for one in figures[0].axes]
+    assert axis in labels and label in labels
+    unit = 100 if kind == "accuracy" else 1
+    assert figures[0].axes[0].lines[0].get_ydata()[0] == unit * result.baseline[kind]
+
+
+def test_the_ending_of_a_picture_is_one_that_can_be_written(tmp_path):
+    for name in ("a.svg", "a.PNG", "a"):
+        scan(2).to_png(tmp_path / name)
+    with pytest.raises(ArgumentError, match=r"one of .*\.png.* got '.*x\.foo'"):
+        scan(2).to_png(tmp_path / "x.foo")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.svg", "a.PNG", "a"}
 
 
 def test_bits_are_drawn_from_many_to_few(tmp_path, figures):

@@ -151,7 +151,7 @@ def smallest(dense):
 
 
 def test_a_search_that_finds_nothing_says_how_close_it_came():
-    with pytest.raises(ArgumentError, match=r"within 0 of 1.0000: the closest had 0\.\d+, at"):
+    with pytest.raises(ArgumentError, match=r"within 0.0000 of 1.0000: the closest had 0\.\d+, at"):
         smh.search_drop(model(), 0, closeness(model()), bits=4)
 
 

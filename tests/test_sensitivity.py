@@ -545,6 +545,12 @@ def accuracy(model):
         (lambda m: [1], {}, "value_0", True),
         (lambda m: Point(1, 0.5), {}, "accuracy", True),
         (lambda m: Point(1, 0.5), {"metric": 0}, "loss", False),
+        (lambda m: Point(1, 0.5), {"metric": np.int64(1)}, "accuracy", True),
+        (one, {"higher_is_better": np.False_}, "one", False),
+        (twice(loss=3, a_accuracy=0.5, a_loss=1, b_loss=2, b_mae=1), {}, "loss", False),
+        (twice(loss=3, a_loss=1, b_loss=2, accuracy=0.5), {}, "accuracy", True),
+        (twice(loss=3, a_accuracy=0.5, a_loss=1, b_loss=2), {"metric": "b_loss"}, "b_loss", False),
+        (twice(dice_loss=0.1), {}, "dice_loss", False),
     ],
 )
 def test_which_number_decides(evaluate, arguments, metric, higher):

@@ -1,5 +1,6 @@
 """A wrong call is answered before any backend is imported: one line, what was meant, and 2."""
 
+import os
 import zipfile
 
 import fresh_process
@@ -88,6 +89,25 @@ WRONG = {
     "train --model lenet_5 --data pack.none:f": "No module named 'pack.none'; data are MODULE:FUN",
     "--import no_module report model.keras": "--import: No module named 'no_module'",
 }
+if os.path.isdir("/proc/self"):  # a folder that takes no file, also of who may write everywhere
+    WRONG |= {
+        f"{line} /proc/{name}": f"'/proc/{name}' cannot be written"
+        for line, name in {
+            "train --model lenet_5 --data digits --out": "run",
+            "compress model.keras --fraction 1 --out": "c.smh",
+            "shrink model.keras --quality 9 --out": "s.smh",
+            "shrink model.keras --quality 9 --out s.smh --csv": "s.csv",
+            "prune model.keras --sparsity 0.5 --out": "p.keras",
+            "slim model.keras --out": "p.keras",
+            "quantize model.keras --bits 4 --out": "q.smh",
+            "export model.keras --to onnx --out": "m.onnx",
+            "export model.keras --to saved_model --out": "m",
+            "import old.h5 --to": "new.keras",
+            "plan lenet_5 --csv": "plan.csv",
+            "report model.keras --html": "page.html",
+            "sensitivity model.keras --data digits --png": "scan.png",
+        }.items()
+    }
 
 
 DAMAGED = {

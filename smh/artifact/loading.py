@@ -8,14 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.grids import roundings
 from smh.artifact.layout.records import Factor, Model, Stored
 from smh.artifact.order import other_variables, variables_in_order, virtuals_in_order
 from smh.blueprint.describe import describe, sources
 from smh.blueprint.restore import described_variables, restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
+from smh.parametrizations.rounded import behind
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.blank import starting_at_zero
+from smh.virtual_variable.inside_keras.deploying import forget_compiled_functions
 from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
 from smh.virtual_variable.inside_keras.members import Member, members_as
@@ -74,12 +77,26 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
     variables = variables_in_order(model, entry.description)
     found = [stored.shape(number) for number in entry.order]
     _check_shapes(model, [tuple(v.shape) for v in variables], found, path)
+    rounded = roundings(model)
+    grids = [rounding.grid for rounding in rounded.values()]
     for variable, number in track(list(zip(variables, entry.order, strict=True)), "decoding"):
-        variable.assign(stored.value(number))
+        value, rounding = stored.value(number), rounded.get(id(variable))
+        if rounding is not None:
+            value, rounding.grid = behind(value, rounding.grid, variable.path)
+        variable.assign(value)
     _settle(model, entry.description)
+    if grids != [rounding.grid for rounding in rounded.values()]:
+        _forget_traces(model)
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
     load_own_states(model, members_as(model, names), states)
+
+
+def _forget_traces(model: keras.Layer) -> None:
+    """Lets Keras trace anew what reads grids, which are constants in traces."""
+    forget_compiled_functions(model)
+    for pool in sources(model):
+        pool.forget_traces()
 
 
 def _check_others(model: keras.Layer, entry: Model, stored: Stored, path: str) -> None:
@@ -157,12 +174,12 @@ def _key(factors: Sequence[int | Factor]) -> tuple:
 def _structure(description: Mapping[str, Any]) -> Any:
     """What has to be equal for one model's variables to be another's.
 
-    Numbers on a grid are nothing without it, and the grid of each model is its own.
+    Numbers on a grid are nothing without it; how far it reaches follows from them (`behind`).
     """
     weights = [
         {k: w[k] for k in ("layers", "variable", "shape", "pool", "slot")}
         | {
-            "grid": w["parametrization"] if _is_on_grid(w["parametrization"]) else None,
+            "grid": _grid(w["parametrization"]),
             "parts": [
                 {k: p[k] for k in ("name", "shape", "dtype", "trainable")} for p in w["parts"]
             ],
@@ -172,7 +189,7 @@ def _structure(description: Mapping[str, Any]) -> Any:
     pools = [
         (
             pool["config"].get("product"),
-            [w for w in pool["config"].get("wrappings") or () if _is_on_grid(w)],
+            [g for w in pool["config"].get("wrappings") or () if (g := _grid(w)) is not None],
         )
         for pool in description["pools"]
     ]
@@ -180,9 +197,12 @@ def _structure(description: Mapping[str, Any]) -> Any:
     return weights, pools, inside
 
 
-def _is_on_grid(parametrization: Any) -> bool:
+def _grid(parametrization: Any) -> Any:
+    """The bits of numbers on a grid, and what shares a scale; `None` of others."""
     config = parametrization.get("config") if isinstance(parametrization, Mapping) else None
-    return isinstance(config, Mapping) and "ratio" in config
+    if not isinstance(config, Mapping) or "ratio" not in config:
+        return None
+    return {key: value for key, value in config.items() if key != "ratio"}
 
 
 def _first_difference(expected: list, found: list) -> str:

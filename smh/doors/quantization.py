@@ -34,7 +34,9 @@ def quantize_factors(
         smh.quantize_factors(model, bits=4)
         model.fit(x, y, initial_epoch=36, epochs=60)
 
-    Called again it changes the bits. Scales and biases stay as they are. See
+    Called again it changes the bits. Scales and biases stay as they are. Where the grid of a factor
+    ends is in files of any kind, and not in `get_weights`: a model that is given that list rounds
+    it to its own grid. See
     `smh.parametrizations.rounded` for the grid, and for how its scales are chosen and what other
     choices gave.
 

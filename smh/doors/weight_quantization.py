@@ -33,6 +33,9 @@ def quantize_weights(
     stores the integers. For the factors of a compressed model there is `smh.quantize_factors`, and
     `smh.cluster` for values that need not lie evenly.
 
+    `get_weights` lists the float numbers; where the grid of each ends is in files alone
+    (`smh.save`, `.weights.h5`, `.keras`). A model that is given the list rounds it to its own.
+
     Args:
         model: a built Keras 3 model of any kind, or a layer.
         bits: 2 to 8: one number, or (pattern, number) pairs, or a mapping of these, as in

@@ -16,8 +16,8 @@ from smh.exporting.failure import CannotExport
 from smh.exporting.naming import described, layer_in, listed_layers
 from smh.exporting.recording import below, first_calls
 from smh.exporting.samples import Sample, sample_of, shortened
-from smh.exporting.signatures import Signature, with_sizes, written
-from smh.virtual_variable import own_layers
+from smh.exporting.signatures import Signature, one_at_a_time, with_sizes, written
+from smh.virtual_variable import own_layers, virtual_variables
 
 _NAMES = {
     "saved_model": "a SavedModel",
@@ -32,6 +32,8 @@ _LACKS = {
     "micro": ("bfloat16", "float16", "float64"),
     "onnx": ("bfloat16",),
 }
+# Those in which it computes what some layers do: onnxruntime (1.32) has no convolution in them.
+_LACKS_IN_PLACES = {"onnx": ("float64",)}
 _MOST_TRIALS = 20  # of single layers, a second or two each
 
 
@@ -121,7 +123,7 @@ def _sizes(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) ->
 def _more_fixed(attempt: Attempt) -> Iterator[Signature]:
     """The signature with one example a batch, and with every size fixed."""
     shapes = [tuple(spec.shape) for spec in keras.tree.flatten(attempt.signature)]
-    batched = [(1, *shape[1:]) if shape and shape[0] is None else shape for shape in shapes]
+    batched = [tuple(s.shape) for s in keras.tree.flatten(one_at_a_time(attempt.signature))]
     full = [
         tuple(got if size is None else size for size, got in zip(shape, array.shape, strict=True))
         for shape, array in zip(batched, attempt.sample.inputs, strict=True)
@@ -147,9 +149,19 @@ def _floats(attempt: Attempt, failure: CannotExport, named: list[keras.Layer]) -
     dtype = next(d for d in dtypes for x in found if d in (x.compute_dtype, x.variable_dtype))
     return (
         f"it does not compute in {dtype}, as these do: {listed_layers(leaves, attempt.model)}. "
-        "Build the model again in float32 and give it the same weights: smh.save(model, 'm.smh'), "
-        "keras.config.set_dtype_policy('float32'), smh.load_weights(build(), 'm.smh'). Or export "
-        "format='saved_model'."
+        f"{_in_float32(attempt.model)}"
+    )
+
+
+def _in_float32(model: keras.Layer) -> str:
+    """What to do where the format has no such floats; a computed weight keeps its own in a file."""
+    computed = any(virtual.dtype != "float32" for virtual in virtual_variables(model))
+    dense = "smh.materialize(model)" if computed else "model"
+    again = ", and compress, round or prune it anew" if computed else ""
+    return (
+        f"Build the model again in float32 and give it the same weights: smh.save({dense}, "
+        "'m.smh'), keras.config.set_dtype_policy('float32'), smh.load_weights(build(), 'm.smh')"
+        f"{again}. Or export format='saved_model'."
     )
 
 
@@ -182,6 +194,10 @@ def _single_layer(attempt: Attempt, failure: CannotExport, named: list[keras.Lay
         return None
     for call in first_calls(attempt.model, attempt.sample)[:_MOST_TRIALS]:
         if not _works(attempt, call.layer, call.signature, call.sample):
+            dtype = call.layer.compute_dtype
+            if dtype in _LACKS_IN_PLACES.get(attempt.format, ()):
+                advice = _in_float32(attempt.model)
+                return f"it does not compute {described(call.layer)} in {dtype}. {advice}"
             return (
                 f"{described(call.layer)} is not converted rightly, by itself either. Put another "
                 f"layer in its place. {_other_formats(attempt)}"

@@ -17,7 +17,7 @@ from smh.exporting.failure import others_errors
 from smh.exporting.low_bit.integers import warn_of_floats, whole_weights
 from smh.exporting.low_bit.matching import Whole, match
 from smh.exporting.samples import Sample
-from smh.exporting.signatures import Signature
+from smh.exporting.signatures import Signature, one_at_a_time
 
 _MOST_VALUES = 128  # indices have at most 7 bits
 _FEWEST_NUMBERS = 64  # of fewer the table and the operation cost more than they save
@@ -25,13 +25,19 @@ _ARENA = 2**24  # bytes that the interpreter may work in here, beside the weight
 
 
 def write(model: keras.Layer, signature: Signature, path: str, options: dict) -> None:
-    """Writes the file `path`; raises `ArgumentError` for a model of several inputs."""
+    """Writes the file `path`, for one example at a time where the batch is free.
+
+    The interpreter lacks operations by which a file finds out the size of its batch.
+
+    Raises:
+        ArgumentError: for a model of several inputs.
+    """
     if len(keras.tree.flatten(signature)) != 1:
         raise ArgumentError(
             f"format='micro' takes models of one input, and '{model.name}' has "
             f"{len(keras.tree.flatten(signature))}. Or export format='litert'."
         )
-    content = litert.converted(model, signature, options)
+    content = litert.converted(model, one_at_a_time(signature), options)
     weights = [w for w in whole_weights(model) if w.value.size >= _FEWEST_NUMBERS]
     with others_errors(), open(path, "wb") as opened:
         made, paths = _decoding(content, weights)

@@ -75,6 +75,12 @@ def with_sizes(signature: Signature, shapes: Sequence[tuple]) -> Signature:
     return list(keras.tree.pack_sequence_as(signature, specs))
 
 
+def one_at_a_time(signature: Signature) -> Signature:
+    """Returns the same signature with one example a batch, where that size is free."""
+    shapes = [tuple(spec.shape) for spec in keras.tree.flatten(signature)]
+    return with_sizes(signature, [(1, *s[1:]) if s and s[0] is None else s for s in shapes])
+
+
 def written(signature: Signature) -> str:
     """What a user writes to get `signature`."""
     specs = [

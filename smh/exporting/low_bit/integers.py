@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ class Integers:
 
     Attributes:
         whole: the numbers.
-        dense: the same as a variable, which a converter sees.
+        dense: the same as a variable of float32, which a converter sees.
         is_factor: whether weights are computed from it, so that it must not be folded.
     """
 
@@ -68,7 +68,7 @@ def seen_as_constants(model: keras.Layer | None) -> Iterator[list[Integers]]:
         for virtual, parts in weights:
             if parts is not None:
                 found.append(_made(virtual, virtual.value, parts, id(virtual) in owned))
-                virtual._cached = found[-1].dense
+                virtual._cached = cast("keras.Variable", _Read(found[-1].dense, virtual.dtype))
         yield found
     finally:
         for factor, wrapping in zip(wrapped, wrappings, strict=True):
@@ -157,6 +157,19 @@ class _Kept:
         """The copy."""
         del piece
         return self._dense.value
+
+
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What readers of a weight see: a dense copy, in the weight's own type."""
+
+    dense: keras.Variable
+    dtype: str
+
+    @property
+    def value(self) -> object:
+        """The copy."""
+        return keras.ops.cast(self.dense.value, self.dtype)
 
 
 def _sources(model: keras.Layer) -> list[Source]:

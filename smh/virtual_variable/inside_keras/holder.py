@@ -133,6 +133,7 @@ class VirtualWeights(keras.Layer):
                 "the same call."
             )
         expected = self._saved_variables()
+        before = self._constants()
         states = self._saved_states(store)
         found = len(store.keys()) - ("slots" in store) - sum(s is not None for s in states)
         if found != len(expected):
@@ -152,7 +153,20 @@ class VirtualWeights(keras.Layer):
             parametrization.slot = parametrization.source.slot_at(begin, length)
         for virtual in self.virtuals:
             virtual.refresh_cache()
+        if self._constants() != before:
+            self._forget_traces()
         self.__dict__.pop("then", _nothing)()
+
+    def _constants(self) -> list[Any]:
+        """What decides about the weights and is no variable, so that traces have it as it was."""
+        states = [virtual._parametrization.state() for virtual in self.virtuals]
+        return [self._slots(), [None if state is None else state.tolist() for state in states]]
+
+    def _forget_traces(self) -> None:
+        """Lets Keras trace anew what it compiled for the models above."""
+        for layer in self.__dict__["above"]:
+            if isinstance(layer, keras.Model):
+                layer.train_function = layer.test_function = layer.predict_function = None
 
     def after_loading(self, then: Callable[[], None]) -> None:
         """Calls `then` once, as soon as the parts have been loaded."""
