@@ -245,7 +245,7 @@ def test_a_run_leaves_what_it_promises(tmp_path, capsys):
     assert [row["epoch"] for row in rows] == [1] and 0 <= rows[0]["val_accuracy"] <= 1
     result = json.loads((out / "result.json").read_text())
     assert cli.main(["evaluate", str(out)]) == 0
-    assert f"accuracy  {result['test_accuracy']:.4f}" in capsys.readouterr().out
+    assert f"accuracy  {result['test_accuracy']:.2%}" in capsys.readouterr().out
     assert cli.main(["train", *TINY, "--epochs", "1", "--out", str(out)]) == 2
     assert cli.main(["train", "--resume", "--out", str(out), "--epochs", "2"]) == 2
     assert "epochs=1, and epochs=2 is asked for" in capsys.readouterr().err
