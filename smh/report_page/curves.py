@@ -68,7 +68,7 @@ def scan_section(scan: ScanFile) -> Markup | None:
         line = Line(path if path in named else "", list(zip(places, heights, strict=True)))
         lines.append(line)
     what = "pruned" if scan.kind == "sparsity" else "stored in few bits"
-    unit = ", in points" if scan.shown.is_share else ""
+    unit = ", in points," if scan.shown.is_share else ""
     text = f"By how much it gets worse{unit} if one weight is {what} and the others stay."
     if len(order) > len(named):
         text += f" The {_PROMINENT} weights that lose most have their names; grey: the others."
