@@ -16,7 +16,9 @@ from smh.shrinking import shrink_model
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow
 from smh.shrinking.items import items_of
+from smh.shrinking.report import Attempt
 from smh.shrinking.rest import fold_statistics, to_digits
+from smh.shrinking.search import to_size
 from smh.shrinking.statistics import gather
 from smh.virtual_variable import virtual_variables
 
@@ -142,10 +144,39 @@ def test_it_beats_rounding_to_the_nearest_at_the_same_size(tmp_path):
     assert error < 0.25 * by_plain
 
 
-def test_a_higher_quality_is_never_a_smaller_file():
+def stairs(*steps):
+    """Bytes that change only at some prices: `(price, bytes from there on)`."""
+    return lambda price: next(size for least, size in reversed(steps) if price >= least)
+
+
+PRICED = {
+    "a power": (lambda price: round(900 * price**-0.2), 992),
+    "nearly flat": (lambda price: round(1200 * price**-0.02), 992),
+    "beside a jump": (stairs((0, 1100), (0.3, 995), (0.36, 1030), (0.37, 800)), 995),
+    "finer and smaller": (stairs((0, 1200), (0.1, 995), (0.2, 900), (0.5, 960), (1, 500)), 995),
+    "nothing is near": (stairs((0, 1100), (0.5, 700)), 700),
+    "all fits": (lambda price: 900, 900),
+}
+
+
+@pytest.mark.parametrize("start", [1e-4, 0.34, 30.0])
+@pytest.mark.parametrize("name", PRICED)
+def test_a_size_is_found_where_there_is_one(name, start):
+    size, least = PRICED[name]
+    tried = []
+
+    def attempt(price):
+        tried.append(price)
+        return Attempt(price, size(price), 0.0)
+
+    assert least <= to_size(attempt, 1000, start, "it").bytes <= 1000
+    assert len({*tried}) == len(tried) < 60
+
+
+def test_quality_goes_from_zero_to_a_hundred():
     x = examples()
-    found = [smh.shrink(network(), x, quality=q).bytes for q in (0, 1, 20, 50, 80, 100)]
-    assert found == sorted(found)
+    found = [smh.shrink(network(), x, quality=q).bytes for q in (0, 20, 50, 80, 100)]
+    assert found == sorted(found) and len({*found}) == 5
 
 
 ROUGHLY = {

@@ -39,14 +39,15 @@ def to_size(attempt: Try, target: int, start: float, name: str) -> Attempt:
     """
     fine: Attempt | None = None  # too large
     coarse: Attempt | None = None  # fits
+    best: Attempt | None = None  # the largest that fits: of a finer one the file may be smaller
     price = start
     with task(f"rounding to {target:,} bytes", _USUAL) as advance:
         for _ in range(_MOST):
             found = attempt(price)
             advance(1)
             if found.bytes <= target:
-                if coarse is None or coarse.bytes <= found.bytes:
-                    coarse = found
+                coarse = found
+                best = found if best is None or best.bytes <= found.bytes else best
                 if found.bytes >= _TOLERANCE * target:
                     break
             else:
@@ -54,9 +55,9 @@ def to_size(attempt: Try, target: int, start: float, name: str) -> Attempt:
             if not _FINEST < price < _COARSEST:
                 break
             price = _next(fine, coarse, 0.997 * target)
-    if coarse is None:
+    if best is None:
         raise ArgumentError(f"'{name}' could not be rounded to {target:,} bytes.")
-    return coarse
+    return best
 
 
 def _next(fine: Attempt | None, coarse: Attempt | None, target: float) -> float:
