@@ -389,7 +389,6 @@ UNFIT = {
     "no example": (ONE, {}, (X[:0], Y[:0]), ["one example"]),
     "lists of numbers": (ONE, {}, (X.tolist(), Y.tolist()), ["np.asarray"]),
     "no loss": (ONE, {"loss": None, "metrics": None}, (X, Y), ["No loss to compute"]),
-    "batches without labels": (SQUARE, {"loss": "mse"}, [X[:8], X[8:16]], ["Labels are missing"]),
     "three of them": (SQUARE, {"loss": "mse"}, [X[:8]] * 3, ["Labels are missing", "(x, x)"]),
     "examples alone": (ONE, {}, X, ["a pair (x, y)", "ndarray"]),
     "four parts": (ONE, {}, (X, Y, WEIGHTS, WEIGHTS), ["4 parts", "sample_weight"]),
@@ -409,6 +408,13 @@ UNFIT = {
         else {}
     ),
 }
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_a_pair_whose_labels_are_like_the_examples_is_a_pair(kind):
+    model = compiled(SQUARE, loss="mse", metrics=None)
+    found = smh.sensitivity_scan(model, kind([X, 2 * X]), [0.5], verbose=0).baseline["loss"]
+    assert found == pytest.approx(model.evaluate(X, 2 * X, verbose=0), rel=1e-5)
 
 
 @pytest.mark.parametrize("door", ["shrink", "scan"])

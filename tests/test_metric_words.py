@@ -12,17 +12,21 @@ pytestmark = pytest.mark.backend_agnostic
 
 HIGHER = """accuracy acc val_accuracy balanced_accuracy loss_accuracy auc precision recall f1_score
 R2Score mean_io_u MeanIoU dice cosine_similarity top_5 top1 bleu psnr ssim mcc kappa map map50 tpr
-true_positives specificity reward score neg_loss neg_mean_squared_error""".split()
+true_positives specificity reward score neg_loss neg_mean_squared_error val_neg_loss
+my_negative_loss one_minus_error negative_recall neg_precision submission_score transmission_score preferred_score
+recall_at_distance precision_at_recall sensitivity_at_specificity f1 mean_ap""".split()
 LOWER = """loss val_loss dice_loss auc_loss accuracy_loss ValLoss iou_error top_5_error error_rate
 mse rmse mae mape nll cer wer brier brier_score kl kl_divergence fid ece miss_rate fpr
 false_positives false_negatives perplexity sparse_categorical_crossentropy hinge poisson log_cosh
-regret negative_log_likelihood root_mean_squared_error""".split()
-NEITHER = "metric value_0 macro val lambda mean architecture".split()
+regret negative_log_likelihood root_mean_squared_error log_loss KLDivergence false_acceptance_rate
+fpr_at_95_tpr huber_loss mean_absolute_percentage_error""".split()
+NEITHER = """metric value_0 macro val lambda mean architecture transmission accepted error_free_rate
+accuracy_loss_free brier_skill_score d2_absolute_error_score""".split()
 NAMES = {**dict.fromkeys(HIGHER, True), **dict.fromkeys(LOWER, False), **dict.fromkeys(NEITHER)}
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_last_word_that_says_it_decides_which_way_is_better(name):
+def test_the_words_of_a_name_say_which_way_is_better(name):
     assert better_when_higher(name) is NAMES[name]
 
 
@@ -55,6 +59,7 @@ NO_LOSSES = {
     "accuracy": ([0.98, 0.975, 0.97], 0.98, 0.01),
     "accuracy by chance": ([0.90, 0.92, 0.93], 0.9, 0.01),
     "negative of a loss": ([-0.014, -0.04, -0.06], -0.013, 0.05),
+    "negative of a loss that gets better": ([-2.0, -1.0, -0.7], -2.7, 0.05),
     "no drop allowed": ([0.99, 1.0, 1.0], 0.98, 0.0),
     "few": ([5.0, 6.0], 0.1, 0.05),
     "no number": ([float("nan")] * 3, 0.1, 0.05),

@@ -155,6 +155,19 @@ def test_a_search_that_finds_nothing_says_how_close_it_came():
         smh.search_drop(model(), 0, closeness(model()), bits=4)
 
 
+@pytest.mark.parametrize("recovers, more", [(False, 0), (True, 3)])
+def test_a_score_of_no_name_is_asked_for_three_times_more_where_copies_are_trained(recovers, more):
+    asked = []
+    result = smh.search_drop(
+        mlp(),
+        0.1,
+        lambda model: 1.0 if asked.append(model) is None else 0.0,
+        recover=(lambda model: None) if recovers else None,
+        bits=(8, 4),
+    )
+    assert len(asked) == 1 + len(result.tries) + more
+
+
 def test_steps_grow_by_a_quarter_and_end_at_the_most():
     assert _steps(1) == [1]
     assert _steps(12) == [1, 2, 3, 4, 5, 6, 7, 8, 10, 12]

@@ -37,8 +37,8 @@ def _initial_value(modifier: Modifier, spec: WeightSpec, name: Any, value: Any) 
     where = f"{type(modifier).__name__}.parts()"
     if not isinstance(name, str) or not _PART_NAME.fullmatch(name):
         raise ArgumentError(
-            f"A variable of {where} must have a name of letters, digits, '_', '.' and '-', such as "
-            f"'scale', got {name!r:.100}."
+            f"A variable of {where} must have a name of letters, digits, '_', '.', '-' and '/', "
+            f"such as 'scale', got {name!r:.100}."
         )
     array = _as_numbers(value)
     if array is None:

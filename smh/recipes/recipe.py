@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -125,7 +126,7 @@ def _listed(metrics: Any) -> Any:
         return [metrics]
     if metrics is None or isinstance(metrics, dict | list):
         return metrics
-    if isinstance(metrics, tuple):
+    if isinstance(metrics, Iterable):
         return list(metrics)
     raise ArgumentError(f"metrics must be as in compile: a list or a dict, got {metrics!r:.100}.")
 

@@ -109,7 +109,8 @@ def _parts(inputs: Inputs, given: tuple | list) -> tuple:
 
 
 def _are_batches(inputs: Inputs, given: tuple | list) -> bool:
-    if isinstance(given, tuple) and inputs.fit(given[0]) == 2:
+    is_pair = len(given) == 2 and all(hasattr(one, "shape") for one in given)
+    if (isinstance(given, tuple) or is_pair) and inputs.fit(given[0]) == 2:
         return False  # the examples, and what is beside them
     if not all(is_batch(inputs, one) for one in given):
         return False

@@ -11,34 +11,46 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# Whole words, of which those of Keras' names, as `sparse_categorical_crossentropy`, are several.
 _SHARES = (
-    r"acc|precision|recall|sensitivity|specificity|io_?u|dice|jaccard|top_?\d|(?<![a-z])(?:f\d|hit)"
+    r"acc|\w*accuracy|precision|recall|sensitivity|specificity|m?iou|dice|jaccard|top\d*|f\d|hits?"
 )
-_SAYS = {
-    True: re.compile(
-        rf"{_SHARES}|auc|similarity|ssim|psnr|r2|bleu|rouge|ndcg|kappa|likelihood|reward|true_"
-        r"|(?<![a-z])(?:map|mrr|mcc|tpr|tnr|ppv|npv)(?![a-z])"
-    ),
-    False: re.compile(
-        r"loss|err|mse|mae|mape|msle|entropy|perplexity|diverg|distance|hinge|poisson|cosh|false_"
-        r"|miss|regret|brier|latency"
-        r"|(?<![a-z])(?:nll|cer|wer|ter|eer|fpr|fnr|kld?|fid|ece|b?ce|cce|ppl|cost)(?![a-z])"
-    ),
-}
-_NEGATED = re.compile(r"(?:neg|negative|negated|minus)_")
+_HIGHER = re.compile(
+    rf"{_SHARES}|auc|auroc|\w*similarity|ssim|psnr|[dr]2|bleu|rouge|ndcg|kappa|likelihood|reward"
+    r"|true|m?ap\d*|mrr|mcc|tpr|tnr|ppv|npv|scores?"
+)
+_LOWER = re.compile(
+    r"\w*loss(?:es)?|err|\w*errors?|r?mse|mae|mape|r?msle|\w*entropy|perplexity|\w*divergence"
+    r"|distance|hinge|poisson|\w*cosh|false|miss|misses|regret|brier|latency|deviance"
+    r"|nll|[cwte]er|fpr|fnr|kld?|fid|ece|b?ce|cce|ppl|cost"
+)
+_NEGATED = ("neg", "negative", "negated", "minus")
+
+
+def _words(name: str) -> list[str]:
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    text = text.replace("io_u", "iou").replace("brier_score", "brier")
+    words = re.findall(r"[a-z0-9]+", text)
+    return words[: words.index("at")] if "at" in words[1:] else words  # recall at what distance
 
 
 def better_when_higher(name: str) -> bool | None:
-    """Whether more of a metric is better, by the last word of its name that says so, or `None`.
+    """Whether more of a metric is better, by the words of its name, or `None`.
 
-    So that `dice_loss` and `top_5_error` are better when lower, and `neg_loss` when higher.
+    Where they differ, the last word of the name decides, if it says so: `dice_loss` and
+    `top_5_error` are better when lower. `neg_loss` is better when higher; `negative_recall` is
+    that of a class. A score of what is better when lower may be either.
     """
-    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    found = [(m.end(), higher) for higher, words in _SAYS.items() for m in words.finditer(text)]
-    if not found and "score" not in text:
+    words = _words(name)
+    said = [i for i, word in enumerate(words) if _HIGHER.fullmatch(word) or _LOWER.fullmatch(word)]
+    ways = {_HIGHER.fullmatch(words[i]) is not None for i in said}
+    is_last = bool(said) and said[-1] == len(words) - 1
+    if not said or "free" in words or (len(ways) > 1 and (not is_last or words[-1] == "score")):
         return None
-    last = max(found)[1] if found else True
-    return last != bool(_NEGATED.match(text))
+    last, before = words[said[-1]], [word for word in words[: said[-1]] if word != "log"]
+    higher = _HIGHER.fullmatch(last) is not None
+    may_be_negated = bool(before) and (not higher or last == "likelihood")
+    return higher != (may_be_negated and (before[0] == "neg" or before[-1] in _NEGATED))
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ class Shown:
             higher_is_better: in which direction, if that is known.
         """
         named = better_when_higher(metric)
-        is_share = named is True and re.search(_SHARES, metric.lower()) is not None
+        is_share = named is True and any(re.fullmatch(_SHARES, word) for word in _words(metric))
         is_share &= all(0 <= value <= 1 for value in values if math.isfinite(value))
         higher = named is not False if higher_is_better is None else higher_is_better
         return cls(metric, higher, is_share)

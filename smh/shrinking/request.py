@@ -16,7 +16,7 @@ from smh.sensitivity.evaluating import checked
 from smh.sensitivity.metrics import Metric, as_measure, choose_metric
 
 USUAL_QUALITY = 50.0
-_SMALLEST = 3  # models that have to agree on which way a score goes
+SMALLEST = 3  # models that have to agree on which way a score goes
 _NOTABLE = 0.1  # of the score: no score rises so much because numbers were rounded
 
 
@@ -117,8 +117,10 @@ def check_is_score(scores: Sequence[float], baseline: float, drop: float) -> Non
         ArgumentError: the last three are better than the unchanged model, by more than `drop` and
             by a tenth.
     """
-    last, limit = scores[-_SMALLEST:], max(drop, _NOTABLE * abs(baseline))
-    if len(last) == _SMALLEST and all(score - baseline > limit for score in last):
+    last, limit = scores[-SMALLEST:], max(drop, _NOTABLE * abs(baseline))
+    if baseline < 0:  # the negative of a loss, and may get better: rounding calms what is too sure
+        return
+    if len(last) == SMALLEST and all(score - baseline > limit for score in last):
         raise ArgumentError(
             f"The score rises as the model is made smaller: from {baseline:.4g} to {last[-1]:.4g}. "
             "Is it a loss? evaluate must return what is better when higher: return its negative."

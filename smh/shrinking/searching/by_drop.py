@@ -13,7 +13,7 @@ from smh.errors import ArgumentError
 from smh.errors.limits import DROP
 from smh.progress import task
 from smh.sensitivity.words import Shown, better_when_higher
-from smh.shrinking.request import check_is_score
+from smh.shrinking.request import SMALLEST, check_is_score
 from smh.shrinking.searching.copies import (
     Copies,
     Search,
@@ -55,8 +55,8 @@ def search_drop(
             configuration.
         max_drop: how far the score may fall, in units of the score: 0.01 is a point of accuracy.
         evaluate: returns the score of a model; higher is better. Use validation data. One that is
-            called a loss (`dice_loss`) is refused, and so is one that rises in copies that are not
-            trained yet.
+            called a loss (`dice_loss`) is refused, and so is one above zero that rises in copies
+            that are not trained yet.
         recover: trains a model in place. Default: nothing is trained.
         bits: for the factors, 2 to 8, or 32: float; several are compared.
         rest: as for `smh.save`.
@@ -75,7 +75,7 @@ def search_drop(
         SelectionError: nothing is selected.
 
     Cost: about five tries for each number of bits, each a copy, a fit, a training and an
-    evaluation.
+    evaluation; of the first three another, before the training.
 
     Example:
         >>> result = smh.search_drop(smh.zoo.lenet_300_100(), 0.01, lambda model: 1.0, bits=4)
@@ -90,7 +90,7 @@ def search_drop(
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     baseline = _score(evaluate, model)
     search = _ByDrop(copies, rest, show)
-    search.evaluate, search.recover = evaluate, recover or (lambda model: None)
+    search.evaluate, search.recover = evaluate, recover
     search.baseline, search.drop, search.is_clear = baseline, max_drop, is_clear
     halvings = math.ceil(math.log2(len(_steps(copies.largest.replicas)) + 1))
     with task("looking for the smallest pool", halvings * len(widths)) as search.advance:
@@ -116,7 +116,7 @@ class _ByDrop(Search):
     """Keeps the smallest of the models that are good enough."""
 
     evaluate: Callable[[keras.Model], float]
-    recover: Callable[[keras.Model], Any]
+    recover: Callable[[keras.Model], Any] | None
     baseline: float
     drop: float
     is_clear: bool  # that more of the score is better
@@ -142,19 +142,24 @@ class _ByDrop(Search):
     def measure(self, replicas: int, bits: int) -> bool:
         """Makes, trains, evaluates and writes one model; returns whether it is good enough."""
         model, energy = self.copies.make(replicas, bits)
-        self._check_untrained(model)
-        self.recover(model)
-        score, size = _score(self.evaluate, model), file_size(model, self.rest)
+        score = self._untrained_score(model)
+        if self.recover is not None:
+            self.recover(model)
+            score = None
+        score = _score(self.evaluate, model) if score is None else score
+        size = file_size(model, self.rest)
         fraction, fits = self.copies.fraction(replicas), score >= self.baseline - self.drop
         one = Try(fraction, bits, size, energy, score, fits)
         self.note(one, model, lambda new, best: new.bytes < best.bytes)
         return fits
 
-    def _check_untrained(self, model: keras.Model) -> None:
-        """A copy is worse than the dense model until it is trained, or the score is a loss."""
-        if not self.is_clear:
-            self._untrained.append(_score(self.evaluate, model))
-            check_is_score(self._untrained, self.baseline, self.drop)
+    def _untrained_score(self, model: keras.Model) -> float | None:
+        """That of a copy that is not trained yet, of which the first few tell a loss; or `None`."""
+        if self.is_clear or len(self._untrained) == SMALLEST:
+            return None
+        self._untrained.append(_score(self.evaluate, model))
+        check_is_score(self._untrained, self.baseline, self.drop)
+        return self._untrained[-1]
 
 
 def _steps(most: int) -> list[int]:
