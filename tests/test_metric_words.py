@@ -14,7 +14,8 @@ HIGHER = """accuracy acc val_accuracy balanced_accuracy loss_accuracy auc precis
 R2Score mean_io_u MeanIoU dice cosine_similarity top_5 top1 bleu psnr ssim mcc kappa map map50 tpr
 true_positives specificity reward score neg_loss neg_mean_squared_error val_neg_loss
 my_negative_loss one_minus_error negative_recall neg_precision submission_score transmission_score
-preferred_score recall_at_distance precision_at_recall sensitivity_at_specificity f1 mean_ap""".split()
+preferred_score recall_at_distance precision_at_recall sensitivity_at_specificity f1
+mean_ap""".split()
 LOWER = """loss val_loss dice_loss auc_loss accuracy_loss ValLoss iou_error top_5_error error_rate
 mse rmse mae mape nll cer wer brier brier_score kl kl_divergence fid ece miss_rate fpr
 false_positives false_negatives perplexity sparse_categorical_crossentropy hinge poisson log_cosh
