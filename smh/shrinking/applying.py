@@ -93,7 +93,7 @@ class FileSize:
         """By what changed since a size was last found exactly, and how far off that may be.
 
         Nothing is coded. Networks of some thousand numbers were off by up to a quarter of the
-        change, those of the benchmarks by two to eight hundredths.
+        change, `vww_96` of the benchmarks by an eighth.
         """
         size, entropy = self._exact
         change = self._entropy(rounded) - entropy

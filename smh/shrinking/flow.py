@@ -65,7 +65,7 @@ class Rounded:
     def entropy(self) -> float:
         """About as many, by how often each integer occurs; of a wide range the lowest bits whole.
 
-        No table is counted. It takes a hundredth of the time of `bytes`.
+        No table is counted, and nothing is coded.
         """
         low = max(0, int(np.ptp(self.integers)).bit_length() - _ALPHABET_BITS)
         high = (self.integers >> low).ravel()

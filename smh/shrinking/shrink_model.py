@@ -18,7 +18,7 @@ from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.items import Item, items_of, put_back, snapshot, states_of
 from smh.shrinking.report import Attempt, ShrinkReport, rows_of
-from smh.shrinking.request import Request, Score
+from smh.shrinking.request import USUAL_QUALITY, Request, Score
 from smh.shrinking.rest import fold_statistics, rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
@@ -184,7 +184,7 @@ class _Work:
         self._flow = Flow(self.model, self.items, self._at_once(), dead)
         numbers = sum(item.original.size for item in self.items)
         name, request = self.model.name, self.request
-        quality = 50.0 if request.quality is None else request.quality
+        quality = USUAL_QUALITY if request.quality is None else request.quality
         start = price_of_quality(quality, numbers)
         if not self._batches:  # errors are those of the weights, whatever their scale
             start *= sum(float(np.square(item.original).sum()) for item in self.items) or 1.0
