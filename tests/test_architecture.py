@@ -57,7 +57,7 @@ BESIDE = {"data_parallel", "tf_slim_compat", "__main__"}
 INSIDE_VIRTUAL_VARIABLE = [
     {"inside_keras.torch_storage", "inside_keras.overlay", "inside_keras.global_state"}
     | {"inside_keras.outputs", "inside_keras.tapes", "wrapping", "weight_spec"}
-    | {"inside_keras.custom_gradients"},
+    | {"inside_keras.custom_gradients", "inside_keras.traces"},
     {"inside_keras.ordering", "inside_keras.graph", "registered"},
     {"once", "parametrization", "inside_keras.raw_variables", "inside_keras.replicas"},
     {"inside_keras.serialization"},

@@ -18,12 +18,13 @@ from smh.parametrizations.rounded import behind
 from smh.progress import track
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.inside_keras.blank import starting_at_zero
-from smh.virtual_variable.inside_keras.deploying import forget_compiled_functions
 from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
 from smh.virtual_variable.inside_keras.members import Member, members_as
+from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, numbered
 from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
+from smh.virtual_variable.inside_keras.traces import forget_traces
 
 
 def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
@@ -94,7 +95,7 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
 
 def _forget_traces(model: keras.Layer) -> None:
     """Lets Keras trace anew what reads grids, which are constants in traces."""
-    forget_compiled_functions(model)
+    forget_traces(own_layers(model))
     for pool in sources(model):
         pool.forget_traces()
 

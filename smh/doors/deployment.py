@@ -6,12 +6,9 @@ import keras
 
 from smh.errors import ArgumentError
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.inside_keras.deploying import (
-    cache,
-    forget_compiled_functions,
-    stream,
-    undeploy,
-)
+from smh.virtual_variable.inside_keras.deploying import cache, stream, undeploy
+from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.traces import forget_traces
 
 _MODES = {"stream": stream, "cached": cache, "train": undeploy}
 
@@ -71,5 +68,5 @@ def deploy(model: keras.Model, mode: str = "stream") -> keras.Model:
     except BaseException:  # memory may run out on the way
         undeploy(model)
         raise
-    forget_compiled_functions(model)
+    forget_traces(own_layers(model))
     return model

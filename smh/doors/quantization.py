@@ -12,7 +12,9 @@ from smh.parametrizations.rounded import PER, FakeQuantized, fit_grid
 from smh.progress import track
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import virtual_variables, wrap
-from smh.virtual_variable.inside_keras.deploying import forget_compiled_functions, is_deployed
+from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.traces import forget_traces
 
 __all__ = ["FakeQuantized", "Quantized", "grid_of", "quantize_factors", "quantized"]
 
@@ -84,7 +86,7 @@ def quantize_factors(
         chosen.append((factor, FakeQuantized(factor, grid)))
     for factor, wrapping in chosen:
         wrap(factor, wrapping)
-    forget_compiled_functions(model)
+    forget_traces(own_layers(model))
     for pool in pools:
         pool.forget_traces()
         for user in pool.users:

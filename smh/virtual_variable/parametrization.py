@@ -12,7 +12,7 @@ import numpy as np
 
 from smh.index_store import Slot
 from smh.typing import Tally, Tensor
-from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.inside_keras import torch_storage, traces
 from smh.virtual_variable.weight_spec import WeightSpec
 
 
@@ -48,11 +48,9 @@ class Source(keras.Layer):
             user.refresh_cache()
 
     def forget_traces(self) -> None:
-        """Lets Keras trace anew what it compiled for the models that use this; see `deploying`."""
+        """Lets Keras trace anew what it compiled for the models that use this."""
         for holder in (holder for user in self.users for holder in user._holders):
-            for layer in holder.above:
-                if isinstance(layer, keras.Model):
-                    layer.train_function = layer.test_function = layer.predict_function = None
+            traces.forget_traces(holder.above)
 
     @abc.abstractmethod
     def slot_at(self, begin: int, length: int) -> Slot:

@@ -54,17 +54,6 @@ def undeploy(model: keras.Layer) -> None:
     torch_storage.list_stored(own_layers(model))
 
 
-def forget_compiled_functions(model: keras.Layer) -> None:
-    """Lets Keras trace `fit`, `evaluate` and `predict` anew; the optimizer keeps its state.
-
-    Relies on: a Keras model keeps its compiled functions in these attributes and makes them
-    where they are `None`.
-    """
-    for layer in own_layers(model):
-        if isinstance(layer, keras.Model):
-            layer.train_function = layer.test_function = layer.predict_function = None
-
-
 def is_deployed(model: keras.Layer) -> bool:
     """Whether the model, or a part of it, is deployed."""
     return any("_smh_streamed" in layer.__dict__ for layer in own_layers(model)) or any(

@@ -13,6 +13,7 @@ import numpy as np
 
 from smh.errors import ArgumentError, SmhWarning
 from smh.virtual_variable.inside_keras import torch_storage
+from smh.virtual_variable.inside_keras.traces import forget_traces
 from smh.virtual_variable.variable import VirtualVariable, stored_variable, unset_variable
 
 _STATE = "state_"  # in files, before the number of a virtual variable
@@ -154,19 +155,13 @@ class VirtualWeights(keras.Layer):
         for virtual in self.virtuals:
             virtual.refresh_cache()
         if self._constants() != before:
-            self._forget_traces()
+            forget_traces(self.__dict__["above"])
         self.__dict__.pop("then", _nothing)()
 
     def _constants(self) -> list[Any]:
         """What decides about the weights and is no variable, so that traces have it as it was."""
         states = [virtual._parametrization.state() for virtual in self.virtuals]
         return [self._slots(), [None if state is None else state.tolist() for state in states]]
-
-    def _forget_traces(self) -> None:
-        """Lets Keras trace anew what it compiled for the models above."""
-        for layer in self.__dict__["above"]:
-            if isinstance(layer, keras.Model):
-                layer.train_function = layer.test_function = layer.predict_function = None
 
     def after_loading(self, then: Callable[[], None]) -> None:
         """Calls `then` once, as soon as the parts have been loaded."""

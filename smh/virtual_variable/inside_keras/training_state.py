@@ -8,22 +8,23 @@ import keras
 
 from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.inside_keras.replicas import creation_scope
+from smh.virtual_variable.inside_keras.traces import forget_traces
 
 
 def reset_training(model: keras.Layer, build: bool = False) -> None:
     """Drops the compiled functions, and the optimizer's state for variables that are gone.
 
-    Relies on: a Keras model keeps its compiled functions in these attributes and makes them
-    where they are `None`; an optimizer that is not built is built by the next step.
+    Relies on: an optimizer that is not built is built by the next step.
 
     Args:
         model: the model; those inside it may have been compiled as well.
         build: whether a new optimizer is built at once, so that its state can be loaded.
     """
-    for layer in own_layers(model):
+    layers = list(own_layers(model))
+    forget_traces(layers)
+    for layer in layers:
         if not isinstance(layer, keras.Model):
             continue
-        layer.train_function = layer.test_function = layer.predict_function = None
         optimizer = getattr(layer, "optimizer", None)
         if optimizer is not None and optimizer.built:
             layer.optimizer = type(optimizer).from_config(optimizer.get_config())
