@@ -9,10 +9,12 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
+from smh.virtual_variable.inside_keras.masks import masks_of, set_masks
 
 # Keras gives a random generator's state this name.
 _SEED_STATE = "seed_generator_state"
 _MEANS = ("sum_over_batch_size", "mean")
+_WEIGHTED_MEAN = "mean_with_sample_weight"  # without weights as the others
 
 
 def exchange_factors(model: keras.Model) -> keras.Model:
@@ -25,9 +27,10 @@ def exchange_factors(model: keras.Model) -> keras.Model:
     backend, and while no `DataParallel` is set, this changes nothing.
 
     Each device then sees its own part of the batch only, as in `tf.distribute`: batch
-    normalisation uses that part's statistics, a loss must be a mean over the batch (Keras'
-    default), and dropout draws on each device anew. Where steps are masked, it is the mean over the
-    devices of the means over what each does not mask, as there.
+    normalisation uses that part's statistics, a loss must be a mean over the batch (Keras' default;
+    without sample weights also `mean_with_sample_weight`), and dropout draws on each device anew.
+    Where steps are masked, it is the mean over the devices of the means over what each does not
+    mask, as there. Keras itself needs batches, also the last one, that the devices share evenly.
 
     What has no batch axis, an output or a layer's own state, becomes the mean over the devices if
     it is of a float type, and else what the first device has. That is right for a mean over the
@@ -78,7 +81,7 @@ def _on_each_device(model: keras.Model) -> Callable:
             return whole(
                 trained, state, metrics, x, y, sample_weight, training, optimizer_variables
             )
-        _check(model, distribution)
+        _check(model, distribution, sample_weight)
         axis = distribution.batch_dim_name
         batch = (x, y, sample_weight)
         outputs = _outputs(whole, trained, state, metrics, batch, training, optimizer_variables)
@@ -95,7 +98,7 @@ def _on_each_device(model: keras.Model) -> Callable:
             new_metrics = [
                 m if n is m else _agreed(n, axis) for m, n in zip(metrics, new_metrics, strict=True)
             ]
-            y_pred = _parts(y_pred, outputs, axis)
+            y_pred = _parts((y_pred, masks_of(y_pred)), outputs, axis)
             return _agreed(loss, axis), (_agreed(unscaled, axis), y_pred, new, new_metrics)
 
         mapped = _shard_map(on_one_device, distribution)
@@ -107,35 +110,39 @@ def _on_each_device(model: keras.Model) -> Callable:
     return compute_loss_and_updates
 
 
-def _check(model: keras.Model, distribution: Any) -> None:
+def _check(model: keras.Model, distribution: Any, sample_weight: Any) -> None:
     if not isinstance(distribution, keras.distribution.DataParallel):
         raise ArgumentError(
             f"The distribution is a {type(distribution).__name__}; `exchange_factors` works under "
             "keras.distribution.DataParallel only, where every device holds all factors. Train "
             "without it, or set a DataParallel."
         )
+    weighted = any(weight is not None for weight in keras.tree.flatten(sample_weight))
     for loss in keras.tree.flatten(getattr(model, "loss", None)):
         reduction = getattr(loss, "reduction", _MEANS[0])
-        if isinstance(loss, keras.losses.Loss) and reduction not in _MEANS:
+        is_mean = reduction in _MEANS or (reduction == _WEIGHTED_MEAN and not weighted)
+        if isinstance(loss, keras.losses.Loss) and not is_mean:
+            given = " and there are sample weights" if reduction == _WEIGHTED_MEAN else ""
             raise ArgumentError(
-                f"The loss {type(loss).__name__} has reduction={reduction!r}; the loss of a batch "
-                "is the mean of its devices' losses only if each of them is a mean. Use "
+                f"The loss {type(loss).__name__} has reduction={reduction!r}{given}; the loss of a "
+                "batch is the mean of its devices' losses only if each of them is a mean. Use "
                 f"reduction={_MEANS[0]!r}."
             )
 
 
 def _outputs(whole: Callable, trained, state, metrics, batch, training, optimizer_variables) -> Any:
-    """The shapes that the model's outputs have for the whole batch."""
+    """The shapes that the model's outputs, and their masks, have for the whole batch."""
     import jax
 
     def outputs(trained, state, metrics, batch, optimizer_variables):
-        return whole(trained, state, metrics, *batch, training, optimizer_variables)[1][1]
+        found = whole(trained, state, metrics, *batch, training, optimizer_variables)[1][1]
+        return found, masks_of(found)
 
     return jax.eval_shape(outputs, trained, state, metrics, batch, optimizer_variables)
 
 
-def _parts(y_pred: Any, outputs: Any, axis: str) -> Any:
-    """One device's outputs, to be put one behind the other along their first axis.
+def _parts(masked: Any, outputs: Any, axis: str) -> Any:
+    """One device's outputs and masks, to be put one behind the other along their first axis.
 
     An output that is as large as that of the whole batch has no batch axis: all devices agree on
     it, and it gets an axis for them, which `_joined` takes away.
@@ -147,19 +154,24 @@ def _parts(y_pred: Any, outputs: Any, axis: str) -> Any:
             return _agreed(value, axis)[None]
         if value.shape[1:] != output.shape[1:]:
             raise ArgumentError(
-                f"The output {jax.tree_util.keystr(path)} has shape {output.shape} for the whole "
-                f"batch and {value.shape} on each device; `exchange_factors` needs the batch as "
-                "the first axis. Transpose it, or train without `exchange_factors`."
+                f"The output {jax.tree_util.keystr(path[1:])} has shape {output.shape} for the "
+                f"whole batch and {value.shape} on each device; `exchange_factors` needs the batch "
+                "as the first axis. Transpose it, or train without `exchange_factors`."
             )
         return value
 
-    return jax.tree_util.tree_map_with_path(part, y_pred, outputs)
+    return jax.tree_util.tree_map_with_path(part, masked, outputs)
 
 
-def _joined(y_pred: Any, outputs: Any) -> Any:
+def _joined(masked: Any, outputs: Any) -> Any:
+    """The outputs for the whole batch, with the masks that each device gave its part."""
     import jax
 
-    return jax.tree.map(lambda v, whole: v if v.shape == whole.shape else v[0], y_pred, outputs)
+    y_pred, masks = jax.tree.map(
+        lambda v, whole: v if v.shape == whole.shape else v[0], masked, outputs
+    )
+    set_masks(y_pred, masks)
+    return y_pred
 
 
 def _shard_map(function: Callable, distribution: Any) -> Callable:

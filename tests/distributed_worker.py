@@ -292,6 +292,54 @@ def check_outputs_are_those_of_one_process(engine):
         np.testing.assert_allclose(outputs[1][name], value, atol=1e-6, err_msg=name)
 
 
+def masked(two=False):
+    words = keras.Input((6,), dtype="int32")
+    read = layers.LSTM(8, return_sequences=True)(layers.Embedding(9, 8, mask_zero=True)(words))
+    outputs = {"a": layers.Dense(3, name="a")(read), "b": keras.ops.mean(read, axis=(0, 1))}
+    return keras.Model(words, outputs if two else outputs["a"])
+
+
+def check_masks_reach_the_metrics(engine):
+    """Of outputs with a mask and without, with a batch axis and without."""
+    x, y = _rng.integers(0, 3, (16, 6)), _rng.integers(0, 3, (16, 6))
+    for two in (False, True):
+        measured = []
+        for run in (example.OneProcess(), engine):
+            keras.utils.set_random_seed(1)
+            with run.scope():
+                model = exchange_factors(smh.compress(masked(two), 0.5, seed=0))
+                loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+                metrics = {"a": "accuracy", "b": None} if two else "accuracy"
+                model.compile(
+                    keras.optimizers.SGD(0.0),
+                    {"a": loss, "b": None} if two else loss,
+                    metrics=metrics if two else [metrics],
+                )
+                target = {"a": y, "b": np.zeros(16)} if two else y
+                model.fit(x, target, batch_size=16, verbose=0)
+                found = model.evaluate(x, target, batch_size=16, verbose=0, return_dict=True)
+                measured.append({n: v for n, v in found.items() if "accuracy" in n})
+                said = np.asarray(model(x)["a"] if two else model(x)).argmax(-1)
+        expected = (said == y)[x != 0].mean()
+        assert abs(expected - (said == y).mean()) > 1e-3  # the mask makes a difference
+        for found in measured:
+            assert len(found) == 1
+            np.testing.assert_allclose(*found.values(), expected, atol=1e-5)
+
+
+def check_a_mean_by_weights_without_weights_is_the_mean(engine):
+    losses = []
+    for reduction in ("sum_over_batch_size", "mean_with_sample_weight"):
+        keras.utils.set_random_seed(1)
+        with engine.scope():
+            model = exchange_factors(sequential())
+            model.compile("sgd", keras.losses.MeanSquaredError(reduction=reduction))
+            history = model.fit(np.ones((8, 4)), np.ones((8, 4)), epochs=2, verbose=0).history
+            measured = model.evaluate(np.ones((8, 4)), np.ones((8, 4)), verbose=0)
+            losses.append([*history["loss"], measured])
+    np.testing.assert_array_equal(*losses)
+
+
 def transposed():
     first = keras.Input((4,))
     return keras.Model(first, keras.ops.transpose(layers.Dense(4)(first)))
@@ -309,17 +357,18 @@ def check_what_is_refused(engine):
     model_parallel = keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
     summed = keras.losses.MeanSquaredError(reduction="sum")
     weighted = keras.losses.MeanSquaredError(reduction="mean_with_sample_weight")
-    for scope, make, loss, message in (
-        (engine.scope(), sequential, summed, "reduction='sum'"),
-        (engine.scope(), sequential, weighted, "reduction='mean_with_sample_weight'"),
-        (model_parallel.scope(), sequential, "mse", "is a ModelParallel"),
-        (engine.scope(), transposed, lambda y, y_pred: keras.ops.mean(y_pred), "the first axis"),
+    with_weights = {"sample_weight": np.ones(8)}
+    for scope, make, loss, options, message in (
+        (engine.scope(), sequential, summed, {}, "reduction='sum'"),
+        (engine.scope(), sequential, weighted, with_weights, "weight' and there are sample weig"),
+        (model_parallel.scope(), sequential, "mse", {}, "is a ModelParallel"),
+        (engine.scope(), transposed, lambda y, said: keras.ops.mean(said), {}, "the first axis"),
     ):
         with scope:
             model = exchange_factors(make())
             model.compile("sgd", loss)
             try:
-                model.fit(np.ones((8, 4)), np.ones((8, 4)), verbose=0)
+                model.fit(np.ones((8, 4)), np.ones((8, 4)), verbose=0, **options)
             except ArgumentError as error:
                 assert message in str(error), error
             else:
@@ -333,6 +382,8 @@ def jax():
     check_statistics_of_the_parts(engine)
     check_dropout_draws_on_each_device(engine)
     check_outputs_are_those_of_one_process(engine)
+    check_masks_reach_the_metrics(engine)
+    check_a_mean_by_weights_without_weights_is_the_mean(engine)
     check_what_is_refused(engine)
 
 

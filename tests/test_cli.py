@@ -189,6 +189,8 @@ MISTAKES = {
     "export model.keras --to keras --activations int8 --data digits --out m.keras": "is for --to",
     "export model.keras --to litert --activations int8 --out m.tflite": "--data NAME is needed",
     "bits model.keras --bits 4,x --data digits": "--bits must be a whole number from 1 to 12, got",
+    "bits model.keras --data digits --method fisher --max-drop 1": "in nats, which tells no accura",
+    "sensitivity model.keras --data digits --method fisher --max-drop 200": "--budget N, or --meth",
     "report odd.keras": "Could not locate class 'Odd'. Make sure custom classes",
     "report odd.keras ": "smh --import MODULE COMMAND",
     "plan lenet_6": "No model is called 'lenet_6'. Close to it: lenet_5",

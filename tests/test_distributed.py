@@ -216,6 +216,48 @@ def test_a_schedule_prunes_a_model_of_a_scope_outside_of_it(make, optimizer):
     assert (keras.ops.convert_to_numpy(model.layers[0].kernel) == 0).mean() == 0.5
 
 
+def distilled(model, strategy, teacher=None):
+    distiller = smh.distill(model, teacher or dense_model())
+    with strategy.scope():  # as of any model
+        distiller.compile("adam", "mse")
+    return distiller
+
+
+def distilled_by_one_of_the_scope(model, strategy):
+    with strategy.scope():
+        teacher = dense_model()
+    return distilled(model, strategy, teacher)
+
+
+def compiled_by_a_recipe(model, strategy):
+    return smh.recipes.compile_for_training(model, 4, loss="mse", metrics=None)
+
+
+def compiled_with_rates(model, strategy):
+    smh.compress(model, 0.5, seed=0)
+    return smh.recipes.compile_for_training(
+        model, 4, loss="mse", metrics=None, scale_rate=0.5, l2=1e-5
+    )
+
+
+TRAINED = [distilled, distilled_by_one_of_the_scope, compiled_by_a_recipe, compiled_with_rates]
+
+
+@pytest.mark.parametrize("make", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("trained", TRAINED)
+def test_what_trains_a_model_of_a_scope_is_made_outside_of_it(trained, make):
+    strategy = make()
+    with strategy.scope():
+        model = dense_model()
+    before = model.get_weights()
+    x = np.ones((32, 8), "float32")
+    model = trained(model, strategy)
+    assert np.isfinite(model.fit(x, x[:, :4], batch_size=8, verbose=0).history["loss"][0])
+    assert np.isfinite(model.evaluate(x, x[:, :4], verbose=0))
+    after = model.get_weights()
+    assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=False))
+
+
 def built_outside():
     model = dense_model()
     with STRATEGIES["mirrored"]().scope():
@@ -236,11 +278,29 @@ def pool_of_another():
         smh.compress(dense_model(), pool=pool)
 
 
+def distilled_in_another():
+    with STRATEGIES["mirrored"]().scope():
+        model = dense_model()
+    with STRATEGIES["mirrored"]().scope():
+        smh.distill(model, dense_model())
+
+
+def compiled_in_one():
+    model = dense_model()
+    with STRATEGIES["mirrored"]().scope():
+        smh.recipes.compile_for_training(model, 4)
+
+
 @pytest.mark.parametrize(
     "attempt, message",
     [
         (built_outside, "belong to no strategy, and the open scope is that of a MirroredStrategy"),
-        (built_in_another, "Build and compress the model in the same `strategy.scope"),
+        (built_in_another, "Build the model, and change it, in the same `strategy.scope"),
+        (distilled_in_another, "of the model belong to a MirroredStrategy, and the open scope"),
+        (
+            compiled_in_one,
+            "of the model belong to no strategy, and the open scope is that of a Mir",
+        ),
         (pool_of_another, "factors of `pool` were not created under a MirroredStrategy"),
     ],
 )

@@ -530,9 +530,11 @@ def test_names_that_are_asked_for(tmp_path):
 # Names of two inputs, and what is wrong in formats that TensorFlow writes.
 REFUSED_NAMES = {
     ("my input", "b"): "the input 'my input' has a name that has other letters",
-    ("x:0", "b"): "'x:0'",
-    ("_a", "b"): "'_a'",
-    ("ä", "b"): "'ä'",
+    ("x:0", "b"): "'x:0' has a name that has other letters",
+    ("_a", "b"): "'_a' has a name that begins with '_'",
+    ("-a", "b"): "'-a' has a name that begins with '-'",
+    ("_a b", "b"): "'_a b' has a name that has other letters",
+    ("ä", "b"): "'ä' has a name that has other letters",
     ("a-b", "a_b"): "'a_b' has a name as 'a-b' does",
     ("a-b", "c.d"): None,
     ("1a", "A"): None,

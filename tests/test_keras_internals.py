@@ -237,6 +237,15 @@ def test_a_functional_model_keeps_its_calls_by_depth_and_a_sequential_one_has_on
     assert graph_of(keras.Sequential([layers.Dense(2)])) is None  # not built
 
 
+def test_keras_names_inputs_by_their_layers_and_reads_a_dict_by_their_tensors():
+    unnamed, named = keras.Input((3,)), keras.Input((3,), name="x")
+    assert unnamed.name != unnamed._keras_history.operation.name
+    assert named.name == named._keras_history.operation.name == "x"
+    model = keras.Model([unnamed, named], unnamed + named)
+    with pytest.raises(ValueError, match=f'input "{unnamed._keras_history.operation.name}"'):
+        model({unnamed.name: np.zeros((2, 3)), "x": np.zeros((2, 3))})
+
+
 def test_a_configuration_with_other_sizes_is_built_for_them_without_its_build_config():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
     config = model.get_config()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from graphs import names, product_pool, scope, v1
+from graphs import names, product, product_pool, scope, started, v1
 
 import smh
 from smh import modifiers, variable_factory
@@ -61,10 +61,6 @@ DOORS = [compressed, built_in_the_scope, asked_for_in_a_graph]
 
 def fails(tensor, parts):
     raise ZeroDivisionError("boom")
-
-
-def creates(tensor, parts):
-    return tensor * v1.get_variable("inner", [])
 
 
 REFUSED = {
@@ -124,12 +120,67 @@ def test_numbers_of_every_kind_are_taken(name, door):
     assert sum("a/b.c-d" in path for path in paths) == 1
 
 
-def test_a_function_that_creates_variables_is_refused():
-    modifier, pool = (lambda tensor: creates(tensor, {})), product_pool()
-    with tf.Graph().as_default(), scope(pool, ".*w", modifier=modifier):
-        with pytest.raises(ArgumentError, match="creates the variable 'net/inner'.*smh.Modifier"):
+def in_a_scope(name):
+    with v1.variable_scope(name, "inner"):
+        return v1.get_variable("s", [], initializer=v1.ones_initializer())
+
+
+ONES = v1.ones_initializer()
+# Functions that make a variable of their own, from ones, in a TF1 graph; and what it is called.
+CREATING = {
+    "a number": (lambda: v1.get_variable("s", [], initializer=ONES), "net/s"),
+    "of the shape": (lambda: v1.get_variable("s", [3, 4], initializer=ONES), "net/s"),
+    "of half precision": (
+        lambda: tf.cast(v1.get_variable("s", [4], tf.float16, ONES), "float32"),
+        "net/s",
+    ),
+    "from a value": (lambda: v1.get_variable("s", initializer=np.float32(1)), "net/s"),
+    "selected": (lambda: v1.get_variable("w", [4], initializer=ONES), "net/w"),
+    "in a scope": (lambda: in_a_scope("inner"), "net/inner/s"),
+    "in a scope without a name": (lambda: in_a_scope(None), "net/inner/s"),
+    "penalised": (
+        lambda: v1.get_variable("s", [], None, ONES, regularizer=tf.nn.l2_loss),
+        "net/s",
+    ),
+    "a tf.Variable": (lambda: tf.Variable(1.0, name="s"), "net/w/s"),
+    "an old Variable": (lambda: v1.Variable(lambda: 1.0, name="s"), "net/w/s"),
+}
+
+
+@pytest.mark.parametrize("kind", CREATING)
+def test_a_function_may_create_variables_of_its_own_in_a_graph(kind):
+    make, name = CREATING[kind]
+    pool = product_pool()
+    with tf.Graph().as_default() as graph, scope(pool, ".*w", modifier=lambda w: w * make()):
+        w = v1.get_variable("w", [3, 4])
+        own = v1.trainable_variables()[2:]
+        assert names(own) == names()[2:] == [f"{name}:0"] and pool.status == 12
+        assert len([op for op in graph.get_operations() if op.type == "VarHandleOp"]) == 3
+        penalties = v1.get_collection(v1.GraphKeys.REGULARIZATION_LOSSES)
+        assert len(penalties) == (kind == "penalised")
+        (gradient,) = tf.gradients(tf.reduce_sum(w**2), own)
+        with started() as session:
+            w, gradient, factors = session.run([w, gradient, pool.core_variables])
+    np.testing.assert_allclose(w, product(factors, 1000)[:12].reshape(3, 4), rtol=1e-5)
+    assert np.abs(gradient).max() > 0
+
+
+@pytest.mark.parametrize("kind", CREATING)
+def test_a_function_that_fails_has_created_nothing(kind):
+    make, name = CREATING[kind]
+    pool, fails = product_pool(), [True]
+
+    def modifier(w):
+        return (w * make())[:2] if fails else w * make()
+
+    with tf.Graph().as_default() as graph, scope(pool, ".*w", modifier=modifier):
+        with pytest.raises(SelectionError, match=r"returned shape \(2, 4\), expected \(3, 4\)"):
             v1.get_variable("w", [3, 4])
-        assert not names() and pool.status == 0
+        assert not names() and not graph.get_operations() and pool.status == 0
+        assert not v1.get_collection(v1.GraphKeys.REGULARIZATION_LOSSES)
+        fails.clear()
+        v1.get_variable("w", [3, 4])
+        assert names()[2:] == [f"{name}:0"]  # as if it had never been asked for
 
 
 def test_a_modifier_may_use_a_tensor_of_the_graph():

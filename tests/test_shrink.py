@@ -826,7 +826,15 @@ class Counting(layers.Layer):
         return x
 
 
-def test_states_and_counters_are_what_they_were():
+LOOKED_AT = {
+    "shrink": lambda model, x: smh.shrink(model, x, quality=50),
+    "fisher": lambda model, x: smh.sensitivity.fisher(model, x),
+    "scan": lambda model, x: smh.sensitivity_scan(model, x, [0.5], method="fisher", verbose=0),
+}
+
+
+@pytest.mark.parametrize("door", LOOKED_AT)
+def test_states_and_counters_are_what_they_were(door):
     x = keras.Input(batch_shape=(1, 5, 3))
     lstm, counting = layers.LSTM(4, stateful=True), Counting()
     model = keras.Model(x, layers.Dense(2)(counting(lstm(x))))
@@ -834,7 +842,7 @@ def test_states_and_counters_are_what_they_were():
     model(data)
     states = [*lstm.states, counting.count]
     before = [np.array(ops.convert_to_numpy(v.value)) for v in states]
-    smh.shrink(model, data, quality=50)
+    LOOKED_AT[door](model, data)
     for variable, numbers in zip(states, before, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(variable.value), numbers)
 
@@ -905,10 +913,27 @@ def test_inside_a_strategy_it_is_refused(call):
     call(model, np.ones((16, 12), "float32"))
 
 
-def test_a_fixed_batch_size_that_binds_is_told():
+@pytest.mark.parametrize("door", LOOKED_AT)
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_fixed_batch_size_that_binds_is_told(batch, door):
     x = np.random.default_rng(0).normal(size=(8, 6, 5)).astype("float32")
-    steps = keras.Input(batch_shape=(4, 6, 5))
-    model = keras.Sequential([steps, layers.LSTM(8, stateful=True), layers.Dense(3)])
-    with pytest.raises(ArgumentError, match="takes 4 examples at a time"):
-        smh.shrink(model, x, quality=70)
+    steps, lstm = keras.Input(batch_shape=(batch, 6, 5)), layers.LSTM(8, stateful=True)
+    model = keras.Sequential([steps, lstm, layers.Dense(3)])
+    model(x[:batch])
+    before = [np.array(ops.convert_to_numpy(v.value)) for v in lstm.states]
+    with pytest.raises(ArgumentError, match=f"takes {batch} examples at a time"):
+        LOOKED_AT[door](model, x)
+    for state, numbers in zip(lstm.states, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(state.value), numbers)
+    smh.shrink(model, quality=70)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow's")
+@pytest.mark.parametrize("door", LOOKED_AT)
+def test_a_layer_without_gradients_of_this_kind_is_told(door):
+    """Of float8, Keras' gradient on TensorFlow works in graphs alone."""
+    model = dense_layers(32)
+    model.layers[-1].quantize("float8")
+    with pytest.raises(ArgumentError, match="no gradients .* needs none without data"):
+        LOOKED_AT[door](model, np.ones((16, 12), "float32"))
     smh.shrink(model, quality=70)

@@ -124,6 +124,28 @@ def test_weights_that_diverged_in_the_last_step_are_an_error():
         check_weights(model)
 
 
+@pytest.mark.parametrize("broken", ["loss", "weights"])
+@pytest.mark.parametrize("when", ["within an epoch", "after it"])
+def test_no_state_that_diverged_takes_the_place_of_a_good_one(when, broken, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    run = RunDirectory(tmp_path)
+    keeps = KeepState(run, [], Every(steps=1), None)
+    keeps.set_model(model), keeps.set_params({"steps": 5})
+    keeps.on_train_batch_end(0, {"loss": 1.0})
+    if broken == "weights":  # by the last step, of which the loss does not know
+        model.layers[0].bias.assign([0.0, math.inf])
+    logs = {"loss": math.nan if broken == "loss" else 1.0}
+    with pytest.raises(DivergedError, match="training diverged: .* Such a state is not kept"):
+        if when == "after it":
+            keeps.on_epoch_end(0, logs)
+        else:
+            keeps.on_train_batch_end(1, logs)
+    path, place = last_checkpoint(run.checkpoints)
+    check_weights(load_checkpoint(path))
+    assert place == Place(0, 1) and not run.metrics_file.exists()
+
+
 def own_arrays():
     random = np.random.default_rng(0)
     return {"x": random.random((90, 6), "float32"), "y": np.arange(90) % 3}
@@ -200,7 +222,7 @@ def test_a_run_goes_on_with_its_own_data_only(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("member", ["model.keras", "random_state.json", "metrics.json"])
-@pytest.mark.parametrize("share", [0, 0.5, 0.99, None])
+@pytest.mark.parametrize("share", [0, 0.5, 0.99, None, "flipped"])
 def test_a_damaged_checkpoint_is_told_with_the_way_out(member, share, tmp_path):
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5), keras.layers.Dense(3)])
     model.compile("adam", "mse")
@@ -210,10 +232,44 @@ def test_a_damaged_checkpoint_is_told_with_the_way_out(member, share, tmp_path):
     content = (path / member).read_bytes()
     if share is None and member != "metrics.json":  # which is missing between two epochs
         (path / member).unlink()
+    elif share == "flipped":  # one byte of the weights; of JSON, its first bracket
+        at = len(content) // 2 if member == "model.keras" else 0
+        (path / member).write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
     else:
         (path / member).write_bytes(content[: int((share or 0) * len(content))])
     with pytest.raises(ArtifactError, match=r"is damaged: .*smh train --config .* --force` begins"):
         load_checkpoint(path), load_metrics(path)
+
+
+def whole_checkpoints():
+    """Layers without which a whole checkpoint cannot be loaded, and what is said of each."""
+
+    class Unknown(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    @keras.saving.register_keras_serializable("test_training")
+    class Picky(Unknown):
+        @classmethod
+        def from_config(cls, config):
+            raise KeyError("the table is not there")
+
+    return {
+        "unknown": (Unknown, "Could not locate class 'Unknown'. .*register_keras_serializable"),
+        "picky": (Picky, "the table is not there"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["unknown", "picky"])
+def test_a_whole_checkpoint_that_needs_more_is_not_called_damaged(kind, tmp_path):
+    layer, message = whole_checkpoints()[kind]
+    dense = [keras.layers.Dense(3, name=f"a_long_name_that_fills_a_message_{n}") for n in range(9)]
+    model = keras.Sequential([keras.Input((6,)), *dense, layer()])
+    model.compile("adam", "mse")
+    path = save_checkpoint(model, tmp_path / "run" / "checkpoints", Place())
+    with pytest.raises(ArtifactError, match=f"cannot be loaded: .*{message}") as told:
+        load_checkpoint(path)
+    assert "damaged" not in str(told.value) and "--force" not in str(told.value)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):

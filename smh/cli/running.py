@@ -20,7 +20,7 @@ from smh.cli.files import (
 )
 from smh.errors import ArgumentError
 from smh.errors.limits import Limit
-from smh.sensitivity.words import score
+from smh.sensitivity.words import Shown, score
 from smh.training import RunDirectory, TrainingConfig
 from smh.training.config import read_settings
 from smh.training.every import EACH_MINUTE, Every
@@ -165,8 +165,8 @@ def _figures(result: Mapping[str, Any]) -> str:
     """Accuracies if there are any, else all that was measured."""
     found = {name[5:]: value for name, value in result.items() if name.startswith("test_")}
     del found["images"]
-    best = {name: value for name, value in found.items() if "accuracy" in name} or found
-    return ", ".join(f"{name} {score(name, value)}" for name, value in best.items())
+    shares = {name: value for name, value in found.items() if Shown.of(name, [value]).is_share}
+    return ", ".join(f"{name} {score(name, value)}" for name, value in (shares or found).items())
 
 
 _EXAMPLES = {"model": "lenet_5", "data": "digits"}

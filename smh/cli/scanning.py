@@ -88,7 +88,7 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         choices=("exact", "fisher"),
         default="exact",
         help="fisher: an estimate from the gradients of some examples, of the divergence of the "
-        "outputs; much sooner done",
+        "outputs in nats; much sooner done, for --budget only",
     )
     add_json(parser)
     parser.add_argument("--csv", metavar="FILE", help="write all that was measured")
@@ -109,6 +109,11 @@ def _scan(args: argparse.Namespace, levels: list, kind: str, flag: str) -> None:
         if path is not None:
             check_output(path, args.force, (suffix,), f"--{suffix[1:]}")
     estimates = args.method == "fisher"
+    if estimates and args.max_drop is not None:
+        raise ArgumentError(
+            "--max-drop is in points of accuracy, and --method fisher estimates the divergence of "
+            "the outputs, in nats, which tells no accuracy. Give --budget N, or --method exact."
+        )
     model, data = open_with_examples(args, labels=not estimates)
     x, y, _ = to_judge_by(data)
     _check_drop(args, y)

@@ -112,13 +112,21 @@ def check_names(signature: Signature, format: str) -> None:
     for spec in keras.tree.flatten(signature):
         other = taken.setdefault(re.sub(r"\W", "_", spec.name, flags=re.ASCII), spec.name)
         if not _TAKEN.fullmatch(spec.name) or other != spec.name:
-            wrong = f"as {other!r} does" if other != spec.name else "that has other letters in it"
             raise ArgumentError(
                 f"format={format!r} takes inputs named by letters of ASCII, digits, '_', '-' and "
-                f"'.', not '_' first; the input {spec.name!r} has a name {wrong}. "
+                f"'.', the first neither '_' nor '-'; the input {spec.name!r} has a name "
+                f"{_wrong(spec.name, other)}. "
                 "Name it anew: keras.Input(..., name=...), or for the file alone "
                 "input_signature=[keras.KerasTensor(shape, dtype, name=...)]."
             )
+
+
+def _wrong(name: str, other: str) -> str:
+    """What is wrong with a name that is not taken, where `other` is taken already."""
+    if other != name:
+        return f"as {other!r} does"
+    inside = _TAKEN.fullmatch(f"a{name}") is not None
+    return f"that begins with {name[:1]!r}" if inside else "that has other letters in it"
 
 
 def checked_path(path: str | os.PathLike, format: str) -> str:

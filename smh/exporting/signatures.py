@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError
+from smh.virtual_variable.inside_keras.graph import input_names
 
 # For each positional argument of a model a structure of `keras.KerasTensor`.
 Signature = list[Any]
@@ -128,8 +129,8 @@ def _as_arguments(model: keras.Model, given: Any) -> list:
     flat = keras.tree.flatten(list(given))
     if len(flat) != len(inputs):
         raise ArgumentError(
-            f"'{model.name}' has {len(inputs)} inputs, {[i.name for i in inputs]}, and "
-            f"input_signature {len(flat)}. Give one keras.InputSpec for each, in this order."
+            f"'{model.name}' has {len(inputs)} inputs, {input_names(inputs)}, and input_signature "
+            f"{len(flat)}. Give one keras.InputSpec for each, in this order."
         )
     # It takes one argument, and a list of what is in it leaves no doubt.
     own = _own_signature(model)

@@ -11,6 +11,7 @@ from smh.errors import ArgumentError, UnbuiltModelError
 from smh.errors.limits import ABOVE_ZERO, SHARE
 from smh.recipes.outputs import check_alike, names_of, per_output, spread_weights
 from smh.recipes.soft_targets import TARGETS, Output, soft_loss
+from smh.virtual_variable import creation_scope
 from smh.virtual_variable.inside_keras.outputs import output_activations, symbolic_output
 
 
@@ -62,8 +63,9 @@ def distill(
 
     Raises:
         ArgumentError: a value is out of range, the outputs differ in shape, the student has rules
-            of its own for a step, or an output cannot be what its loss makes of it (then `compile`
-            or `fit` raises).
+            of its own for a step, the scope of another `tf.distribute` strategy than the student's
+            is open, or an output cannot be what its loss makes of it (then `compile` or `fit`
+            raises).
         UnbuiltModelError: a model has no weights yet.
 
     Cost: one more forward pass per step, that of the teacher.
@@ -93,7 +95,8 @@ def distill(
     for target in keras.tree.flatten(targets):
         if target is not None and target not in TARGETS:
             raise ArgumentError(f"targets must be of {', '.join(TARGETS)}, got {target!r}.")
-    return Distiller(student, teacher, temperature, alpha, targets)
+    with creation_scope(student.trainable_variables):  # a model trains in the scope of its making
+        return Distiller(student, teacher, temperature, alpha, targets)
 
 
 class Distiller(keras.Model):

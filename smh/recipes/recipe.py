@@ -13,7 +13,7 @@ from smh.errors.limits import ABOVE_ZERO, AT_LEAST_0, BELOW_1, COUNT
 from smh.recipes.losses import SmoothedCrossentropy
 from smh.recipes.penalty import penalise, to_penalise
 from smh.recipes.rates import with_rates
-from smh.virtual_variable import virtual_variables
+from smh.virtual_variable import creation_scope, virtual_variables
 
 # Names of the modifiers' trained scales: `ScaleModifier`, `LogScaleModifier`.
 _SCALES = "(log_)?scale$"
@@ -93,8 +93,9 @@ def compile_for_training(
         The same model, compiled.
 
     Raises:
-        ArgumentError: an argument is out of range, or `scale_rate` is given for a model without
-            trained scales. In `fit`: the labels are no integers, one-hot for example.
+        ArgumentError: an argument is out of range, `scale_rate` is given for a model without
+            trained scales, or the scope of another `tf.distribute` strategy than the model's is
+            open. In `fit`: the labels are no integers, one-hot for example.
         UnbuiltModelError: `l2` is given, and the model has no weights yet.
         SelectionError: `l2` is given, and the model has no kernels.
 
@@ -105,17 +106,18 @@ def compile_for_training(
     """
     scale_rate, l2 = AT_LEAST_0.checked(scale_rate, "scale_rate"), AT_LEAST_0.checked(l2, "l2")
     chosen = to_penalise(model) if l2 else set()
-    optimizer = keras.optimizers.Adam(one_cycle(peak_rate, steps, warmup))
+    schedule = one_cycle(peak_rate, steps, warmup)
     loss = SmoothedCrossentropy(label_smoothing) if loss is None else loss
-    if scale_rate != 1.0:
-        if not _has_scales(model):
-            raise ArgumentError(
-                f"scale_rate={scale_rate} needs trained scales, and '{model.name}' has none. "
-                "smh.compress makes them unless it is told another modifier; or leave scale_rate "
-                "out."
-            )
-        optimizer = with_rates(optimizer, {_SCALES: scale_rate})
-    model.compile(optimizer, loss, metrics=_listed(metrics), **options)
+    if scale_rate != 1.0 and not _has_scales(model):
+        raise ArgumentError(
+            f"scale_rate={scale_rate} needs trained scales, and '{model.name}' has none. "
+            "smh.compress makes them unless it is told another modifier; or leave scale_rate out."
+        )
+    with creation_scope(model.trainable_variables):  # an optimizer's numbers lie with the model's
+        optimizer = keras.optimizers.Adam(schedule)
+        if scale_rate != 1.0:
+            optimizer = with_rates(optimizer, {_SCALES: scale_rate})
+        model.compile(optimizer, loss, metrics=_listed(metrics), **options)
     if l2:
         penalise(model, chosen, l2)  # last: `compile` may refuse what it is given
     return model

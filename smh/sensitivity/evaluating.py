@@ -105,6 +105,8 @@ def _parts(inputs: Inputs, given: tuple | list) -> tuple:
             f"evaluate has {len(parts)} parts; it must be a pair (x, y), or (x, y, sample_weight), "
             "or a list of such batches."
         )
+    if isinstance(parts[0], Mapping):  # with more in it than the inputs, or names of their layers
+        return (inputs.of(parts[0]), *parts[1:])
     return parts
 
 

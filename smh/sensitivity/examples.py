@@ -25,7 +25,7 @@ def batches_of(
     """Returns batches of examples as NumPy arrays, nested as the model takes them.
 
     Args:
-        model: is called on one example.
+        model: is called on two examples, or the only one.
         data: an array, or arrays nested as the model's inputs; a data set or a list of batches; or
             a function that returns one of these. Labels and weights beside the inputs, as in
             `(x, y)`, are left out.
@@ -60,7 +60,7 @@ def batches_of(
         keras.tree.map_structure(lambda x, s=start: x[s : min(s + size, count)], whole)
         for start in range(0, count, size)
     ]
-    _check_fits(model, inputs, keras.tree.map_structure(lambda x: x[:1], whole))
+    _check_fits(model, inputs, keras.tree.map_structure(lambda x: x[: min(2, count)], whole))
     return made
 
 
@@ -144,11 +144,11 @@ def _check_fits(model: keras.Layer, inputs: Inputs, one: Any) -> None:
     if error is None:
         return
     flat = keras.tree.flatten(one)
-    if inputs.batch not in (None, 1):
+    if inputs.batch not in (None, len(flat[0])):
         raise ArgumentError(
             f"'{model.name}' takes {inputs.batch} examples at a time, as stateful layers do, and "
-            "not one: build it once more without a fixed batch size, keras.Input(shape), and give "
-            f"it the same weights. The model says: {told(error)}"
+            "no other number: build it once more without a fixed batch size, keras.Input(shape), "
+            f"and give it the same weights. The model says: {told(error)}"
         ) from error
     hint = f" {_NO_AXIS}" if inputs.lack_an_axis(flat) else ""
     raise ArgumentError(

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from smh.virtual_variable.inside_keras.graph import input_names
+
 MOST_PARTS = 3  # (inputs, labels, weights of the examples), as Keras reads what a data set gives
 
 Shape = tuple[int | None, ...]
@@ -31,12 +33,15 @@ class Inputs:
         self.bind, self.batch = self._nest is not None, None
         if not self.bind:  # subclassed
             self._names: list[str] = []
+            self._keys = [self._names]
             built = model.get_build_config()
             self.shapes = _ranks(built.get("input_shape")) if isinstance(built, Mapping) else None
             return
         tensors = keras.tree.flatten(self._nest)
         named = isinstance(self._nest, Mapping)
-        self._names = sorted(self._nest) if named else [x.name for x in tensors]
+        self._names = sorted(self._nest) if named else input_names(tensors)
+        # A dict may also have the names of the tensors, by which Keras reads it.
+        self._keys = [self._names, [] if named else [x.name for x in tensors]]
         self.shapes = [tuple(x.shape) for x in tensors]
         self.batch = next((shape[0] for shape in self.shapes if shape), None)
 
@@ -82,9 +87,11 @@ class Inputs:
         return f"It takes {len(found)} arrays, of examples of shapes {pairs}. "
 
     def _named(self, given: Any) -> Any:
-        """Of a dictionary, what the inputs are called."""
-        if isinstance(given, Mapping) and self._names and set(self._names) <= set(given):
-            return {name: given[name] for name in self._names}
+        """Of a dictionary, what the inputs are called; in their order, if they are in a list."""
+        for names in self._keys if isinstance(given, Mapping) else ():
+            if names and set(names) <= set(given):
+                found = {name: given[name] for name in names}
+                return found if isinstance(self._nest, Mapping) else list(found.values())
         return given
 
     def _nested(self, given: Any) -> Any:
@@ -101,9 +108,10 @@ class Inputs:
 
 
 def refusal(model: keras.Layer, one: Any) -> Exception | None:
-    """Calls a model; returns its error."""
+    """Calls a model, of which no state changes; returns its error."""
     try:
-        model(one, training=False)
+        with keras.StatelessScope():
+            model(one, training=False)
     except Exception as error:  # whatever its layers raise
         return error
     return None

@@ -11,46 +11,59 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# Whole words, of which those of Keras' names, as `sparse_categorical_crossentropy`, are several.
+# Whole words, of which those of Keras' names, as `sparse_categorical_crossentropy`, are several;
+# before them the part of the data may stand, behind them a number: `valacc`, `acc1`, `loss1`.
+_WORD = r"(?:val|valid|test|train|eval|dev)?(?:{})\d*"
 _SHARES = (
-    r"acc|\w*accuracy|precision|recall|sensitivity|specificity|m?iou|dice|jaccard|top\d*|f\d|hits?"
+    r"acc|(?!inaccuracy)\w*accurac(?:y|ies)|prec|precision|recall|sensitivity|specificity|m?iou"
+    r"|dice|jaccard|top|f\d?|f\d?score|hits?"
 )
 _HIGHER = re.compile(
-    rf"{_SHARES}|auc|auroc|\w*similarity|ssim|psnr|[dr]2|bleu|rouge|ndcg|kappa|likelihood|reward"
-    r"|true|m?ap\d*|mrr|mcc|tpr|tnr|ppv|npv|scores?"
+    _WORD.format(
+        rf"{_SHARES}|(?:roc|pr)?auc|auroc|\w*similarity|ssim|psnr|[dr]2|r2score|bleu|rouge|ndcg"
+        r"|kappa|likelihood|reward|true|m?ap|mrr|mcc|tpr|tnr|ppv|npv|scores?"
+    )
 )
+_AMOUNTS = r"\w*loss(?:es)?|err|\w*errors?|drop|inaccuracy"  # of whatever stands before them
 _LOWER = re.compile(
-    r"\w*loss(?:es)?|err|\w*errors?|r?mse|mae|mape|r?msle|\w*entropy|perplexity|\w*divergence"
-    r"|distance|hinge|poisson|\w*cosh|false|miss|misses|regret|brier|latency|deviance"
-    r"|nll|[cwte]er|fpr|fnr|kld?|fid|ece|b?ce|cce|ppl|cost"
+    _WORD.format(
+        rf"{_AMOUNTS}|r?mse|mae|mape|r?msle|\w*entropy|perplexity|\w*divergence|distance|hinge"
+        r"|poisson|\w*cosh|false|miss|misses|regret|brier|latency|deviance|nll|[cwte]er|fpr|fnr"
+        r"|kld?|fid|ece|b?ce|cce|ppl|cost"
+    )
 )
 _NEGATED = ("neg", "negative", "negated", "minus")
+# Behind these stands under which condition, as in `recall_at_distance`, and not what is measured.
+_CONDITIONS = "at by for from given over per under versus vs with within without".split()
 
 
 def _words(name: str) -> list[str]:
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     text = text.replace("io_u", "iou").replace("brier_score", "brier")
-    words = re.findall(r"[a-z0-9]+", text)
-    return words[: words.index("at")] if "at" in words[1:] else words  # recall at what distance
+    words = re.findall(r"[a-z0-9]+", text.replace("@", " at "))
+    return words[: next((i for i, w in enumerate(words) if i and w in _CONDITIONS), len(words))]
 
 
 def better_when_higher(name: str) -> bool | None:
     """Whether more of a metric is better, by the words of its name, or `None`.
 
-    Where they differ, the last word of the name decides, if it says so: `dice_loss` and
+    Where they differ, only a loss, an error or a drop at the end decides: `dice_loss` and
     `top_5_error` are better when lower. `neg_loss` is better when higher; `negative_recall` is
-    that of a class. A score of what is better when lower may be either.
+    that of a class.
     """
     words = _words(name)
     said = [i for i, word in enumerate(words) if _HIGHER.fullmatch(word) or _LOWER.fullmatch(word)]
+    if not said or "free" in words or words[-1] in _NEGATED:
+        return None
     ways = {_HIGHER.fullmatch(words[i]) is not None for i in said}
-    is_last = bool(said) and said[-1] == len(words) - 1
-    if not said or "free" in words or (len(ways) > 1 and (not is_last or words[-1] == "score")):
+    if len(ways) > 1 and not re.fullmatch(_WORD.format(_AMOUNTS), words[-1]):
         return None
     last, before = words[said[-1]], [word for word in words[: said[-1]] if word != "log"]
     higher = _HIGHER.fullmatch(last) is not None
-    may_be_negated = bool(before) and (not higher or last == "likelihood")
-    return higher != (may_be_negated and (before[0] == "neg" or before[-1] in _NEGATED))
+    is_negated = bool(before) and (before[0] == "neg" or before[-1] in _NEGATED)
+    if higher and last != "likelihood":
+        return None if before and before[-1] == "minus" else True
+    return higher != is_negated
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,9 @@ class Shown:
             higher_is_better: in which direction, if that is known.
         """
         named = better_when_higher(metric)
-        is_share = named is True and any(re.fullmatch(_SHARES, word) for word in _words(metric))
+        is_share = named is True and any(
+            re.fullmatch(_WORD.format(_SHARES), word) for word in _words(metric)
+        )
         is_share &= all(0 <= value <= 1 for value in values if math.isfinite(value))
         higher = named is not False if higher_is_better is None else higher_is_better
         return cls(metric, higher, is_share)

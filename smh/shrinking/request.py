@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from smh.errors import ArgumentError, SmhWarning
 from smh.errors.limits import BYTES, DROP, QUALITY
 from smh.sensitivity.evaluating import checked
 from smh.sensitivity.metrics import Metric, as_measure, choose_metric
+from smh.sensitivity.words import Shown, better_when_higher
 
 USUAL_QUALITY = 50.0
 SMALLEST = 3  # models that have to agree on which way a score goes
@@ -69,6 +71,8 @@ class Request:
         measure = None
         if evaluate is not None:
             evaluate = checked(model, evaluate)
+            if drop is not None and callable(evaluate):
+                evaluate = _scored(evaluate)
             measure = Measure(as_measure(model, evaluate, None, choosable=False), drop)
         if not named:
             quality = USUAL_QUALITY
@@ -76,9 +80,44 @@ class Request:
 
     def warn_of_chance(self, score: Score) -> None:
         """See the function, where it is known how many examples gave an accuracy."""
-        is_share = "acc" in score.metric.name and 0 <= score.baseline <= 1
+        is_share = Shown.of(score.metric.name, [score.baseline]).is_share
         if self.drop is not None and self.examples and is_share:
             warn_of_chance(score.baseline, self.drop, self.examples)
+
+
+def check_is_no_loss(evaluate: Callable) -> bool:
+    """Whether the name of a function says that more of its score is better.
+
+    Raises:
+        ArgumentError: it says that less is.
+    """
+    name = name_of(evaluate)
+    higher = better_when_higher(name)
+    if higher is False:
+        raise ArgumentError(
+            f"evaluate must return a score, higher is better, and is called '{name}': return the "
+            f"negative of a loss, lambda model: -{name}(model)."
+        )
+    return bool(higher)
+
+
+def name_of(evaluate: Callable) -> str:
+    """What a function is called, `""` if it has no name."""
+    name = getattr(evaluate, "__name__", "")
+    return name if name.isidentifier() else ""  # of a lambda
+
+
+def _scored(evaluate: Callable) -> Callable:
+    """`evaluate`, which must not be called a loss if it returns one number, without a name."""
+
+    @functools.wraps(evaluate)
+    def measured(model: keras.Layer) -> Any:
+        returned = evaluate(model)
+        if not isinstance(returned, Mapping | tuple | list):
+            check_is_no_loss(evaluate)
+        return returned
+
+    return measured
 
 
 def _count(evaluate: Any) -> int | None:
@@ -131,7 +170,7 @@ class Score:
     """The score of a model, so that higher is better.
 
     Args:
-        measure: see `Request`. Of a loss whose name says so the score is the negative.
+        measure: see `Request`. Of what is better when lower the score is the negative.
     """
 
     def __init__(self, measure: Measure):

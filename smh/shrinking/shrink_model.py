@@ -71,9 +71,8 @@ def shrink(
             twice the divergence; of others the squared change over their variance). 50 if none of
             the three is given.
         evaluate: for `max_drop`: a function of the model that returns its score, or `(x, y)` for a
-            compiled model. Of a function that is called a loss (`dice_loss`) less is better; one
-            whose name says nothing returns the negative of it. Beside another budget it is
-            reported.
+            compiled model. More of a score is better: a function returns the negative of a loss,
+            or gives it by name, `{"loss": 0.1}`. Beside another budget it is reported.
         apply_to: which weights, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: which weights to leave alone.

@@ -176,7 +176,9 @@ class GraphGetter:
     def _compute(self, pool: GraphPool, spec: WeightSpec, slot, variables) -> Tensor:
         import tensorflow as tf
 
-        with tf.name_scope(f"{spec.path}/"):
+        from smh.tf1.pool import own_variables
+
+        with tf.name_scope(f"{spec.path}/"), own_variables():
             parts = {part: tf.convert_to_tensor(v) for part, v in variables.items()}
             tensor = self._modifier.apply(tf.reshape(pool.piece(slot), spec.shape), parts)
             return tf.identity(tf.cast(check_shape(tensor, spec), spec.dtype), name="virtual")

@@ -19,9 +19,11 @@ import tensorflow as tf
 # has made. Both get the arguments of `get_variable`, and keep what they make in `_vars` and
 # `_partitioned_vars`. tests/test_tf1_names.py fails first if that changes.
 from tensorflow.python.ops.variable_scope import (
+    _VARSCOPESTORE_KEY,
     _VARSTORE_KEY,
     _get_default_variable_store,
     _VariableStore,
+    get_variable_scope_store,
 )
 
 from smh.errors import SelectionError
@@ -76,6 +78,28 @@ class _Store(_VariableStore):
             return otherwise(name, *args, **kwargs)
         asked = {key: kwargs.get(key) for key in ("reuse", "shape")}
         return self.computed[name].shared(name, dtype=kwargs.get("dtype") or tf.float32, **asked)
+
+
+def take_apart(graph: tf.Graph) -> None:
+    """Lets a function's graph know the names of the graph around it, and keep its own for itself.
+
+    Relies on: a function's graph has the lists of names and variables of the graph around it; the
+    store of scopes counts those of a name, so that the next one gets another.
+    """
+    with graph.as_default():
+        variables, scopes = _get_default_variable_store(), get_variable_scope_store()
+    for key in graph.collections:
+        listed = graph.get_collection(key)  # a copy
+        graph.clear_collection(key)
+        graph.get_collection_ref(key).extend(listed)
+    own = _Store(variables)
+    own.computed = dict(getattr(variables, "computed", {}))
+    own._vars, own._partitioned_vars = dict(own._vars), dict(own._partitioned_vars)
+    graph.get_collection_ref(_VARSTORE_KEY)[:] = [own]
+    counted = type(scopes)()
+    counted.current_scope = scopes.current_scope
+    counted.variable_scopes_count = dict(scopes.variable_scopes_count)
+    graph.get_collection_ref(_VARSCOPESTORE_KEY)[:] = [counted]
 
 
 def known(name: str) -> Any:

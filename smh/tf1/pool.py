@@ -18,14 +18,15 @@ import tensorflow as tf
 
 from smh.errors import ArgumentError, GraphModeError
 from smh.index_store import MOST_ELEMENTS, PADDING_VALUE, Slot
+from smh.tf1.names import take_apart
 from smh.typing import Tensor
 from smh.variable_pool import VariablePool
 
 # Few enough that splitting is cheap, many enough that a block is small beside the pool.
 _MOST_BLOCKS = 256
 
-# Set while smh asks for variables of its own, which no getter of smh must turn into slices: the
-# factors of one pool are not to be cut out of the pool of an enclosing scope.
+# Set while smh or a modifier asks for variables of its own, which no getter of smh must turn into
+# slices: the factors of one pool are not to be cut out of the pool of an enclosing scope.
 _asking_for_own: ContextVar[bool] = ContextVar("smh_asking_for_own", default=False)
 
 
@@ -84,8 +85,7 @@ class GraphPool:
 
     def create_variable(self, name: str, shape, initializer: Any, trainable: bool) -> Any:
         """Creates a variable that belongs to smh itself."""
-        token = _asking_for_own.set(True)
-        try:
+        with own_variables():
             return self._getter(
                 name=name,
                 shape=list(shape),
@@ -95,8 +95,6 @@ class GraphPool:
                 trainable=trainable,
                 use_resource=self._use_resource,
             )
-        finally:
-            _asking_for_own.reset(token)
 
     def piece(self, slot: Slot) -> Tensor:
         """Returns the flat value of `slot`."""
@@ -179,19 +177,32 @@ def list_in(collections: Iterable[str], variables: Iterable[Any]) -> None:
 
 @contextlib.contextmanager
 def scratch_graph() -> Iterator[None]:
-    """Operations made in here are thrown away. They may read tensors of the graph being built."""
+    """Operations made in here are thrown away. They may read tensors of the graph being built.
+
+    Who asks for a variable gets a tensor of its initial value: no variable is created.
+    """
     with _home_graph().as_default(), tf.control_dependencies(None):
         scratch = tf.__internal__.FuncGraph("smh_scratch")  # of all graphs only such a one may
-        with scratch.as_default(), tf.variable_creator_scope(_create_no_variable):
+        take_apart(scratch)
+        with scratch.as_default(), tf.variable_creator_scope(_initial_tensor), own_variables():
             yield
 
 
-def _create_no_variable(next_creator: Callable, **kwargs: Any) -> Any:
+def _initial_tensor(next_creator: Callable, **kwargs: Any) -> Tensor:
     del next_creator
-    raise ArgumentError(
-        f"it creates the variable '{kwargs.get('name')}'. A modifier that owns trained variables "
-        "is a smh.Modifier, which returns their initial values from `parts`."
-    )
+    value = kwargs["initial_value"]
+    value = value() if callable(value) else value
+    return tf.identity(tf.convert_to_tensor(value, kwargs.get("dtype")), kwargs.get("name"))
+
+
+@contextlib.contextmanager
+def own_variables() -> Iterator[None]:
+    """Inside, what is asked for belongs to smh, or to a modifier: no getter of smh computes it."""
+    token = _asking_for_own.set(True)
+    try:
+        yield
+    finally:
+        _asking_for_own.reset(token)
 
 
 def asking_for_own() -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 
 from smh.container import plain_json
 from smh.errors import ArtifactError
+from smh.training.models import reason_of
 from smh.virtual_variable.inside_keras.random_state import random_state, set_random_state
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?")
@@ -92,13 +93,20 @@ def load_checkpoint(path: Path) -> keras.Model:
     """Makes the model of a checkpoint, ready to train on as if it had never stopped.
 
     Raises:
-        ArtifactError: the checkpoint is damaged.
+        ArtifactError: the checkpoint is damaged, or needs what this process does not know.
     """
     with _told(path):
-        if not zipfile.is_zipfile(path / _MODEL):  # of which Keras says that it is not there
-            raise ValueError(f"{_MODEL} is cut off, or missing")
+        with zipfile.ZipFile(path / _MODEL) as archive:  # of a cut one Keras says it is not there
+            if (member := archive.testzip()) is not None:
+                raise ValueError(f"{member} in {_MODEL} is not what was written")
+        states = json.loads((path / _RANDOM).read_text())
+    try:
         model = keras.saving.load_model(path / _MODEL)
-        set_random_state(model, json.loads((path / _RANDOM).read_text()))
+        set_random_state(model, states)
+    except Exception as error:  # the files are whole: it is not they that fail, but code of others
+        raise ArtifactError(
+            f"The checkpoint {path} cannot be loaded: {reason_of(error)}"
+        ) from error
     return model
 
 
@@ -120,10 +128,12 @@ def load_metrics(path: Path) -> list | None:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Inside, whatever a damaged file gives rise to is an `ArtifactError` with the way out."""
+    """Inside, where files are read and no more, an error tells that they are damaged."""
     try:
         yield
-    except Exception as error:  # a file may hold anything, and so may Keras raise
+    except PermissionError:
+        raise
+    except Exception as error:  # a file may hold anything
         run = path.parent.parent
         raise ArtifactError(
             f"The checkpoint {path} is damaged: {error!s:.300}. The run cannot go on; `smh train "

@@ -10,18 +10,15 @@ import numpy as np
 from smh.errors import DivergedError
 
 _ADVICE = (
-    "A lower learning rate helps most often (--peak-rate); else look for NaN and very large "
-    "numbers among the examples."
+    "Such a state is not kept. A lower learning rate helps most often (--peak-rate); else look for "
+    "NaN and very large numbers among the examples."
 )
 
 
 def check_loss(loss: float, epoch: int) -> None:
     """Raises `DivergedError` unless the loss of an epoch is finite."""
     if not math.isfinite(loss):
-        raise DivergedError(
-            f"training diverged: the loss of epoch {epoch} is {loss}. Nothing of this epoch was "
-            f"kept. {_ADVICE}"
-        )
+        raise DivergedError(f"training diverged: the loss of epoch {epoch} is {loss}. {_ADVICE}")
 
 
 def check_weights(model: keras.Model) -> None:
@@ -30,6 +27,5 @@ def check_weights(model: keras.Model) -> None:
         array = np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32")))
         if not np.isfinite(array).all():
             raise DivergedError(
-                f"training diverged: {variable.path} holds NaN or infinite numbers. Nothing was "
-                f"written. {_ADVICE}"
+                f"training diverged: {variable.path} holds NaN or infinite numbers. {_ADVICE}"
             )

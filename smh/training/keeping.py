@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from smh.training.checkpoints import Place, save_checkpoint, set_metrics
-from smh.training.divergence import check_loss
+from smh.training.divergence import check_loss, check_weights
 from smh.training.every import Every
 from smh.training.metrics import Row, write_metrics
 from smh.training.run_directory import RunDirectory
@@ -41,23 +42,37 @@ class KeepState(keras.callbacks.Callback):
             set_metrics(self.model, metrics)
 
     def on_train_batch_end(self, batch, logs=None):
-        """Keeps the state, if it is time to, but not just before the epoch's end."""
+        """Keeps the state, if it is time to, but not just before the epoch's end.
+
+        Raises:
+            DivergedError: it is time to, and the state has NaN or infinity. The one before stays.
+        """
         step = self._skipped + batch + 1
         if batch + 1 < (self.params.get("steps") or 0) and self._is_due(step):
+            self._check(logs)
             self._keep(Place(len(self._rows), step))
 
     def on_epoch_end(self, epoch, logs=None):
         """Keeps the metrics, then the state: a line is there before its checkpoint.
 
         Raises:
-            DivergedError: the loss is NaN or infinite. The state before stays.
+            DivergedError: the state has NaN or infinity. The one before stays.
         """
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         row = {name: float(value) for name, value in (logs or {}).items()}
-        check_loss(row.get("loss", 0.0), epoch + 1)
+        self._check(logs)
         self._rows.append({"epoch": epoch + 1, **row, "learning_rate": rate})
         write_metrics(self._rows, self._run.metrics_file)
         self._keep(Place(epoch + 1))
+
+    def _check(self, logs: Mapping[str, Any] | None) -> None:
+        """Raises `DivergedError` unless the state is one to go on from.
+
+        The loss is the mean of the epoch so far, which stays NaN; the last step may have broken the
+        weights after it.
+        """
+        check_loss(float((logs or {}).get("loss", 0.0)), len(self._rows) + 1)
+        check_weights(self.model)
 
     def _is_due(self, step: int) -> bool:
         every = self._every

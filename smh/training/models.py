@@ -70,11 +70,11 @@ def open_model_file(path: str) -> keras.Model:
         raise
     except Exception as error:  # the file may hold anything, and so may Keras raise
         raise ArtifactError(
-            f"'{path}' cannot be loaded as a Keras model: {_reason(error)}"
+            f"'{path}' cannot be loaded as a Keras model: {reason_of(error)}"
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """The first line of what Keras says; where it quotes another error, of the innermost one."""
     text = str(error).rpartition("Exception encountered: ")[2].strip() or type(error).__name__
     return text.splitlines()[0].partition(" Full object config: ")[0]

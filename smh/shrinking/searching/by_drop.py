@@ -12,8 +12,8 @@ import keras
 from smh.errors import ArgumentError
 from smh.errors.limits import DROP
 from smh.progress import task
-from smh.sensitivity.words import Shown, better_when_higher
-from smh.shrinking.request import SMALLEST, check_is_score
+from smh.sensitivity.words import Shown
+from smh.shrinking.request import SMALLEST, check_is_no_loss, check_is_score, name_of
 from smh.shrinking.searching.copies import (
     Copies,
     Search,
@@ -86,7 +86,7 @@ def search_drop(
     if evaluate is None:
         raise ArgumentError("evaluate must be a function of the model, got None.")
     check_functions(evaluate=evaluate, recover=recover)
-    is_clear = _check_is_no_loss(evaluate)
+    is_clear = check_is_no_loss(evaluate)
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
     baseline = _score(evaluate, model)
     search = _ByDrop(copies, rest, show)
@@ -96,7 +96,7 @@ def search_drop(
     with task("looking for the smallest pool", halvings * len(widths)) as search.advance:
         for width in widths:
             search.run(width)
-    metric = _name_of(evaluate) or "score"
+    metric = name_of(evaluate) or "score"
     return search.result(lambda: _too_far(model, search, metric), baseline, metric)
 
 
@@ -168,23 +168,6 @@ def _steps(most: int) -> list[int]:
     while steps[-1] < most:
         steps.append(min(max(steps[-1] + 1, int(steps[-1] * _STEP)), most))
     return steps
-
-
-def _check_is_no_loss(evaluate: Callable[[keras.Model], float]) -> bool:
-    """Whether the name of a function says that more is better; refuses one that is a loss."""
-    name = _name_of(evaluate)
-    higher = better_when_higher(name)
-    if higher is False:
-        raise ArgumentError(
-            f"evaluate must return a score, higher is better, and is called '{name}': return the "
-            f"negative of a loss, lambda model: -{name}(model)."
-        )
-    return bool(higher)
-
-
-def _name_of(evaluate: Callable[[keras.Model], float]) -> str:
-    name = getattr(evaluate, "__name__", "")
-    return name if name.isidentifier() else ""  # of a lambda
 
 
 def _score(evaluate: Callable[[keras.Model], float], model: keras.Model) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +95,14 @@ def inputs_in_order(model: Any, given: Any) -> list[Any]:
     if isinstance(given, dict) and not isinstance(inputs, dict):
         return [given.get(x.name) for x in flat]
     return keras.tree.flatten(given)
+
+
+def input_names(inputs: Iterable[keras.KerasTensor]) -> list[str]:
+    """What the inputs of a model are called: by their layers, as a summary and Keras' errors do.
+
+    Relies on: the tensor of an `InputLayer` that was given no name has an automatic one of its own.
+    """
+    return [x._keras_history.operation.name for x in inputs]
 
 
 def configured_layers(model: keras.Model) -> list[keras.Operation]:

@@ -16,10 +16,10 @@ from smh.errors import ArgumentError
 def creation_scope(
     variables: Iterable[keras.Variable], factors: Iterable[keras.Variable] = ()
 ) -> AbstractContextManager:
-    """The scope in which what replaces `variables` has to be created, to be trained with them.
+    """The scope in which what is trained with `variables`, or replaces them, has to be created.
 
-    A model that was built in a `tf.distribute` scope is compressed in that scope, wherever it is
-    compressed. Elsewhere this is a context that does nothing.
+    A model that was built in a `tf.distribute` scope is compressed, or wrapped to be trained, in
+    that scope, wherever this is called. Elsewhere this is a context that does nothing.
 
     Args:
         variables: a model's variables, still stored.
@@ -37,9 +37,9 @@ def creation_scope(
     current = tf.distribute.get_strategy() if tf.distribute.has_strategy() else strategy
     if len(found) > 1 or (found and current is not strategy):
         raise ArgumentError(
-            "The weights to compress belong to "
+            "The weights of the model belong to "
             f"{' and to '.join(sorted(map(_name, found.values())))}, and the open scope is that "
-            f"of {_name(current)}. Build and compress the model in the same `strategy.scope()`."
+            f"of {_name(current)}. Build the model, and change it, in the same `strategy.scope()`."
         )
     if any(strategy_of(factor) is not strategy for factor in factors):
         raise ArgumentError(
