@@ -234,7 +234,6 @@ def reparametrize(
         for item, _ in made
         for variable in (item.parametrization.parts if item.parametrization else [item.variable])
     ]
-    pools = {id(o): o for item, _ in made for o in item.owners if isinstance(o, Source)}
     with creation_scope(stored):
         for item, make in made:
             if item.parametrization is None:
@@ -242,26 +241,22 @@ def reparametrize(
             else:
                 exchange(item.variable, make())
         wrap_calls(model)
-        for concerned in _models_of(model, pools.values()):
+        pools = _pools_of(item for item, _ in made)
+        users = [user for pool in pools for user in pool.models()]
+        for concerned in {id(user): user for user in [model, *users]}.values():
             reset_training(concerned)
 
 
 def changed(items: Iterable[Candidate]) -> None:
     """Has to be called after numbers changed: deployed models keep copies of what they compute."""
-    pools = {id(o): o for item in items for o in item.owners if isinstance(o, Source)}
-    for pool in pools.values():
-        for user in pool.users:
-            user.refresh_cache()
+    for pool in _pools_of(items):
+        pool.changed()
 
 
-def _models_of(model: keras.Layer, pools: Iterable[Source]) -> list[keras.Layer]:
-    """`model`, and the others that use its pools."""
-    found = {id(model): model}
-    for user in (user for pool in pools for user in pool.users):
-        for layer in (layer for holder in user._holders for layer in holder.above):
-            if isinstance(layer, keras.Model):
-                found[id(layer)] = layer
-    return list(found.values())
+def _pools_of(items: Iterable[Candidate]) -> list[Source]:
+    """The pools of which factors are among `items`, each once."""
+    owners = {id(owner): owner for item in items for owner in item.owners}
+    return [owner for owner in owners.values() if isinstance(owner, Source)]
 
 
 def _all(model: keras.Layer) -> Iterator[Candidate]:

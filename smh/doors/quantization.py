@@ -11,10 +11,8 @@ from smh.parametrizations.integers import Quantized, grid_of, quantized
 from smh.parametrizations.rounded import PER, FakeQuantized, fit_grid
 from smh.progress import track
 from smh.variable_pool import VariablePool
-from smh.virtual_variable import virtual_variables, wrap
+from smh.virtual_variable import forget_all_traces, virtual_variables, wrap
 from smh.virtual_variable.inside_keras.deploying import is_deployed
-from smh.virtual_variable.inside_keras.own import own_layers
-from smh.virtual_variable.inside_keras.traces import forget_traces
 
 __all__ = ["FakeQuantized", "Quantized", "grid_of", "quantize_factors", "quantized"]
 
@@ -86,11 +84,9 @@ def quantize_factors(
         chosen.append((factor, FakeQuantized(factor, grid)))
     for factor, wrapping in chosen:
         wrap(factor, wrapping)
-    forget_traces(own_layers(model))
+    forget_all_traces(model)
     for pool in pools:
-        pool.forget_traces()
-        for user in pool.users:
-            user.refresh_cache()  # another model's, that is deployed
+        pool.changed()  # for another model, that is deployed
     return model
 
 

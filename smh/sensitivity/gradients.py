@@ -31,7 +31,6 @@ def squared_gradients(
     model: keras.Layer,
     variables: Sequence[keras.Variable],
     batches: Sequence[Any],
-    seed: int = 0,
 ) -> list[np.ndarray]:
     """Returns for each variable the mean squared gradient, per example, in its shape.
 
@@ -39,12 +38,11 @@ def squared_gradients(
         model: it is run with `training=False`.
         variables: stored variables of the model.
         batches: each what the model takes; one sample of the signs is drawn for each.
-        seed: of the signs.
 
     Cost: a forward and a backward pass of each batch.
     """
     sums = [np.zeros(tuple(v.shape), np.float64) for v in variables]
-    scale, random, examples = Noticeable.of(model, batches[0]), np.random.default_rng(seed), 0
+    scale, random, examples = Noticeable.of(model, batches[0]), np.random.default_rng(0), 0
     for batch in track(batches, "weighing the layers"):
         signs = int(random.integers(2**32))
 

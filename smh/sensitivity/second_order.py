@@ -46,9 +46,7 @@ def check_are_examples(data: Any) -> None:
         )
 
 
-def divergences(
-    model: keras.Layer, data: Any, groups: Sequence[Sequence[Change]], seed: int = 0
-) -> np.ndarray:
+def divergences(model: keras.Layer, data: Any, groups: Sequence[Sequence[Change]]) -> np.ndarray:
     """Returns the divergence that each change makes, `[groups, levels]`.
 
     Args:
@@ -56,7 +54,6 @@ def divergences(
         data: examples as the model takes them; labels beside them are left out.
         groups: of each the stored variables that change together, and by how much at each level:
             float32 `[levels, numbers]`.
-        seed: of the random signs.
 
     Raises:
         ArgumentError: `data` is nothing that the model takes.
@@ -66,7 +63,7 @@ def divergences(
     """
     batches = batches_of(model, data, MOST, TOGETHER)
     scale = Noticeable.of(model, joined(batches, _SPREAD))
-    random, examples = np.random.default_rng(seed), 0
+    random, examples = np.random.default_rng(0), 0
     variables = [variable for group in groups for variable, _ in group]
     squares = np.zeros((len(groups), len(groups[0][0][1])))
     for batch in track(batches, "weighing the layers"):

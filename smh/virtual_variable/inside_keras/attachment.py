@@ -17,6 +17,7 @@ from smh.virtual_variable.inside_keras import overrides, torch_storage
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, trained_parts
 from smh.virtual_variable.inside_keras.own import HOLDER, holder_of, own_layers, own_variables
 from smh.virtual_variable.inside_keras.serialization import describe_when_serialized
+from smh.virtual_variable.inside_keras.traces import forget_traces
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.variable import VirtualVariable, virtualize
 
@@ -86,6 +87,14 @@ def virtual_variables(model: keras.Layer) -> list[VirtualVariable]:
         if holder is not None:
             found.update((id(v), v) for v in holder.virtuals)
     return list(found.values())
+
+
+def forget_all_traces(model: keras.Layer) -> None:
+    """Lets Keras trace anew what reads the weights of `model`: other models of its pools, too."""
+    forget_traces(own_layers(model))
+    every = [virtual.parametrization.source for virtual in virtual_variables(model)]
+    for source in {id(source): source for source in every if source is not None}.values():
+        forget_traces(source.models())
 
 
 def wrap_calls(model: keras.Layer) -> None:

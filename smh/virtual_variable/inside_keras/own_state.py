@@ -39,11 +39,6 @@ class OwnState:
     values: Mapping[str, np.ndarray]
     assets: Mapping[str, bytes]
 
-    @property
-    def is_more(self) -> bool:
-        """Whether it has more than variables."""
-        return bool(self.values or self.assets)
-
 
 def own_states(counted: Sequence[Member]) -> dict[int, OwnState]:
     """Returns what the layers of a model have beyond their variables.
