@@ -86,7 +86,7 @@ INSIDE_CODING = [
     {"codebook", "neighbours", "planes", "uniform"},
     {"sparse", "wavefront_block"},
     {"integers"},
-    {"blocks", "pricing", "stepped"},
+    {"blocks", "stepped"},
 ]
 INSIDE_DATASETS = [
     {"dataset", "idx", "archives", "pictures", "places", "augmentation"},
