@@ -18,6 +18,7 @@ from smh.artifact.loading import build, fill
 from smh.artifact.saving import encode_models
 from smh.artifact.tensors import Options
 from smh.errors import ArgumentError, UnbuiltModelError
+from smh.errors.limits import FILE_BITS
 from smh.virtual_variable import Source
 from smh.virtual_variable.inside_keras.undoing import undone_on_errors
 
@@ -64,7 +65,8 @@ def save(
         >>> smh.save(smh.compress(model, fraction=0.1), "model.smh", bits=8)
     """
     models = list(model) if isinstance(model, Sequence) else [model]
-    _check_arguments(models, bits, rest, architecture)
+    _check_arguments(models, rest, architecture)
+    bits = None if bits is None else FILE_BITS.checked(bits, "bits")
     write(models, path, Options(bits, rest, coder), architecture, checked=True)
 
 
@@ -149,7 +151,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
     return model
 
 
-def _check_arguments(models, bits, rest, architecture) -> None:
+def _check_arguments(models, rest, architecture) -> None:
     if not models:
         raise ArgumentError("There is no model to save.")
     for one in models:
@@ -159,9 +161,6 @@ def _check_arguments(models, bits, rest, architecture) -> None:
             )
         if not one.built:
             raise UnbuiltModelError(f"'{one.name}' is not built: there are no weights to save.")
-    whole = type(bits) is int and (2 <= bits <= 8 or bits == 16)
-    if bits is not None and not whole:
-        raise ArgumentError(f"bits must be 2 to 8, 16 or None, got {bits!r}.")
     if rest not in _FLOATS:
         raise ArgumentError(f"rest must be one of {', '.join(_FLOATS)}, got {rest!r}.")
     if not isinstance(architecture, bool):

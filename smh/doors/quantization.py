@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from smh.errors import ArgumentError, DeployedModelError
+from smh.errors.limits import FACTOR_BITS
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import Quantized, grid_of, quantized
 from smh.parametrizations.rounded import PER, FakeQuantized, fit_grid
@@ -68,7 +69,8 @@ def quantize_factors(
     and train on; see `smh.parametrizations.rounded` for the estimator.
     """
     pools = _pools_of(model)
-    _check(model, bits, granularity)
+    bits = None if bits is None else FACTOR_BITS.checked(bits, "bits")
+    _check(model, granularity)
     chosen: list[tuple[keras.Variable, FakeQuantized | None]] = []
     for factor in track([factor for pool in pools for factor in pool.core_variables], "rounding"):
         if bits is None:
@@ -103,11 +105,7 @@ def _pools_of(model: keras.Model) -> list[VariablePool]:
     return pools
 
 
-def _check(model: keras.Model, bits: int | None, granularity: str) -> None:
-    if bits is not None and (type(bits) is not int or not 2 <= bits <= 8):
-        raise ArgumentError(
-            f"bits must be a whole number from 2 to 8, or None for float factors, got {bits!r}."
-        )
+def _check(model: keras.Model, granularity: str) -> None:
     if granularity not in _GRANULARITIES:
         raise ArgumentError(
             f"granularity must be one of {', '.join(map(repr, _GRANULARITIES))}, got "

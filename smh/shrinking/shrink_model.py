@@ -11,6 +11,7 @@ import numpy as np
 
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
+from smh.errors.limits import COUNT
 from smh.sensitivity.examples import batches_of, joined
 from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking.applying import FileSize, apply, saved_bytes, zeros
@@ -104,8 +105,7 @@ def shrink(
     """
     check_outside_scope("smh.shrink")
     request = Request.of(model, target_size, max_drop, quality, evaluate)
-    if type(examples) is not int or examples < 1:
-        raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")
+    examples = COUNT.checked(examples, "examples")
     selected = candidates(model, apply_to, exclude)
     check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)

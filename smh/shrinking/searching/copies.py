@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,13 +140,13 @@ def file_size(model: keras.Model, rest: str) -> int:
 
 def checked_bits(bits: int | Sequence[int]) -> tuple[int, ...]:
     """Returns the numbers of bits to try, or raises `ArgumentError`."""
-    several = (bits,) if isinstance(bits, int) else tuple(bits)
+    several = tuple(bits) if isinstance(bits, Iterable) else (bits,)
     if not several or not all(map(SEARCHED_BITS.fits, several)):
         raise ArgumentError(
             f"bits must be whole numbers from 2 to 8, or {FLOAT_BITS} for float factors, got "
             f"{bits!r}."
         )
-    return tuple(sorted(set(several), reverse=True))
+    return tuple(sorted(set(map(int, several)), reverse=True))
 
 
 def check_functions(**given: Any) -> None:
