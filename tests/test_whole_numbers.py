@@ -1,4 +1,4 @@
-"""NumPy's integers are integers wherever a count or bits are asked for; floats and flags are not."""
+"""NumPy's integers are integers where a count or bits are asked for; floats and flags are not."""
 
 import numpy as np
 import pytest
