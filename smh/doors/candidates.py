@@ -32,7 +32,7 @@ from smh.virtual_variable import (
     creation_scope,
     exchange,
     own_layers,
-    own_variables,
+    owners_of,
     wrap_calls,
 )
 from smh.virtual_variable.computable import check_computable
@@ -260,15 +260,9 @@ def _pools_of(items: Iterable[Candidate]) -> list[Source]:
 
 
 def _all(model: keras.Layer) -> Iterator[Candidate]:
-    variables: dict[int, keras.Variable] = {}
-    owners: dict[int, list[keras.Layer]] = {}
     pools = [layer for pool in sources(model) for layer in own_layers(pool)]
-    for layer in [*own_layers(model), *pools]:
-        for variable in own_variables(layer):
-            variables[id(variable)] = variable
-            owners.setdefault(id(variable), []).append(layer)
-    for key, variable in variables.items():
-        item = Candidate(variable, tuple(owners[key]))
+    for variable, owners in owners_of([*own_layers(model), *pools]).values():
+        item = Candidate(variable, tuple(owners))
         if not variable.trainable or variable._dtype not in FLOATS:
             continue
         if type(variable) is keras.Variable or isinstance(item.parametrization, _OWN_NUMBERS):

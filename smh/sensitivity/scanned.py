@@ -18,7 +18,14 @@ from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import DeployedModelError, SelectionError
 from smh.pools.base import VariablePool
 from smh.typing import Selector
-from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
+from smh.virtual_variable import (
+    VirtualVariable,
+    own_layers,
+    own_variables,
+    owners_of,
+    seen,
+    wrapping_of,
+)
 from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.deploying import deployed_mode
 from smh.virtual_variable.weight_spec import FLOATS
@@ -186,12 +193,8 @@ def _check_model(model: Any) -> None:
 
 
 def _everything(model: keras.Layer) -> list[Candidate]:
-    weights: dict[int, tuple[keras.Variable, list[keras.Layer]]] = {}
-    for layer in own_layers(model):
-        for variable in own_variables(layer):
-            weights.setdefault(id(variable), (variable, []))[1].append(layer)
     found: dict[int, Candidate] = {}
-    for variable, owners in weights.values():
+    for variable, owners in owners_of(own_layers(model)).values():
         for candidate in _of(variable, tuple(owners)):
             found.setdefault(id(candidate.variable), candidate)
     return list(found.values())

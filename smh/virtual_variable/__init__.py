@@ -22,6 +22,8 @@ from smh.virtual_variable.inside_keras.own import (
     holder_of,
     own_layers,
     own_variables,
+    own_weights,
+    owners_of,
 )
 from smh.virtual_variable.inside_keras.replicas import creation_scope
 from smh.virtual_variable.parametrization import Parametrization, Source
@@ -50,6 +52,8 @@ __all__ = [
     "calls_as_keras",
     "own_layers",
     "own_variables",
+    "own_weights",
+    "owners_of",
     "parametrize",
     "put_holder",
     "resume",

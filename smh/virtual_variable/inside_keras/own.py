@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
@@ -53,6 +53,39 @@ def own_variables(layer: keras.Layer) -> list[keras.Variable]:
         for position, virtual in reversed(holder.order):
             trainable.insert(position, virtual)
     return trainable + list(layer._non_trainable_variables)
+
+
+def own_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables that the layer stores and tracks as trainable.
+
+    Relies on: a variable stays in the list in which it was tracked, frozen or not.
+    """
+    return list(layer._trainable_variables)
+
+
+def own_seeds(layer: keras.Layer) -> list[keras.Variable]:
+    """The states of the layer's random generators.
+
+    Relies on: a layer tracks its generators in `_seed_generators`; a generator has a `state`.
+    """
+    return [generator.state for generator in layer._seed_generators]
+
+
+def owners_of(
+    layers: Iterable[keras.Layer],
+    variables: Callable[[keras.Layer], list[keras.Variable]] = own_variables,
+) -> dict[int, tuple[keras.Variable, list[keras.Layer]]]:
+    """Returns each variable, by its `id` and in order, and the layers that track it.
+
+    Args:
+        layers: which layers.
+        variables: which of a layer's variables.
+    """
+    found: dict[int, tuple[keras.Variable, list[keras.Layer]]] = {}
+    for layer in layers:
+        for variable in variables(layer):
+            found.setdefault(id(variable), (variable, []))[1].append(layer)
+    return found
 
 
 def calls_as_keras(operation: keras.Operation) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from smh.virtual_variable.inside_keras.attachment import own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import own_layers, own_seeds, own_variables
 
 
 @contextlib.contextmanager
@@ -45,7 +45,7 @@ def _put_back(layer: keras.Layer, call: Callable | None) -> None:
 def recorded_calls(
     layers: Iterable[keras.Layer],
 ) -> Iterator[list[tuple[keras.Layer, tuple]]]:
-    """Inside, each call of one of `layers` adds the layer and its positional arguments to a list."""
+    """Inside, each call of one of `layers` adds the layer and its positional arguments."""
     calls: list[tuple[keras.Layer, tuple]] = []
 
     def recording(layer, call, args, kwargs):
@@ -61,11 +61,8 @@ def owner_of(model: keras.Layer, variable: keras.Variable) -> keras.Layer | None
 
     Returns:
         `None` for a variable that no layer lists as its own, such as Keras' global seed.
-
-    Relies on: a layer tracks its generators in `_seed_generators`; a generator has a `state`.
     """
     for layer in own_layers(model):
-        seeds = [generator.state for generator in layer._seed_generators]
-        if any(owned is variable for owned in [*own_variables(layer), *seeds]):
+        if any(owned is variable for owned in [*own_variables(layer), *own_seeds(layer)]):
             return layer
     return None
