@@ -75,7 +75,7 @@ INSIDE_VIRTUAL_VARIABLE = [
         "inside_keras.undoing",
         "trying",
     },
-    {"computable"},
+    {"computable", "given"},
     {"parametrizing"},
 ]
 INSIDE_CODING = [

@@ -7,6 +7,7 @@ What a model is made of and its variables go into a `smh.container`, each variab
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from smh.artifact.tensors import Options
 from smh.errors import ArgumentError, UnbuiltModelError
 from smh.errors.limits import FILE_BITS
 from smh.virtual_variable import Source
+from smh.virtual_variable.given import check_is_model
 from smh.virtual_variable.inside_keras.undoing import undone_on_errors
 
 _FLOATS = ("float32", "float16", "bfloat16")
@@ -82,6 +84,16 @@ def write(
     container.write(path, meta, tensors, deflate_header=True)
 
 
+def saved_bytes(
+    model: keras.Layer, rest: str = "float32", architecture: bool = True, checked: bool = True
+) -> int:
+    """The bytes of the file that `save` writes of a model; the rest as in `write`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.smh")
+        write([model], path, Options(None, rest, "range"), architecture, checked)
+        return os.path.getsize(path)
+
+
 def load(
     path: str | os.PathLike,
     custom_objects: Mapping[str, Any] | None = None,
@@ -138,8 +150,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
     Example:
         >>> smh.load_weights(build_my_model(), "model.smh")
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' is not built. Call it once on data.")
     opened = container.read(path)

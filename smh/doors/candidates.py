@@ -18,7 +18,7 @@ from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.selection import make_matcher
 from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
-from smh.errors import ArgumentError, DeployedModelError, SelectionError
+from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
@@ -36,7 +36,7 @@ from smh.virtual_variable import (
     wrap_calls,
 )
 from smh.virtual_variable.computable import check_computable
-from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.given import check_not_deployed
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
 
@@ -141,11 +141,7 @@ def candidates(
 def check_model(model: Any) -> None:
     """Raises unless `model` is a built Keras model or layer that is not deployed."""
     check_is_built(model)
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing its "
-            "weights."
-        )
+    check_not_deployed(model, "changing its weights")
 
 
 def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> list[tuple]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from smh.errors import ArgumentError, DeployedModelError
+from smh.errors import ArgumentError
 from smh.errors.limits import FACTOR_BITS
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import Quantized, grid_of, quantized
@@ -13,7 +13,7 @@ from smh.parametrizations.rounded import PER, FakeQuantized, fit_grid
 from smh.progress import track
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import forget_all_traces, virtual_variables, wrap
-from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.given import check_is_model, check_not_deployed
 
 __all__ = ["FakeQuantized", "Quantized", "grid_of", "quantize_factors", "quantized"]
 
@@ -93,8 +93,7 @@ def quantize_factors(
 
 
 def _pools_of(model: keras.Model) -> list[VariablePool]:
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     sources = [virtual.parametrization.source for virtual in virtual_variables(model)]
     pools = list({id(s): s for s in sources if isinstance(s, VariablePool)}.values())
     if not pools:
@@ -111,8 +110,4 @@ def _check(model: keras.Model, granularity: str) -> None:
             f"granularity must be one of {', '.join(map(repr, _GRANULARITIES))}, got "
             f"{granularity!r}."
         )
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing the "
-            "bits of its factors."
-        )
+    check_not_deployed(model, "changing the bits of its factors")

@@ -8,11 +8,12 @@ import keras
 
 from smh.doors.selection import make_matcher
 from smh.doors.weight_roles import is_taken
-from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
+from smh.errors import SelectionError, UnbuiltModelError
 from smh.errors.limits import AT_LEAST_0
 from smh.recipes.losses import AddedL2, own_regularizer
 from smh.typing import Selector
 from smh.virtual_variable import own_layers, owners_of, virtual_variables
+from smh.virtual_variable.given import check_is_model
 
 
 def penalise_weights(
@@ -58,8 +59,7 @@ def penalise_weights(
 
 def to_penalise(model: keras.Model, apply_to: Selector | None = None) -> set[int]:
     """Returns the `id` of each weight that `penalise_weights` selects; raises as it does."""
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a keras.Model, got {type(model).__name__}.")
+    check_is_model(model)
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' has no weights yet. Build it, or call it once.")
     weights, owners = {id(v): v for v in _weights(model)}, owners_of(own_layers(model))

@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.files import saved_bytes
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
 from smh.sensitivity.examples import batches_of, joined
 from smh.sensitivity.gradients import squared_gradients
-from smh.shrinking.applying import FileSize, apply, saved_bytes, zeros
+from smh.shrinking.applying import FileSize, apply, zeros
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.items import Item, items_of, put_back, snapshot, states_of

@@ -30,6 +30,7 @@ from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.parametrizing import parametrize
 from smh.virtual_variable.variable import (
     VirtualVariable,
+    rename,
     stored_variable,
     unset_variable,
     virtualize,
@@ -56,6 +57,7 @@ __all__ = [
     "owners_of",
     "parametrize",
     "put_holder",
+    "rename",
     "resume",
     "seen",
     "stored_variable",

@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from smh.errors import ArgumentError, DeployedModelError
+from smh.errors import ArgumentError
 from smh.virtual_variable.computable import check_computable
+from smh.virtual_variable.given import check_not_deployed
 from smh.virtual_variable.inside_keras.attachment import attach, wrap_calls
-from smh.virtual_variable.inside_keras.deploying import is_deployed
 from smh.virtual_variable.inside_keras.own import own_layers, own_weights, owners_of
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.parametrization import Parametrization
@@ -56,11 +56,7 @@ def parametrize(model: keras.Model, pairs: Sequence[Pair]) -> keras.Model:
         ...     print(error)
         'a/b/kernel' needs a Parametrization, got str.
     """
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before its weights "
-            "are computed in another way."
-        )
+    check_not_deployed(model, "its weights are computed in another way")
     owners, pairs = owners_of(own_layers(model), own_weights), list(pairs)
     _check_pairs(model, pairs, owners)
     for variable, parametrization in pairs:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -178,31 +179,31 @@ def virtualize(variable: keras.Variable, parametrization: Parametrization) -> Vi
 
 
 def stored_variable(path: str, value: np.ndarray, trainable: bool = True) -> keras.Variable:
-    """Creates a float32 variable under an absolute path, wherever it is called.
+    """Creates a variable of the value's dtype under an absolute path, wherever it is called."""
 
-    Relies on: `Variable.path` returns `_path`, which Keras takes from the open name scopes.
-    """
-    variable = keras.Variable(
-        lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype=dtype),
-        shape=value.shape,
-        dtype=str(value.dtype),
-        trainable=trainable,
-        autocast=False,
-        name=path.rsplit("/", 1)[-1],
-    )
-    variable._path = path
-    return variable
+    def initializer(shape, dtype):
+        return keras.ops.convert_to_tensor(value, dtype=dtype)
+
+    return _variable(path, initializer, value.shape, str(value.dtype), trainable)
 
 
 def unset_variable(path: str, shape: Shape, dtype: str, trainable: bool) -> keras.Variable:
     """Creates a variable under an absolute path whose value is to be loaded; until then, ones."""
+    return _variable(path, "ones", shape, dtype, trainable)
+
+
+def _variable(path: str, initializer: Any, shape: Shape, dtype: str, trainable: bool):
+    name = path.rsplit("/", 1)[-1]
     variable = keras.Variable(
-        "ones",
-        shape=shape,
-        dtype=dtype,
-        trainable=trainable,
-        autocast=False,
-        name=path.rsplit("/", 1)[-1],
+        initializer, shape=shape, dtype=dtype, trainable=trainable, autocast=False, name=name
     )
-    variable._path = path
+    rename(variable, path)
     return variable
+
+
+def rename(variable: keras.Variable, path: str) -> None:
+    """Gives a variable another path.
+
+    Relies on: `Variable.path` returns `_path`, which Keras takes from the open name scopes.
+    """
+    variable._path = path

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from smh.artifact.files import Options, write
 from smh.doors.built import check_is_built
 from smh.doors.compressible import select
 from smh.doors.compression import compress
@@ -128,14 +125,6 @@ def _in_layer_order(
 ) -> tuple[keras.Variable, ...]:
     every = (v for layer in own_layers(model) for v in own_variables(layer))
     return tuple({id(v): v for v in every if wanted(v)}.values())
-
-
-def file_size(model: keras.Model, rest: str) -> int:
-    """Returns the bytes of the file that `smh.save` writes of a model."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.smh")
-        write([model], path, Options(None, rest, "range"))
-        return os.path.getsize(path)
 
 
 def checked_bits(bits: int | Sequence[int]) -> tuple[int, ...]:
