@@ -79,7 +79,7 @@ INSIDE_VIRTUAL_VARIABLE = [
     {"parametrizing"},
 ]
 INSIDE_CODING = [
-    {"payload"},
+    {"payload", "axes"},
     {"floats", "packed"},
     {"huffman", "information", "lanes", "range_coder", "spec"},
     {"raw", "symbols", "wavefront"},

@@ -31,8 +31,10 @@ from smh.virtual_variable import (
     attach,
     creation_scope,
     exchange,
+    floats_of,
     own_layers,
     owners_of,
+    view_of,
     wrap_calls,
 )
 from smh.virtual_variable.computable import check_computable
@@ -74,9 +76,7 @@ class Candidate:
 
     def numbers(self) -> np.ndarray:
         """The numbers that readers see; raises `SelectionError` if they are not all finite."""
-        value = np.asarray(keras.ops.convert_to_numpy(self.variable.value))
-        if value.dtype.name not in ("float32", "float64"):
-            value = value.astype("float32")
+        value = floats_of(self.variable)
         if not np.isfinite(value).all():
             raise SelectionError(
                 f"'{self.path}' has numbers that are not finite (NaN or infinity). Repair them, or "
@@ -93,6 +93,11 @@ class Candidate:
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
         return np.ones(tuple(self.variable._shape), bool)
+
+    def masked(self, mask: np.ndarray | None = None) -> Masked:
+        """Every number by itself, without those where `mask` is false; default: as it is."""
+        mask = self.mask() if mask is None else mask
+        return Masked.of(self.path, view_of(self.variable), mask)
 
 
 def candidates(

@@ -42,6 +42,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from smh.coding.axes import axis_of, scale_count
 from smh.errors import ArgumentError, ArtifactError
 from smh.parametrizations import counting
 from smh.typing import Shape, Tensor
@@ -100,7 +101,7 @@ class Grid:
 
     def scale_count(self, shape: Shape) -> int:
         """How many scales there are."""
-        return counting.scale_count(shape, self.per)
+        return scale_count(shape, self.per)
 
     def bytes(self, shape: Shape) -> int:
         """Bytes of the integers at this width, and of float32 scales; without entropy coding."""
@@ -109,7 +110,7 @@ class Grid:
 
 def _shared(rank: int, per: str) -> tuple[int, ...]:
     """The axes along which a scale is shared."""
-    kept = {"tensor": None, "row": 0, "column": rank - 1}[per]
+    kept = axis_of(per, rank)
     return tuple(axis for axis in range(rank) if axis != kept)
 
 
@@ -223,7 +224,7 @@ def _is_seen(latent: np.ndarray, grid: Grid, rounded: np.ndarray) -> bool:
 
 def _put_beyond(rounded: np.ndarray, grid: Grid) -> np.ndarray:
     """The same numbers, but of each scale the first of the largest a step beyond the grid's end."""
-    axis = {"tensor": None, "row": 0, "column": rounded.ndim - 1}[grid.per]
+    axis = axis_of(grid.per, rounded.ndim)
     lead = rounded[None] if axis is None else np.moveaxis(rounded, axis, 0)
     lanes = lead.reshape(len(lead), -1).copy()  # [scales, numbers]
     largest = np.arange(len(lanes)), np.abs(lanes).argmax(axis=1)

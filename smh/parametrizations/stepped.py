@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from smh import coding
+from smh.coding.axes import along
 from smh.errors import ArtifactError
 from smh.parametrizations import counting
 from smh.parametrizations.counting import Steps
@@ -106,8 +107,7 @@ class Stepped(Parametrization):
         if self.exponents is None:
             return self.step.value
         steps = self.step.value * ops.take(_table(), ops.cast(self.exponents.value, "int32"))
-        rank = len(self.weight.shape)
-        return ops.reshape(steps, [-1 if axis == self.axis else 1 for axis in range(rank)])
+        return ops.reshape(steps, along(self.axis, len(self.weight.shape)))
 
     def steps(self) -> Steps:
         """The steps, as a file holds them."""

@@ -30,9 +30,12 @@ from smh.virtual_variable.parametrization import Parametrization, Source
 from smh.virtual_variable.parametrizing import parametrize
 from smh.virtual_variable.variable import (
     VirtualVariable,
+    copy_of,
+    floats_of,
     rename,
     stored_variable,
     unset_variable,
+    view_of,
     virtualize,
 )
 from smh.virtual_variable.wrapping import seen, wrap, wrapping_of
@@ -45,8 +48,10 @@ __all__ = [
     "VirtualWeights",
     "attach",
     "attach_when_tracked",
+    "copy_of",
     "creation_scope",
     "exchange",
+    "floats_of",
     "forget_all_traces",
     "holder_of",
     "in_creation_order",
@@ -62,6 +67,7 @@ __all__ = [
     "seen",
     "stored_variable",
     "unset_variable",
+    "view_of",
     "virtual_variables",
     "virtualize",
     "wrap",

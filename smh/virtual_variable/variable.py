@@ -178,6 +178,25 @@ def virtualize(variable: keras.Variable, parametrization: Parametrization) -> Vi
     return variable
 
 
+def view_of(variable: keras.Variable) -> np.ndarray:
+    """A variable's numbers, stored or computed; where the backend can, without copying them."""
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
+
+
+def copy_of(variable: keras.Variable) -> np.ndarray:
+    """A copy of a variable's numbers, stored or computed, which may be assigned to another one.
+
+    On JAX an assigned array is shared, and a training step deletes what it updates.
+    """
+    return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+def floats_of(variable: keras.Variable) -> np.ndarray:
+    """A variable's numbers as `view_of`, those of half precision in float32."""
+    value = view_of(variable)
+    return value if value.dtype.name in ("float32", "float64") else value.astype("float32")
+
+
 def stored_variable(path: str, value: np.ndarray, trainable: bool = True) -> keras.Variable:
     """Creates a variable of the value's dtype under an absolute path, wherever it is called."""
 
