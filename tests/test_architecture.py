@@ -114,6 +114,7 @@ INSIDE_POOLS = [
 ]
 INSIDE_PARAMETRIZATIONS = [
     {"counting"},
+    {"own_numbers"},
     {"pool_slice", "masked", "clustered", "rounded", "stepped"},
     {"integers"},
 ]
@@ -183,7 +184,7 @@ NO_KERAS += ["doors.selection", "blueprint.keras_version", "errors.limits", "zoo
 NO_KERAS += ["sensitivity.words"]
 NUMPY_ONLY = ["coding", "container", "container.header", "container.replacing"]
 NUMPY_ONLY += ["container.canonical_json", "container.deflating", "container.plain_json"]
-NUMPY_ONLY += ["pools.hashing"]
+NUMPY_ONLY += ["container.naming", "pools.hashing"]
 NUMPY_ONLY += ["pools.low_rank", "doors.kmeans", "artifact.inspection", "artifact.layout.reading"]
 NUMPY_ONLY += ["runtime", "training.sources", "training.every", "cli", "report_page"]
 NUMPY_ONLY += ["parametrizations.counting", "sizes.rows", "sizes.file_report"]

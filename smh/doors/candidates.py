@@ -21,7 +21,7 @@ from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
-from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.own_numbers import OwnNumbers
 from smh.parametrizations.stepped import Stepped
 from smh.typing import Selector
 from smh.virtual_variable import (
@@ -43,7 +43,6 @@ from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
 
 Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
-_OWN_NUMBERS = (Masked, Clustered, FakeQuantized, Stepped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,5 +265,5 @@ def _all(model: keras.Layer) -> Iterator[Candidate]:
         item = Candidate(variable, tuple(owners))
         if not variable.trainable or variable._dtype not in FLOATS:
             continue
-        if type(variable) is keras.Variable or isinstance(item.parametrization, _OWN_NUMBERS):
+        if type(variable) is keras.Variable or isinstance(item.parametrization, OwnNumbers):
             yield item

@@ -45,8 +45,8 @@ from keras import ops
 from smh.coding.axes import axis_of, scale_count
 from smh.errors import ArgumentError, ArtifactError
 from smh.parametrizations import counting
+from smh.parametrizations.own_numbers import OwnNumbers
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import Parametrization
 
 PER = ("tensor", "row", "column")
 WHOLE = 64  # a ratio is counted in 64ths
@@ -115,7 +115,7 @@ def _shared(rank: int, per: str) -> tuple[int, ...]:
 
 
 @keras.saving.register_keras_serializable(package="smh")
-class FakeQuantized(Parametrization):
+class FakeQuantized(OwnNumbers):
     """Rounds what readers of a factor or weight see; the gradient passes as if nothing was rounded.
 
     Also where a number is cut off at the grid's end: its gradient may lead it back.
@@ -158,15 +158,8 @@ class FakeQuantized(Parametrization):
         """The step of each number, in a shape that broadcasts against `latent`; 0 of zeros."""
         return self.grid.scales(latent)
 
-    def tally(self):
+    def counted(self) -> counting.Counted:
         """Counts bits and scales."""
-        return self._counted().tally
-
-    def describe(self) -> str:
-        """Bits and scales."""
-        return self._counted().words
-
-    def _counted(self) -> counting.Counted:
         return counting.rounded(tuple(self.factor.shape), self.grid.bits, self.grid.per)
 
     def state(self) -> np.ndarray:
