@@ -37,7 +37,7 @@ def describe(model: keras.Layer, counted: Sequence[Member | None] | None = None)
             lists them.
 
     Returns:
-        What `restore` takes, see the top of this file.
+        What `restore` takes.
 
     Raises:
         ArgumentError: if a modifier or parametrization has no name that another process knows;

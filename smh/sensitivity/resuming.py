@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 from smh.sensitivity.evaluating import of_keras
-from smh.sensitivity.scanned import Candidate, layers_that_use
+from smh.sensitivity.scanned import Scanned, layers_that_use
 from smh.virtual_variable import own_layers
 from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of
 
@@ -35,7 +35,7 @@ Measure = Callable[[], dict[str, float]]
 
 def resuming(
     model: Any, evaluate: Any, measure: Measure, baseline: dict[str, float]
-) -> Callable[[Sequence[Candidate]], Measure]:
+) -> Callable[[Sequence[Scanned]], Measure]:
     """Returns what gives, for variables that are about to change, a function that evaluates.
 
     Args:
@@ -98,7 +98,7 @@ class _Resuming:
         self._whole, self._baseline = measure, baseline
         self._is_right: bool | None = None  # not known yet
 
-    def __call__(self, group: Sequence[Candidate]) -> Measure:
+    def __call__(self, group: Sequence[Scanned]) -> Measure:
         if self._is_right is False:
             return self._whole
         behind = self._behind(

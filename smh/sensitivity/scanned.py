@@ -32,7 +32,7 @@ from smh.virtual_variable.weight_spec import FLOATS
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class Scanned:
     """A variable that is stored and trained.
 
     Attributes:
@@ -115,7 +115,7 @@ def find_candidates(
     exclude: Selector | None,
     prunable: bool = False,
     filters: bool = False,
-) -> list[Candidate]:
+) -> list[Scanned]:
     """Returns what is to be scanned, each variable once, in the order of the model's layers.
 
     With `prunable` without those that share their values; with `filters` without the factors.
@@ -133,10 +133,10 @@ def find_candidates(
     matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
     excluded = make_matcher(exclude or [], "exclude", paths)
 
-    def named(matcher, candidate: Candidate) -> bool:
+    def named(matcher, candidate: Scanned) -> bool:
         return matcher(candidate.path, candidate.weight.name, candidate.weight)
 
-    def possible(candidate: Candidate) -> bool:
+    def possible(candidate: Scanned) -> bool:
         v = candidate.variable
         if not v.trainable or v._dtype not in FLOATS or not candidate.numel:
             return False
@@ -166,7 +166,7 @@ def find_candidates(
     return chosen
 
 
-def layers_that_use(model: keras.Layer, candidate: Candidate) -> list[keras.Layer]:
+def layers_that_use(model: keras.Layer, candidate: Scanned) -> list[keras.Layer]:
     """The layers of a model whose weights are, or are computed from, the candidate's variable."""
 
     def uses(variable: keras.Variable) -> bool:
@@ -192,8 +192,8 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _everything(model: keras.Layer) -> list[Candidate]:
-    found: dict[int, Candidate] = {}
+def _everything(model: keras.Layer) -> list[Scanned]:
+    found: dict[int, Scanned] = {}
     for variable, owners in owners_of(own_layers(model)).values():
         for candidate in _of(variable, tuple(owners)):
             found.setdefault(id(candidate.variable), candidate)
@@ -202,9 +202,9 @@ def _everything(model: keras.Layer) -> list[Candidate]:
 
 def _of(
     variable: keras.Variable, owners: tuple[keras.Layer, ...], is_factor=False
-) -> list[Candidate]:
+) -> list[Scanned]:
     if not isinstance(variable, VirtualVariable):
-        return [Candidate(variable.path, variable, variable, owners, is_factor)]
+        return [Scanned(variable.path, variable, variable, owners, is_factor)]
     parametrization = variable.parametrization
     if isinstance(parametrization.source, VariablePool):
         pool = parametrization.source
@@ -212,10 +212,10 @@ def _of(
     floats = [part for part in parametrization.parts if part._dtype in FLOATS]
     if parametrization.source is not None or not floats:
         return []
-    return [Candidate(variable.path, floats[0], variable, owners, is_factor)]
+    return [Scanned(variable.path, floats[0], variable, owners, is_factor)]
 
 
-def _nothing_selected(model: keras.Layer, everything: list[Candidate], filters: bool) -> str:
+def _nothing_selected(model: keras.Layer, everything: list[Scanned], filters: bool) -> str:
     kind = "kernels, which have filters," if filters else f"{BY_DEFAULT}, and factors"
     paths = "\n".join(
         f"  {c.path} {c.shape} {c.variable._dtype}"

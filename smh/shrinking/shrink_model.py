@@ -126,7 +126,7 @@ def shrink(
 
 def _shrunk(work: _Work) -> ShrinkReport:
     model, items = work.model, work.items
-    with work.undone_on_errors():
+    with work.put_back_on_errors():
         chosen = work.search()
         best = work.round_again(chosen)
         found = [item.candidate for item in items]
@@ -166,7 +166,7 @@ class _Work:
         self._last: tuple[float, list[Rounded]] | None = None
 
     @contextlib.contextmanager
-    def undone_on_errors(self) -> Iterator[None]:
+    def put_back_on_errors(self) -> Iterator[None]:
         """Puts the numbers back if anything fails, Ctrl-C too."""
         try:
             yield

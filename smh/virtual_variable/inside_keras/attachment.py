@@ -1,7 +1,7 @@
 """Puts virtual variables into live layers, and nothing else changes for the layer.
 
-This is the one place that reaches into Keras' bookkeeping. Each use says what it relies on;
-`tests/test_keras_internals.py` fails first when Keras changes it.
+Each use of Keras' bookkeeping says what it relies on; `tests/test_keras_internals.py` fails first
+when Keras changes it.
 """
 
 from __future__ import annotations
