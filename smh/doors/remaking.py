@@ -17,6 +17,7 @@ from smh.virtual_variable.inside_keras.members import (
     names_of,
     paired,
 )
+from smh.virtual_variable.inside_keras.own import set_trainable_alone
 from smh.virtual_variable.inside_keras.own_state import load_anew, load_own_states, own_states
 from smh.virtual_variable.inside_keras.rebuilding import rebuild
 
@@ -66,7 +67,7 @@ def _copy(old: Member, new: Member, values: list[np.ndarray]) -> None:
         target.trainable = source.trainable
     for source, target in zip(old.states, new.states, strict=True):
         target.assign(copy_of(source))
-    new.layer._trainable = old.layer.trainable
+    set_trainable_alone(new.layer, old.layer.trainable)
 
 
 def _differs(model: keras.Layer, why: ArgumentError) -> str:

@@ -23,6 +23,7 @@ from smh.sensitivity.evaluating import of_keras
 from smh.sensitivity.scanned import Scanned, layers_that_use
 from smh.virtual_variable import own_layers
 from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of
+from smh.virtual_variable.inside_keras.ordering import has_mask
 
 MOST_KEPT = 1 << 30  # bytes of outputs that are kept at a time
 
@@ -173,8 +174,8 @@ class _Resuming:
         for start in range(0, count, _BATCH):
             batch = [keras.ops.convert_to_tensor(a[start : start + _BATCH]) for a in arrays]
             outputs = part.outputs_of(batch)
-            if any(getattr(one, "_keras_mask", None) is not None for one in outputs):
-                return None  # an array would lose it
+            if any(map(has_mask, outputs)):
+                return None
             for place, output in zip(found, outputs, strict=True):
                 place.append(np.asarray(keras.ops.convert_to_numpy(output)))
         return {i: np.concatenate(pieces) for i, pieces in zip(new, found, strict=True)}

@@ -24,9 +24,10 @@ from smh.shrinking.request import USUAL_QUALITY, Request, Score
 from smh.shrinking.rest import fold_statistics, rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
-from smh.shrinking.watching import not_rematerialised
 from smh.typing import Selector
+from smh.virtual_variable import own_layers
 from smh.virtual_variable.computable import check_computable
+from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _CLOSE = 0.02  # of the size asked for
@@ -111,7 +112,7 @@ def shrink(
     check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)
     states = states_of(model)
-    with not_rematerialised(model):
+    with not_rematerialised(own_layers(model)):
         try:
             batches = []
             if data is not None:

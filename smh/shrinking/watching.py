@@ -36,24 +36,6 @@ def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -
 
 
 @contextlib.contextmanager
-def not_rematerialised(model: keras.Layer) -> Iterator[None]:
-    """Inside, layers made in a `keras.RematScope` run as others do: what they get has values.
-
-    Relies on: `Layer.__call__` reads `_remat_mode`, the scope that the layer was made in. Under it
-    `call` runs in a trace of `jax.checkpoint`, or in `tf.recompute_grad`, which hide the numbers;
-    and models of modes `"full"` and `"larger_than"` cannot `predict` at all in Keras 3.15.
-    """
-    before = {layer: getattr(layer, "_remat_mode", None) for layer in own_layers(model)}
-    for layer in before:
-        layer.__dict__["_remat_mode"] = None
-    try:
-        yield
-    finally:
-        for layer, mode in before.items():
-            layer.__dict__["_remat_mode"] = mode
-
-
-@contextlib.contextmanager
 def _unrolled(layer: keras.layers.RNN) -> Iterator[None]:
     in_python = {"unroll": True, "use_cudnn": False}
     before = {name: getattr(layer, name) for name in in_python if hasattr(layer, name)}

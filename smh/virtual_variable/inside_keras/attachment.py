@@ -15,7 +15,13 @@ from smh.errors import ArgumentError, VirtualVariableError
 from smh.virtual_variable import once
 from smh.virtual_variable.inside_keras import overrides, torch_storage
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, trained_parts
-from smh.virtual_variable.inside_keras.own import HOLDER, holder_of, own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import (
+    HOLDER,
+    holder_of,
+    own_layers,
+    own_variables,
+    set_trainable_alone,
+)
 from smh.virtual_variable.inside_keras.serialization import describe_when_serialized
 from smh.virtual_variable.inside_keras.traces import forget_traces
 from smh.virtual_variable.parametrization import Parametrization
@@ -59,9 +65,14 @@ def put_holder(owner: keras.Layer, place: int) -> None:
     """
     holder = holder_of(owner)
     if holder is not None:
-        holder._trainable = owner.trainable
+        set_trainable_alone(holder, owner.trainable)
         others = [layer for layer in owner._layers if layer is not holder]
         owner._layers[:] = [*others[:place], holder, *others[place:]]
+
+
+def place_of_holder(owner: keras.Layer) -> int:
+    """Where the holder is among the layers of `owner`, for `put_holder`."""
+    return [layer is holder_of(owner) for layer in owner._layers].index(True)
 
 
 def in_creation_order(variables: list[keras.Variable]) -> list[keras.Variable]:
