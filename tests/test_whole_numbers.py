@@ -15,13 +15,17 @@ def compressed(**options):
     return smh.compress(mlp(), 0.5, seed=0, **options)
 
 
+def channels(**options):
+    return smh.prune(mlp(), 0.5, structure="channels", **options)
+
+
 # By the door and its argument: what is called with the number, and one that is fine.
 DOORS = {
     "bits_scan bits": (lambda n, _: smh.bits_scan(mlp(), lambda _: 1.0, [n], verbose=0), 3),
     "cluster bits": (lambda n, _: smh.cluster(mlp(), n), 3),
     "compress blocks": (lambda n, _: compressed(blocks=n), 1),
     "compress seed": (lambda n, _: smh.compress(mlp(), 0.5, seed=n), 3),
-    "prune round_to": (lambda n, _: smh.prune(mlp(), 0.5, round_to=n), 4),
+    "prune round_to": (lambda n, _: channels(round_to=n), 4),
     "quantize_factors bits": (lambda n, _: smh.quantize_factors(compressed(), n), 4),
     "quantize_weights bits": (lambda n, _: smh.quantize_weights(mlp(), n), 4),
     "save bits": (lambda n, folder: smh.save(compressed(), folder / "m.smh", bits=n), 8),
