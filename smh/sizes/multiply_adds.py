@@ -7,13 +7,14 @@ table look-ups are not counted: they are few beside the products.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError
-from smh.sizes.layer_rules import Rule, counts_what_is_inside, rule_of
+from smh.sizes.layer_rules import counts_what_is_inside, rule_of
 from smh.virtual_variable import own_layers, own_variables
 from smh.virtual_variable.inside_keras.recording import calls_through
 
@@ -49,12 +50,7 @@ def count_multiply_adds(model: keras.Layer, input_shape: Any = None) -> Cost:
         Cost(multiply_adds=24, not_counted=())
     """
     inputs, tally = _symbolic_inputs(model, input_shape), _Tally()
-    rules = {layer: rule for layer in own_layers(model) if (rule := rule_of(layer)) is not None}
-
-    def counting(layer, call, args, kwargs):
-        return tally.counted_call(layer, rules[layer], call, args, kwargs)
-
-    with calls_through(rules, counting):
+    with calls_through(filter(rule_of, own_layers(model)), tally.count):
         try:
             _Probe(model).compute_output_spec(inputs)
         except Exception as error:
@@ -75,8 +71,8 @@ class _Tally:
         self.counted: set[int] = set()  # layers, by themselves or as a part of another
         self.muted = 0  # above 0 inside a layer that counts for all that is in it
 
-    def counted_call(self, layer: keras.Layer, rule: Rule, call, args, kwargs) -> Any:
-        """Calls a layer and counts what that takes."""
+    def count(self, layer: keras.Layer, call: Callable, args: tuple, kwargs: dict) -> Any:
+        """Calls a layer that has a rule, and counts what that takes."""
         flat, whole = keras.tree.flatten((args, kwargs)), counts_what_is_inside(layer)
         inputs = [tuple(t.shape) for t in flat if hasattr(t, "shape") and len(t.shape) > 1]
         self.muted += whole
@@ -85,7 +81,8 @@ class _Tally:
         finally:
             self.muted -= whole
         self.counted.update(map(id, own_layers(layer) if whole else [layer]))
-        if not self.muted:
+        rule = rule_of(layer)
+        if rule is not None and not self.muted:
             self.total += rule(layer, inputs, keras.tree.flatten(outputs)[0].shape)
         return outputs
 
