@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smh.coding import Stepped, decode, encode, information, integers, lanes, rates, symbols
+from smh.coding import Stepped, decode, encode, information, integers, lanes, symbols
 from smh.coding.payload import Reader
 from smh.errors import ArtifactError
 
@@ -153,7 +153,6 @@ def test_a_wavefront_of_many_integers_is_tried_on_a_part():
     assert integers.wavefronts(plain, "range") == []
     (settings_,) = integers.wavefronts(rows.astype(np.int32), "range")
     assert settings_.width == 1024
-    assert rates(plain).bytes == len(integers.write(plain))
     encoded = encode(plain, Stepped(0.5))
     np.testing.assert_array_equal(decode(encoded.spec, encoded.payload), plain / 2)
 

@@ -162,7 +162,7 @@ def test_wrong_penalties():
     for arguments, error, message in [
         ((model, -1), ArgumentError, "l2 must be a number, at least 0, got -1"),
         ((model, "1"), ArgumentError, "l2 must be"),
-        (("model", 1), ArgumentError, "must be a keras.Model, got str"),
+        (("model", 1), ArgumentError, "must be a Keras 3 model or layer, got str"),
         ((keras.Sequential([keras.layers.Dense(1)]), 1), UnbuiltModelError, "has no weights yet"),
         ((model, 1, "conv"), SelectionError, "Nothing to penalise .* It has: .*dense/kernel"),
     ]:

@@ -9,9 +9,9 @@ import pytest
 from models import TwoLayers, mlp, numpy_of, pools_of
 
 import smh
+from smh.artifact.files import saved_bytes
 from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
 from smh.shrinking.searching.by_drop import _steps
-from smh.shrinking.searching.copies import file_size
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -112,10 +112,10 @@ def test_what_is_trained_is_rounded_anew_until_it_fits():
     dense = model()
     alone = smh.search_size(dense, 5_000, bits=6)
     spread(alone.model)
-    assert file_size(alone.model, "float32") > 5_000
+    assert saved_bytes(alone.model) > 5_000
     result = smh.search_size(dense, 5_000, bits=6, recover=spread, data=x)
     assert result.best is result.tries[-1] and result.tries[:-1] == alone.tries
-    assert 4_900 < result.best.bytes == file_size(result.model, "float32") <= 5_000
+    assert 4_900 < result.best.bytes == saved_bytes(result.model) <= 5_000
 
 
 def closeness(dense):

@@ -14,7 +14,6 @@ from smh.coding import (
     encode,
     integers,
     nearest_steps,
-    rates,
     steps,
     wavefront_block,
 )
@@ -110,10 +109,6 @@ def test_integers_of_any_range_come_back(data, coder):
     reach = data.draw(st.sampled_from([0, 1, 3, 40, 300, 10**5, 2**24 - 1]))
     whole = data.draw(hnp.arrays(np.int32, shape, elements=st.integers(-reach, reach)))
     np.testing.assert_array_equal(round_trip(whole, Stepped(1.0, coder=coder)), whole)
-    found = rates(whole, coder)
-    assert found.bytes == len(integers.write(whole, coder))
-    assert found.bits.shape == whole.shape and (found.bits >= 0).all()
-    assert found.of(np.stack([whole, whole + 1])).shape == (2, *shape)
 
 
 def kinds():
@@ -173,29 +168,6 @@ def test_within_two_per_cent_and_24_bytes_of_the_entropy(scale, shape):
     assert len(integers.write(whole)) <= 1.02 * max(entropy(whole), source) + 24
 
 
-@pytest.mark.parametrize("name", kinds())
-def test_bits_and_bytes_agree(name):
-    whole = kinds()[name].astype(np.int64)
-    found = rates(whole)
-    assert found.bytes == len(integers.write(whole))
-    bits = float(found.bits.sum())
-    assert abs(found.bytes - bits / 8) <= 40 + 0.01 * found.bytes or found.bytes < bits / 8
-    assert abs(float(found.of(whole).sum()) - bits) <= 0.1 * bits + 400
-
-
-def test_what_another_integer_would_take_is_what_the_block_grows_by():
-    whole = np.rint(alike_taps(shape=(3, 3, 32, 32))).astype(int)
-    found = rates(whole)
-    nearer, same, further = found.of(np.stack([whole - np.sign(whole), whole, 3 * whole]))
-    large = abs(whole) > 2
-    assert nearer[large].mean() < same[large].mean() < further[large].mean()
-    changed = whole.copy()
-    places = tuple(np.argwhere(whole != 0)[::40].T)
-    changed[places] *= 3
-    said = float((found.of(changed) - found.of(whole)).sum()) / 8
-    assert abs(len(integers.write(changed)) - found.bytes - said) < 0.15 * said
-
-
 # Refusals
 
 
@@ -232,20 +204,6 @@ def test_what_cannot_be_encoded_is_said(array, coding, match):
         return
     with pytest.raises(ArgumentError, match=match):
         encode(array, coding)
-
-
-@pytest.mark.parametrize(
-    "given, other, match",
-    [
-        (np.float32([1]), None, "must be integers"),
-        (np.int64([2**24]), None, "below 16,777,216"),
-        (np.int64([1, 2]), np.zeros(3, int), r"of shape \(2,\)"),
-        (np.int64([1, 2]), np.zeros(2), "float64"),
-    ],
-)
-def test_rates_of_what_are_no_integers_are_refused(given, other, match):
-    with pytest.raises(ArgumentError, match=match):
-        rates(given).of(other)
 
 
 def wave(width=3, largest=2, near=b"", behind=b"\0", count=0):

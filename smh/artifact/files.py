@@ -7,6 +7,7 @@ What a model is made of and its variables go into a `smh.container`, each variab
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,9 @@ from smh.artifact.loading import build, fill
 from smh.artifact.saving import encode_models
 from smh.artifact.tensors import Options
 from smh.errors import ArgumentError, UnbuiltModelError
+from smh.errors.limits import FILE_BITS
 from smh.virtual_variable import Source
+from smh.virtual_variable.given import check_is_model
 from smh.virtual_variable.inside_keras.undoing import undone_on_errors
 
 _FLOATS = ("float32", "float16", "bfloat16")
@@ -64,7 +67,8 @@ def save(
         >>> smh.save(smh.compress(model, fraction=0.1), "model.smh", bits=8)
     """
     models = list(model) if isinstance(model, Sequence) else [model]
-    _check_arguments(models, bits, rest, architecture)
+    _check_arguments(models, rest, architecture)
+    bits = None if bits is None else FILE_BITS.checked(bits, "bits")
     write(models, path, Options(bits, rest, coder), architecture, checked=True)
 
 
@@ -78,6 +82,16 @@ def write(
     """Writes models into a file, if asked to (`checked`) after trying that they can be made."""
     meta, tensors = encode_models(models, options, architecture, checked)
     container.write(path, meta, tensors, deflate_header=True)
+
+
+def saved_bytes(
+    model: keras.Layer, rest: str = "float32", architecture: bool = True, checked: bool = True
+) -> int:
+    """The bytes of the file that `save` writes of a model; the rest as in `write`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.smh")
+        write([model], path, Options(None, rest, "range"), architecture, checked)
+        return os.path.getsize(path)
 
 
 def load(
@@ -136,8 +150,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
     Example:
         >>> smh.load_weights(build_my_model(), "model.smh")
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' is not built. Call it once on data.")
     opened = container.read(path)
@@ -149,7 +162,7 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
     return model
 
 
-def _check_arguments(models, bits, rest, architecture) -> None:
+def _check_arguments(models, rest, architecture) -> None:
     if not models:
         raise ArgumentError("There is no model to save.")
     for one in models:
@@ -159,9 +172,6 @@ def _check_arguments(models, bits, rest, architecture) -> None:
             )
         if not one.built:
             raise UnbuiltModelError(f"'{one.name}' is not built: there are no weights to save.")
-    whole = type(bits) is int and (2 <= bits <= 8 or bits == 16)
-    if bits is not None and not whole:
-        raise ArgumentError(f"bits must be 2 to 8, 16 or None, got {bits!r}.")
     if rest not in _FLOATS:
         raise ArgumentError(f"rest must be one of {', '.join(_FLOATS)}, got {rest!r}.")
     if not isinstance(architecture, bool):

@@ -16,15 +16,13 @@ from smh.blueprint.restore import described_variables, restore
 from smh.errors import ArgumentError, ArtifactError, SmhError
 from smh.parametrizations.rounded import behind
 from smh.progress import track
-from smh.virtual_variable import virtual_variables
+from smh.virtual_variable import forget_all_traces, virtual_variables
 from smh.virtual_variable.inside_keras.blank import starting_at_zero
 from smh.virtual_variable.inside_keras.holder import drop_snapshot, settle_pool
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
 from smh.virtual_variable.inside_keras.members import Member, members_as
-from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, numbered
 from smh.virtual_variable.inside_keras.rebuilding import from_dense_config
-from smh.virtual_variable.inside_keras.traces import forget_traces
 
 
 def build(path: str, entry: Model, custom_objects, safe_mode) -> keras.Model:
@@ -87,17 +85,10 @@ def fill(model, entry: Model, stored: Stored, path: str, pools: dict) -> None:
         variable.assign(value)
     _settle(model, entry.description)
     if grids != [rounding.grid for rounding in rounded.values()]:
-        _forget_traces(model)
+        forget_all_traces(model)  # where grids are constants
     for virtual in virtual_variables(model):
         virtual.refresh_cache()
     load_own_states(model, members_as(model, names), states)
-
-
-def _forget_traces(model: keras.Layer) -> None:
-    """Lets Keras trace anew what reads grids, which are constants in traces."""
-    forget_traces(own_layers(model))
-    for pool in sources(model):
-        pool.forget_traces()
 
 
 def _check_others(model: keras.Layer, entry: Model, stored: Stored, path: str) -> None:

@@ -26,6 +26,7 @@ from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
 from smh.progress import track
+from smh.virtual_variable import view_of
 from smh.virtual_variable.variable import VirtualVariable
 
 
@@ -114,7 +115,7 @@ class Table:
         tensors: list[Tensor] = []
         for encode in track(self._own.values(), "encoding"):
             tensors.append(encode(str(len(tensors)), options))
-        flat = [(v.dtype, kind, v.path, _value(v)) for kind, v in self._flat]
+        flat = [(v.dtype, kind, v.path, view_of(v)) for kind, v in self._flat]
         more, by_kind = encoded_flat(flat, len(tensors), options)
         tensors += more
         for value, what in self._extra.values():
@@ -178,10 +179,6 @@ def encoder(part: keras.Variable, virtual: VirtualVariable, of_a_pool: bool) -> 
     return None
 
 
-def _value(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
-
-
 def _tensor(name: str, value: np.ndarray, hows: Sequence[Any], path: str) -> Tensor:
     """Encodes an array in the one of several ways that takes the fewest bytes."""
     try:
@@ -215,7 +212,7 @@ def _integers(name: str, stored: Quantized, options: Options, path: str) -> Tens
 def _encoded_factor(name: str, factor: keras.Variable, options: Options) -> Tensor:
     if grid_of(factor) is not None:
         return _integers(name, quantized(factor), options, factor.path)
-    value = _value(factor)
+    value = view_of(factor)
     if options.integers:
         rounded = rounded_once(value, options.integers, factor.path)
         return _integers(name, rounded, options, factor.path)
@@ -229,7 +226,7 @@ def _encoded_sparse(
     """A pruned weight, or a pruned factor in as few bits as other factors."""
     if grid_of(weight) is not None:
         return _integers(name, quantized(weight), options, weight.path)
-    value = _value(weight)
+    value = view_of(weight)
     if of_a_pool and options.integers:
         rounded = rounded_once(value, options.integers, weight.path)
         return _integers(name, rounded, options, weight.path)
@@ -249,7 +246,7 @@ def _encoded_steps(name: str, stepped: Stepped, path: str, options: Options) -> 
 
 def _encoded_index(name: str, index: keras.Variable, pruned: bool, options: Options) -> Tensor:
     """Indices of shared values, as the codebook of themselves."""
-    value = _value(index)
+    value = view_of(index)
     largest = int(value.max(initial=0))
     if pruned and value.any():
         names = coding.Codebook(_small(1, largest), coder=options.coder)

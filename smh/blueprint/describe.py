@@ -14,6 +14,8 @@ from smh.virtual_variable import (
     holder_of,
     virtual_variables,
 )
+from smh.virtual_variable.inside_keras.attachment import place_of_holder
+from smh.virtual_variable.inside_keras.holder import trained_parts
 from smh.virtual_variable.inside_keras.members import Member, members
 from smh.virtual_variable.registered import describe_object
 
@@ -37,7 +39,7 @@ def describe(model: keras.Layer, counted: Sequence[Member | None] | None = None)
             lists them.
 
     Returns:
-        What `restore` takes, see the top of this file.
+        What `restore` takes.
 
     Raises:
         ArgumentError: if a modifier or parametrization has no name that another process knows;
@@ -77,14 +79,9 @@ def _in_order(model: keras.Layer) -> list[VirtualVariable]:
 
 def _describe_owners(owners: Sequence[Member], virtual: VirtualVariable) -> dict[str, Any]:
     return {
-        "places": [_place(owner.layer) for owner in owners],
+        "places": [place_of_holder(owner.layer) for owner in owners],
         "variable": _position(owners[0].variables, virtual),
     }
-
-
-def _place(owner: keras.Layer) -> int:
-    """Where the holder is among the layers of its owner: it decides the order of variables."""
-    return _position(owner._layers, holder_of(owner))
 
 
 def _position(variables: Sequence[Any], variable: Any) -> int:
@@ -132,10 +129,9 @@ def _describe_part(part: keras.Variable, virtual: VirtualVariable) -> dict[str, 
             f"'{part.path}', a part of '{virtual.path}', is virtual itself, which a description "
             "cannot express. Let one parametrization hold the other."
         )
-    trained = any(part is v for holder in virtual._holders for v in holder._trainable_variables)
     return {
         "name": part.name,
         "shape": [int(n) for n in part.shape],
         "dtype": part.dtype,
-        "trainable": trained,
+        "trainable": any(part is one for one in trained_parts(virtual)),
     }

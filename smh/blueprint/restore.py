@@ -22,13 +22,13 @@ from smh.virtual_variable import (
     VirtualVariable,
     attach,
     creation_scope,
-    own_variables,
     put_holder,
     resume,
     unset_variable,
     wrap_calls,
 )
 from smh.virtual_variable.inside_keras.members import Member, members_as
+from smh.virtual_variable.inside_keras.own import own_trainable
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.registered import describe_object, entry_of, make_object
 from smh.virtual_variable.weight_spec import WeightSpec, std_of
@@ -160,7 +160,7 @@ def _find(model: keras.Layer, counted: Sequence[Member | None], entry: Any) -> _
             f"'{variable.path}' in its place has {found[0]} and {found[1]}. {_SAME}"
         )
     for owner in owners:
-        if not any(variable is tracked for tracked in _can_be_virtual(owner)):
+        if not any(variable is tracked for tracked in own_trainable(owner)):
             raise ArgumentError(
                 f"The description has '{path}' as a weight of '{owner.name}', which does not train "
                 f"'{variable.path}'. {_SAME}"
@@ -174,11 +174,6 @@ def _find(model: keras.Layer, counted: Sequence[Member | None], entry: Any) -> _
 
 
 _SAME = "Restore it on a freshly built dense model of the architecture that was described."
-
-
-def _can_be_virtual(owner: keras.Layer) -> list[keras.Variable]:
-    fixed = {id(v) for v in owner._non_trainable_variables}
-    return [v for v in own_variables(owner) if id(v) not in fixed]
 
 
 def _make_pools(entries: Sequence[Any], existing: Sequence[Source | None] | None) -> list[Source]:

@@ -82,13 +82,12 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_budget(group: Any, size: str = "", drop: str = "or: ") -> None:
+def add_budget(group: Any, size: str = "") -> None:
     """Adds how small a file has to be, or how little may be lost: of `compress` and of `shrink`.
 
     Args:
         group: where the two exclude each other.
         size: what the help of the first begins with.
-        drop: what that of the second begins with.
     """
     group.add_argument(
         "--target-size",
@@ -100,7 +99,7 @@ def add_budget(group: Any, size: str = "", drop: str = "or: ") -> None:
         "--max-drop",
         type=number("--max-drop", POINTS),
         metavar="N",
-        help=f"{drop}points of accuracy it may cost, 0.5",
+        help="or: points of accuracy it may cost, 0.5",
     )
 
 

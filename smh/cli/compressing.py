@@ -193,14 +193,10 @@ def _search_drop(args: argparse.Namespace) -> None:
     model, data, x, y = open_with_images(args, whole=not args.epochs)
     import smh
     from smh.shrinking.request import warn_of_chance
-    from smh.training.data import check_has_accuracy, measure
+    from smh.training.data import accuracy_on
     from smh.training.retraining import retraining
 
-    check_has_accuracy(data)
-
-    def accuracy(model):
-        return measure(model, x, y)["accuracy"]
-
+    accuracy = accuracy_on(data, x, y)
     baseline = accuracy(model)
     print(f"{args.model}: accuracy {baseline:.2%} on {len(y):,} examples")
     warn_of_chance(baseline, args.max_drop / 100, len(y))

@@ -117,14 +117,9 @@ def _opened(args: argparse.Namespace) -> tuple[Any, Any, Any, int]:
     """The model, its data, and what measures its accuracy on how many, if asked for."""
     if args.max_drop is not None:
         model, data, x, y = open_with_images(args)
-        from smh.training.data import check_has_accuracy, measure
+        from smh.training.data import accuracy_on
 
-        check_has_accuracy(data)
-
-        def accuracy(model):
-            return measure(model, x, y)["accuracy"]
-
-        return model, data, accuracy, len(y)
+        return model, data, accuracy_on(data, x, y), len(y)
     if not has_data(args):
         return open_model(args), None, None, 0
     return *open_with_examples(args), None, 0

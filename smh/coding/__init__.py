@@ -29,7 +29,6 @@ from smh.coding.blocks import Blocks
 from smh.coding.codebook import Codebook
 from smh.coding.payload import Reader
 from smh.coding.planes import Planes
-from smh.coding.pricing import Rates, rates
 from smh.coding.raw import Raw
 from smh.coding.sparse import Sparse
 from smh.coding.spec import MAX_RANK, Layout, check_shape, least_bytes
@@ -43,7 +42,6 @@ __all__ = [
     "Encoded",
     "Layout",
     "Planes",
-    "Rates",
     "Raw",
     "Sparse",
     "Stepped",
@@ -52,7 +50,6 @@ __all__ = [
     "describe",
     "encode",
     "nearest_steps",
-    "rates",
     "smallest",
     "steps",
 ]

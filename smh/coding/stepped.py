@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smh.coding import integers, symbols
+from smh.coding.axes import along
 from smh.coding.floats import narrow_bits, quantisable, widen_bits
 from smh.coding.payload import Reader
 from smh.coding.spec import MAX_RANK, check_keys, check_range, check_shape
@@ -195,4 +196,4 @@ def check_product(step: float, largest: float, error) -> None:
 
 def _spread(given: np.ndarray, axis: int, rank: int) -> np.ndarray:
     """Returns the steps in a shape that broadcasts against the tensor's."""
-    return given if axis == NO_AXIS else given.reshape(-1, *[1] * (rank - 1 - axis))
+    return given if axis == NO_AXIS else given.reshape(along(axis, rank))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from smh.coding import symbols
+from smh.coding.axes import along, axis_of, scale_count
 from smh.coding.floats import quantisable, read_floats, write_floats
 from smh.coding.payload import Reader
 from smh.coding.spec import check_keys, check_range, check_shape
@@ -96,7 +97,7 @@ class Uniform:
         own = given.dtype.name if given.dtype.name in _SCALES else "float32"
         with np.errstate(over="ignore"):
             scale = given.astype(self.scale_dtype or own).ravel()
-        expected = _scale_count(shape, self.per)
+        expected = scale_count(shape, self.per)
         if scale.size != expected or not np.isfinite(scale).all() or (scale < 0).any():
             raise ArgumentError(
                 f"{expected:,} finite scales of at least 0 expected (per {self.per}, shape "
@@ -106,7 +107,7 @@ class Uniform:
         return scale
 
     def _fitted_scale(self, array: np.ndarray) -> np.ndarray:
-        kept = {"tensor": None, "row": 0, "column": array.ndim - 1}[self.per]
+        kept = axis_of(self.per, array.ndim)
         axes = tuple(axis for axis in range(array.ndim) if axis != kept)
         largest = np.abs(array).max(axis=axes, initial=0)
         exact = np.asarray(largest, np.float64).reshape(-1) / ((1 << (self.bits - 1)) - 1)
@@ -135,7 +136,7 @@ def decode(spec: Mapping, reader: Reader) -> np.ndarray:
     shape, half = check_shape(spec), 1 << (spec["bits"] - 1)
     if spec["per"] != "tensor" and len(shape) < 2:
         raise reader.error(f"a scale for each {spec['per']} of shape {list(shape)}")
-    scale = read_floats(reader, _scale_count(shape, spec["per"]), spec["scale"], "scales")
+    scale = read_floats(reader, scale_count(shape, spec["per"]), spec["scale"], "scales")
     if (scale < 0).any():
         raise reader.error("a scale is negative")
     _check_product(float(scale.max(initial=0)), half, reader.error)
@@ -146,15 +147,9 @@ def decode(spec: Mapping, reader: Reader) -> np.ndarray:
     return array
 
 
-def _scale_count(shape: tuple[int, ...], per: str) -> int:
-    return {"tensor": 1, "row": shape[0] if shape else 1, "column": shape[-1] if shape else 1}[per]
-
-
 def _spread(scale: np.ndarray, per: str, rank: int) -> np.ndarray:
     """Returns the scales in a shape that broadcasts against the tensor's."""
-    if per == "row":
-        return scale.reshape(-1, *[1] * (rank - 1))
-    return scale if per == "column" else scale.reshape(())
+    return scale.reshape(along(axis_of(per, rank), rank))
 
 
 def _rounded(array: np.ndarray, scale: np.ndarray, half: int) -> np.ndarray:

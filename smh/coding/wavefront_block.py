@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,9 +26,6 @@ MOST_SHIFT = 16
 _MOST_COUNT = 1 << 26
 _FINEST = 6  # mean deviation above which the lowest bits are written as they are
 _INSIDE = 0.97  # share of the integers that symbols have to reach
-
-# Sees an antidiagonal's expectation, shares and symbols.
-Watch = Callable[[Expectation, np.ndarray, np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -96,15 +92,14 @@ def write(flat: np.ndarray, settings: Settings, encoded: EncodedWavefront) -> by
 
 @dataclass(frozen=True)
 class EncodedWavefront:
-    """Range-coded bytes, how far integers were beyond the largest symbol, tables at the end."""
+    """Range-coded bytes, and how far integers were beyond the largest symbol."""
 
     data: bytes
     beyond: list[int]
-    weights: np.ndarray
 
 
-def encode(flat: np.ndarray, settings: Settings, watch: Watch | None = None) -> EncodedWavefront:
-    """Codes integers; `watch(expected, shares, symbols)`, if given, sees each antidiagonal."""
+def encode(flat: np.ndarray, settings: Settings) -> EncodedWavefront:
+    """Codes integers."""
     high = flat >> settings.shift
     encoder, beyond = range_coder.RangeEncoder(), []
 
@@ -115,13 +110,11 @@ def encode(flat: np.ndarray, settings: Settings, watch: Watch | None = None) -> 
             beyond.extend(far[far >= 0].tolist())
         symbol += settings.largest
         encoder.encode(symbol.astype(np.int32), range_coder.FAMILY, shares)
-        if watch is not None:
-            watch(expected, shares, symbol)
         return values, symbol
 
     model = settings.model(flat.size)
     model.walk(code)
-    return EncodedWavefront(range_coder.shortest_bytes(encoder), beyond, model.weights)
+    return EncodedWavefront(range_coder.shortest_bytes(encoder), beyond)
 
 
 def split(values: np.ndarray, expected: Expectation, largest: int) -> tuple[np.ndarray, np.ndarray]:

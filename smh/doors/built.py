@@ -6,8 +6,9 @@ from typing import Any
 
 import keras
 
-from smh.errors import ArgumentError, UnbuiltModelError
+from smh.errors import UnbuiltModelError
 from smh.virtual_variable import own_layers
+from smh.virtual_variable.given import check_is_model
 
 
 def check_is_built(model: Any) -> list[keras.Layer]:
@@ -17,8 +18,7 @@ def check_is_built(model: Any) -> list[keras.Layer]:
         ArgumentError: `model` is no Keras 3 model or layer.
         UnbuiltModelError: it has no weights yet.
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     unbuilt = [layer for layer in own_layers(model) if not layer.built]
     if not model.built or (unbuilt and not model.variables):
         raise UnbuiltModelError(

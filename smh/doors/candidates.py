@@ -18,10 +18,10 @@ from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.selection import make_matcher
 from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
-from smh.errors import ArgumentError, DeployedModelError, SelectionError
+from smh.errors import ArgumentError, SelectionError
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.masked import Masked
-from smh.parametrizations.rounded import FakeQuantized
+from smh.parametrizations.own_numbers import OwnNumbers
 from smh.parametrizations.stepped import Stepped
 from smh.typing import Selector
 from smh.virtual_variable import (
@@ -31,17 +31,18 @@ from smh.virtual_variable import (
     attach,
     creation_scope,
     exchange,
+    floats_of,
     own_layers,
-    own_variables,
+    owners_of,
+    view_of,
     wrap_calls,
 )
 from smh.virtual_variable.computable import check_computable
-from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.given import check_not_deployed
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.weight_spec import FLOATS
 
 Bits = int | Mapping[str, int] | Sequence[tuple[str, int]]
-_OWN_NUMBERS = (Masked, Clustered, FakeQuantized, Stepped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +75,7 @@ class Candidate:
 
     def numbers(self) -> np.ndarray:
         """The numbers that readers see; raises `SelectionError` if they are not all finite."""
-        value = np.asarray(keras.ops.convert_to_numpy(self.variable.value))
-        if value.dtype.name not in ("float32", "float64"):
-            value = value.astype("float32")
+        value = floats_of(self.variable)
         if not np.isfinite(value).all():
             raise SelectionError(
                 f"'{self.path}' has numbers that are not finite (NaN or infinity). Repair them, or "
@@ -93,6 +92,11 @@ class Candidate:
         if isinstance(p, Clustered) and p.pruned:
             return np.asarray(keras.ops.convert_to_numpy(p.index.value)) != 0
         return np.ones(tuple(self.variable._shape), bool)
+
+    def masked(self, mask: np.ndarray | None = None) -> Masked:
+        """Every number by itself, without those where `mask` is false; default: as it is."""
+        mask = self.mask() if mask is None else mask
+        return Masked.of(self.path, view_of(self.variable), mask)
 
 
 def candidates(
@@ -141,11 +145,7 @@ def candidates(
 def check_model(model: Any) -> None:
     """Raises unless `model` is a built Keras model or layer that is not deployed."""
     check_is_built(model)
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing its "
-            "weights."
-        )
+    check_not_deployed(model, "changing its weights")
 
 
 def pairs_of(options: Any, example: str, check: Callable[[Any, str], Any]) -> list[tuple]:
@@ -234,7 +234,6 @@ def reparametrize(
         for item, _ in made
         for variable in (item.parametrization.parts if item.parametrization else [item.variable])
     ]
-    pools = {id(o): o for item, _ in made for o in item.owners if isinstance(o, Source)}
     with creation_scope(stored):
         for item, make in made:
             if item.parametrization is None:
@@ -242,39 +241,29 @@ def reparametrize(
             else:
                 exchange(item.variable, make())
         wrap_calls(model)
-        for concerned in _models_of(model, pools.values()):
+        pools = _pools_of(item for item, _ in made)
+        users = [user for pool in pools for user in pool.models()]
+        for concerned in {id(user): user for user in [model, *users]}.values():
             reset_training(concerned)
 
 
 def changed(items: Iterable[Candidate]) -> None:
     """Has to be called after numbers changed: deployed models keep copies of what they compute."""
-    pools = {id(o): o for item in items for o in item.owners if isinstance(o, Source)}
-    for pool in pools.values():
-        for user in pool.users:
-            user.refresh_cache()
+    for pool in _pools_of(items):
+        pool.changed()
 
 
-def _models_of(model: keras.Layer, pools: Iterable[Source]) -> list[keras.Layer]:
-    """`model`, and the others that use its pools."""
-    found = {id(model): model}
-    for user in (user for pool in pools for user in pool.users):
-        for layer in (layer for holder in user._holders for layer in holder.above):
-            if isinstance(layer, keras.Model):
-                found[id(layer)] = layer
-    return list(found.values())
+def _pools_of(items: Iterable[Candidate]) -> list[Source]:
+    """The pools of which factors are among `items`, each once."""
+    owners = {id(owner): owner for item in items for owner in item.owners}
+    return [owner for owner in owners.values() if isinstance(owner, Source)]
 
 
 def _all(model: keras.Layer) -> Iterator[Candidate]:
-    variables: dict[int, keras.Variable] = {}
-    owners: dict[int, list[keras.Layer]] = {}
     pools = [layer for pool in sources(model) for layer in own_layers(pool)]
-    for layer in [*own_layers(model), *pools]:
-        for variable in own_variables(layer):
-            variables[id(variable)] = variable
-            owners.setdefault(id(variable), []).append(layer)
-    for key, variable in variables.items():
-        item = Candidate(variable, tuple(owners[key]))
+    for variable, owners in owners_of([*own_layers(model), *pools]).values():
+        item = Candidate(variable, tuple(owners))
         if not variable.trainable or variable._dtype not in FLOATS:
             continue
-        if type(variable) is keras.Variable or isinstance(item.parametrization, _OWN_NUMBERS):
+        if type(variable) is keras.Variable or isinstance(item.parametrization, OwnNumbers):
             yield item

@@ -21,7 +21,6 @@ from smh.doors.kmeans import INITS, cluster_values
 from smh.errors import ArgumentError
 from smh.errors.limits import CODEBOOK_BITS
 from smh.parametrizations.clustered import Clustered
-from smh.parametrizations.masked import Masked
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
 from smh.progress import track
@@ -88,7 +87,7 @@ def cluster(
     items = candidates(model, apply_to, exclude)
     if bits is None:
         items = [item for item in items if isinstance(item.parametrization, Clustered)]
-        made = [(item, functools.partial(_apart, item)) for item in items]
+        made = [(item, item.masked) for item in items]
     else:
         wanted = by_pattern(model, items, bits, "bits", CODEBOOK_BITS.checked)
         items = [items[i] for i in wanted]
@@ -173,12 +172,6 @@ def _zero_first(codebook: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, 
     codes = np.zeros(codebook.size, "uint16")
     codes[others] = np.arange(1, others.size + 1)
     return codebook[others], codes[members]
-
-
-def _apart(item: Candidate) -> Masked:
-    """Every number by itself again."""
-    weight = np.asarray(keras.ops.convert_to_numpy(item.variable.value))
-    return Masked.of(item.path, weight, item.mask())
 
 
 def _check_not_rounded(item: Candidate) -> None:

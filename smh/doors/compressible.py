@@ -14,7 +14,13 @@ from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import SelectionError
 from smh.parametrizations.pool_slice import check_size
 from smh.typing import Selector
-from smh.virtual_variable import in_creation_order, own_layers, virtual_variables
+from smh.virtual_variable import (
+    in_creation_order,
+    own_layers,
+    own_weights,
+    owners_of,
+    virtual_variables,
+)
 from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.raw_variables import is_torch_module
 from smh.virtual_variable.weight_spec import FLOATS, WeightSpec, std_of
@@ -48,8 +54,11 @@ def select(
         SelectionError: nothing is selected, or a variable that cannot be compressed.
         ArgumentError: a selector is malformed.
     """
-    variables, owners, unread = _trained(model)
-    paths = [variable.path for variable in variables.values()]
+    owned = owners_of(own_layers(model), own_weights)
+    variables = [variable for variable, _ in owned.values()]
+    torch_modules = filter(is_torch_module, own_layers(model))
+    unread = {id(variable) for layer in torch_modules for variable in own_weights(layer)}
+    paths = [variable.path for variable in variables]
     matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
     left_out = make_matcher(exclude or [], "exclude", paths)
 
@@ -58,16 +67,16 @@ def select(
             return False
         return not left_out(variable.path, variable.name, variable)
 
-    chosen = [v for v in variables.values() if possible(v)]
+    chosen = [v for v in variables if possible(v)]
     if matches is None:
-        check_no_adapters(((v, owners[id(v)]) for v in chosen), model)
-        chosen = [v for v in chosen if is_taken(v, owners[id(v)])]
+        check_no_adapters(((v, owned[id(v)][1]) for v in chosen), model)
+        chosen = [v for v in chosen if is_taken(v, owned[id(v)][1])]
     else:
         chosen = [v for v in chosen if matches(v.path, v.name, v)]
     chosen = in_creation_order(chosen)
-    selected = [Selected(v, tuple(owners[id(v)])) for v in chosen]
+    selected = [Selected(v, tuple(owned[id(v)][1])) for v in chosen]
     if not any(math.prod(item.variable._shape) for item in selected):
-        raise SelectionError(_nothing_selected(model, list(variables.values())))
+        raise SelectionError(_nothing_selected(model, variables))
     for item in selected:
         if type(item.variable) is not keras.Variable:
             raise SelectionError(
@@ -82,20 +91,6 @@ def select(
 def numbers_in(selected: Sequence[Selected]) -> int:
     """How many numbers selected variables have together."""
     return sum(math.prod(item.variable._shape) for item in selected)
-
-
-def _trained(model: keras.Layer):
-    """Trainable variables by id, the layers that track each, and which a PyTorch module reads."""
-    variables: dict[int, keras.Variable] = {}
-    owners: dict[int, list[keras.Layer]] = {}
-    unread: set[int] = set()
-    for layer in own_layers(model):
-        for variable in layer._trainable_variables:
-            if is_torch_module(layer):
-                unread.add(id(variable))
-            variables[id(variable)] = variable
-            owners.setdefault(id(variable), []).append(layer)
-    return variables, owners, unread
 
 
 def _nothing_selected(model, variables) -> str:

@@ -13,7 +13,7 @@ from smh.blueprint.describe import sources
 from smh.doors.built import check_is_built
 from smh.doors.compressible import numbers_in, select
 from smh.doors.pools_for import fit_of, make_pools, start_at
-from smh.errors import ArgumentError, DeployedModelError, SmhWarning
+from smh.errors import ArgumentError, SmhWarning
 from smh.errors.limits import FRACTION
 from smh.modifiers import Modifier, ScaleModifier, as_modifier, initial_std_modifier
 from smh.modifiers.checking import checked_parts, tried
@@ -21,7 +21,7 @@ from smh.parametrizations.pool_slice import PoolSlice, check_shape
 from smh.typing import Selector
 from smh.variable_pool import VariablePool
 from smh.virtual_variable import attach, creation_scope, own_layers, wrap_calls
-from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.given import check_not_deployed
 from smh.virtual_variable.inside_keras.raw_variables import is_torch_module, raw_variables
 from smh.virtual_variable.inside_keras.training_state import reset_training
 
@@ -105,7 +105,7 @@ def compress(
     Reference: Eban et al., "Structured Multi-Hashing for Model Compression", CVPR 2020.
     """
     _check_is_built(model)
-    _check_is_not_deployed(model)
+    check_not_deployed(model, "compressing more of it")
     modifier = as_modifier(modifier)
     _check_init(init, pool, modifier)
     selected = select(model, apply_to, exclude)
@@ -145,14 +145,6 @@ def _check_is_built(model: Any) -> None:
             "later stay dense.",
             SmhWarning,
             stacklevel=3,
-        )
-
-
-def _check_is_not_deployed(model: keras.Layer) -> None:
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before compressing "
-            "more of it."
         )
 
 

@@ -6,6 +6,7 @@ import keras
 
 from smh.errors import ArgumentError
 from smh.virtual_variable import virtual_variables
+from smh.virtual_variable.given import check_is_model
 from smh.virtual_variable.inside_keras.deploying import cache, stream, undeploy
 from smh.virtual_variable.inside_keras.own import own_layers
 from smh.virtual_variable.inside_keras.traces import forget_traces
@@ -53,8 +54,7 @@ def deploy(model: keras.Model, mode: str = "stream") -> keras.Model:
 
     Reference: the modes are those of FeatherMap (`model.deploy()`), for any Keras model.
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     if mode not in _MODES:
         raise ArgumentError(f"mode must be one of {', '.join(map(repr, _MODES))}, got {mode!r}.")
     if not virtual_variables(model):

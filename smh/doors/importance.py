@@ -11,6 +11,7 @@ import numpy as np
 from smh.doors.candidates import Candidate
 from smh.errors import ArgumentError
 from smh.parametrizations.masked import Masked
+from smh.virtual_variable import floats_of
 
 # From a weight to what each of its numbers counts, in its shape; zero or more.
 Importance = Callable[[Candidate], np.ndarray]
@@ -47,9 +48,7 @@ def importance_of(given: Callable[[keras.Variable], Any] | None) -> Importance:
 def magnitude(item: Candidate) -> np.ndarray:
     """Magnitudes, also of what is pruned: of the numbers behind the mask."""
     item.numbers()  # raises if any is not finite
-    value = np.abs(np.asarray(keras.ops.convert_to_numpy(_stored(item).value)))
-    value = value if value.dtype.name in ("float32", "float64") else value.astype("float32")
-    return np.nan_to_num(value, copy=False, nan=0.0)
+    return np.nan_to_num(np.abs(floats_of(_stored(item))), copy=False, nan=0.0)
 
 
 def _stored(item: Candidate) -> keras.Variable:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 
 from smh.doors.remaking import remade
-from smh.errors import ArgumentError, UnbuiltModelError
+from smh.errors import UnbuiltModelError
+from smh.virtual_variable.given import check_is_model
 
 
 def materialize(model: keras.Model) -> keras.Model:
@@ -30,8 +31,7 @@ def materialize(model: keras.Model) -> keras.Model:
         >>> plain = smh.materialize(smh.compress(model, fraction=0.1))
         >>> plain.save("plain.keras")
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' is not built: there are no weights to copy.")
     return remade(model)

@@ -298,14 +298,9 @@ def _apply(model: keras.Model, items: Sequence[Candidate], masks: Sequence[np.nd
         if _is_masked(item):
             item.parametrization.mask.assign(mask)
         else:
-            new.append((item, functools.partial(_masked, item, mask)))
+            new.append((item, functools.partial(item.masked, mask)))
     reparametrize(model, new)
     changed(items)
-
-
-def _masked(item: Candidate, mask: np.ndarray) -> Masked:
-    weight = np.asarray(keras.ops.convert_to_numpy(item.variable.value))
-    return Masked.of(item.path, weight, mask)
 
 
 def _is_masked(item: Candidate) -> bool:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import keras
 from keras import ops
 
-from smh.errors import ArgumentError, DeployedModelError
+from smh.errors import ArgumentError
+from smh.errors.limits import FACTOR_BITS
 from smh.parametrizations.clustered import Clustered
 from smh.parametrizations.integers import Quantized, grid_of, quantized
 from smh.parametrizations.rounded import PER, FakeQuantized, fit_grid
 from smh.progress import track
 from smh.variable_pool import VariablePool
-from smh.virtual_variable import virtual_variables, wrap
-from smh.virtual_variable.inside_keras.deploying import is_deployed
-from smh.virtual_variable.inside_keras.own import own_layers
-from smh.virtual_variable.inside_keras.traces import forget_traces
+from smh.virtual_variable import forget_all_traces, virtual_variables, wrap
+from smh.virtual_variable.given import check_is_model, check_not_deployed
 
 __all__ = ["FakeQuantized", "Quantized", "grid_of", "quantize_factors", "quantized"]
 
@@ -70,7 +69,8 @@ def quantize_factors(
     and train on; see `smh.parametrizations.rounded` for the estimator.
     """
     pools = _pools_of(model)
-    _check(model, bits, granularity)
+    bits = None if bits is None else FACTOR_BITS.checked(bits, "bits")
+    _check(model, granularity)
     chosen: list[tuple[keras.Variable, FakeQuantized | None]] = []
     for factor in track([factor for pool in pools for factor in pool.core_variables], "rounding"):
         if bits is None:
@@ -86,17 +86,14 @@ def quantize_factors(
         chosen.append((factor, FakeQuantized(factor, grid)))
     for factor, wrapping in chosen:
         wrap(factor, wrapping)
-    forget_traces(own_layers(model))
+    forget_all_traces(model)
     for pool in pools:
-        pool.forget_traces()
-        for user in pool.users:
-            user.refresh_cache()  # another model's, that is deployed
+        pool.changed()  # for another model, that is deployed
     return model
 
 
 def _pools_of(model: keras.Model) -> list[VariablePool]:
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
+    check_is_model(model)
     sources = [virtual.parametrization.source for virtual in virtual_variables(model)]
     pools = list({id(s): s for s in sources if isinstance(s, VariablePool)}.values())
     if not pools:
@@ -107,18 +104,10 @@ def _pools_of(model: keras.Model) -> list[VariablePool]:
     return pools
 
 
-def _check(model: keras.Model, bits: int | None, granularity: str) -> None:
-    if bits is not None and (type(bits) is not int or not 2 <= bits <= 8):
-        raise ArgumentError(
-            f"bits must be a whole number from 2 to 8, or None for float factors, got {bits!r}."
-        )
+def _check(model: keras.Model, granularity: str) -> None:
     if granularity not in _GRANULARITIES:
         raise ArgumentError(
             f"granularity must be one of {', '.join(map(repr, _GRANULARITIES))}, got "
             f"{granularity!r}."
         )
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before changing the "
-            "bits of its factors."
-        )
+    check_not_deployed(model, "changing the bits of its factors")

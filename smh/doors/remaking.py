@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
+from smh.virtual_variable import copy_of
 from smh.virtual_variable.inside_keras.members import (
     Member,
     members,
@@ -16,20 +17,15 @@ from smh.virtual_variable.inside_keras.members import (
     names_of,
     paired,
 )
+from smh.virtual_variable.inside_keras.own import set_trainable_alone
 from smh.virtual_variable.inside_keras.own_state import load_anew, load_own_states, own_states
 from smh.virtual_variable.inside_keras.rebuilding import rebuild
-
-
-def numbers_of(variable: keras.Variable) -> np.ndarray:
-    """A copy of a variable's numbers, stored or computed."""
-    # A copy: on JAX an assigned array is shared, and a training step deletes what it updates.
-    return np.array(keras.ops.convert_to_numpy(variable.value))
 
 
 def remade(
     model: keras.Layer,
     edit: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
-    numbers: Callable[[keras.Variable], np.ndarray] = numbers_of,
+    numbers: Callable[[keras.Variable], np.ndarray] = copy_of,
     biases: Mapping[int, np.ndarray] | None = None,
 ) -> keras.Layer:
     """Returns a new plain model with the weights of `model`, what is frozen, and other states.
@@ -70,8 +66,8 @@ def _copy(old: Member, new: Member, values: list[np.ndarray]) -> None:
     for source, target in zip(old.variables, new.variables, strict=False):
         target.trainable = source.trainable
     for source, target in zip(old.states, new.states, strict=True):
-        target.assign(numbers_of(source))
-    new.layer._trainable = old.layer.trainable
+        target.assign(copy_of(source))
+    set_trainable_alone(new.layer, old.layer.trainable)
 
 
 def _differs(model: keras.Layer, why: ArgumentError) -> str:

@@ -32,6 +32,7 @@ from typing import Any
 import keras
 
 from smh.errors import SelectionError
+from smh.virtual_variable.inside_keras.own import BOOKS
 
 BY_DEFAULT = "kernels, embeddings and other weights of rank 2 or more"  # for messages
 
@@ -41,8 +42,6 @@ _BIASES = frozenset({"bias", "biases", "beta", "betas", "intercept", "offset", "
 _SCALES = frozenset({"gamma", "gammas", "scale", "scales", "slope", "slopes"})
 _BITS = frozenset({"bits", "bitwidth", "bitwidths"})
 _QUANTISERS = frozenset({"quantizer", "quantiser"})
-# Where a layer lists all that it tracks, which tells nothing.
-_BOOKS = frozenset({"_trainable_variables", "_non_trainable_variables"})
 
 
 class Role(Enum):
@@ -108,7 +107,7 @@ def held_as(layer: keras.Layer, variable: keras.Variable) -> list[str]:
     return [
         name.lstrip("_")
         for name, value in vars(layer).items()
-        if name not in _BOOKS and any(held is variable for held in _inside(value))
+        if name not in BOOKS and any(held is variable for held in _inside(value))
     ]
 
 

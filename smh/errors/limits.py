@@ -65,6 +65,8 @@ SPARSITY = Limit(
 )
 SCANNED_SPARSITY = Limit(float, "a number above 0 and below 1", lambda value: 0 < value < 1)
 GRID_BITS = Limit(int, "a whole number from 2 to 8", lambda value: 2 <= value <= 8)
+FACTOR_BITS = Limit(int, "a whole number from 2 to 8, or None for float factors", GRID_BITS.allows)
+FILE_BITS = Limit(int, "2 to 8, 16 or None", lambda value: 2 <= value <= 8 or value == 16)
 SEARCHED_BITS = Limit(
     int,
     f"a whole number from 2 to 8, or {FLOAT_BITS} for float factors",

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from smh.container.naming import apart
 from smh.errors import ArgumentError
 from smh.typing import Shape, Tensor
 from smh.virtual_variable.registered import (
@@ -246,8 +247,7 @@ class ChainModifier(Modifier):
         for modifier in self.modifiers:
             names = {}
             for original, value in modifier.parts(spec).items():
-                copies = (f"{original}_{i}" if i else original for i in range(len(taken) + 1))
-                name = next(copy for copy in copies if copy not in taken)
+                name = apart(original, taken)
                 taken.add(name)
                 names[name] = (original, value)
             yield names

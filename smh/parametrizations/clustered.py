@@ -8,11 +8,12 @@ from keras import ops
 
 from smh.errors import ArtifactError
 from smh.parametrizations import counting
-from smh.virtual_variable import Parametrization, stored_variable
+from smh.parametrizations.own_numbers import OwnNumbers
+from smh.virtual_variable import stored_variable
 
 
 @keras.saving.register_keras_serializable(package="smh")
-class Clustered(Parametrization):
+class Clustered(OwnNumbers):
     """`codebook[index]`; training changes the codebook.
 
     The gradient of a codebook value is the sum of its members' gradients, as in Deep Compression.
@@ -65,14 +66,7 @@ class Clustered(Parametrization):
             table = ops.concatenate([ops.zeros((1,), table.dtype), table])
         return ops.take(table, ops.cast(self.index.value, "int32"))
 
-    def tally(self):
+    def counted(self) -> counting.Counted:
         """Counts what is not pruned, and bits of an index."""
-        return self._counted().tally
-
-    def describe(self) -> str:
-        """How many values there are."""
-        return self._counted().words
-
-    def _counted(self) -> counting.Counted:
         index = ops.convert_to_numpy(self.index.value)
         return counting.shared(index, int(self.codebook.shape[0]), self.pruned)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from smh import coding
+from smh.coding.axes import along, scale_count
 from smh.typing import Shape, Tally
 
 SCALE_BITS = 32  # of a scale in memory
@@ -43,7 +44,7 @@ class Steps(NamedTuple):
         steps = coding.steps(self.step, self.exponents)
         if self.axis is None:
             return steps
-        return steps.reshape([-1 if axis == self.axis else 1 for axis in range(rank)])
+        return steps.reshape(along(self.axis, rank))
 
 
 def pruned(mask: np.ndarray, itemsize: int) -> Counted:
@@ -73,11 +74,6 @@ def shared(index: np.ndarray, values: int, zeros: bool) -> Counted:
     packed = -(-nonzero * bits // 8) + places + 4 * values
     share = f", {1 - nonzero / max(1, index.size):.1%} zero" if zeros else ""
     return Counted(Tally(nonzero, values, bits, packed), f"{values} shared values{share}")
-
-
-def scale_count(shape: Shape, per: str) -> int:
-    """How many scales there are, by what shares one: the `tensor`, a `row` or a `column`."""
-    return {"tensor": 1, "row": shape[0], "column": shape[-1]}[per] if shape else 1
 
 
 def rounded(shape: Shape, bits: int, per: str) -> Counted:

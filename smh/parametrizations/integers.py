@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from smh.coding import Uniform
+from smh.coding.axes import axis_of
 from smh.errors import ArgumentError
 from smh.parametrizations.rounded import FakeQuantized, Grid, fit_grid
 from smh.typing import Tensor
@@ -76,5 +77,5 @@ def _on_grid(grid: Grid, weight: Tensor) -> Quantized:
     scales = grid.scales(weight)
     integers = ops.convert_to_numpy(grid.integers(weight, scales)).astype("int8")
     scales = np.array(ops.convert_to_numpy(scales), "float32").ravel()
-    axis = {"tensor": None, "row": 0, "column": integers.ndim - 1}[grid.per]
+    axis = axis_of(grid.per, integers.ndim)
     return Quantized(integers, scales, axis, Uniform(grid.bits, per=grid.per, scale=scales))

@@ -12,11 +12,12 @@ import numpy as np
 from keras import ops
 
 from smh.parametrizations import counting
-from smh.virtual_variable import Parametrization, stored_variable
+from smh.parametrizations.own_numbers import OwnNumbers
+from smh.virtual_variable import stored_variable
 
 
 @keras.saving.register_keras_serializable(package="smh")
-class Masked(Parametrization):
+class Masked(OwnNumbers):
     """`weight` where `mask` is true, else zero. The gradient is zero there as well.
 
     Args:
@@ -54,15 +55,8 @@ class Masked(Parametrization):
         weight = self.weight.value
         return ops.where(self.mask.value, weight, ops.zeros((), weight.dtype))
 
-    def tally(self):
+    def counted(self) -> counting.Counted:
         """Counts what is not pruned; one bit more for each place."""
-        return self._counted().tally
-
-    def describe(self) -> str:
-        """How much is pruned."""
-        return self._counted().words
-
-    def _counted(self) -> counting.Counted:
         return counting.pruned(
             ops.convert_to_numpy(self.mask.value), np.dtype(self.weight.dtype).itemsize
         )

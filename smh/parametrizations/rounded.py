@@ -42,10 +42,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from smh.coding.axes import axis_of, scale_count
 from smh.errors import ArgumentError, ArtifactError
 from smh.parametrizations import counting
+from smh.parametrizations.own_numbers import OwnNumbers
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import Parametrization
 
 PER = ("tensor", "row", "column")
 WHOLE = 64  # a ratio is counted in 64ths
@@ -100,7 +101,7 @@ class Grid:
 
     def scale_count(self, shape: Shape) -> int:
         """How many scales there are."""
-        return counting.scale_count(shape, self.per)
+        return scale_count(shape, self.per)
 
     def bytes(self, shape: Shape) -> int:
         """Bytes of the integers at this width, and of float32 scales; without entropy coding."""
@@ -109,12 +110,12 @@ class Grid:
 
 def _shared(rank: int, per: str) -> tuple[int, ...]:
     """The axes along which a scale is shared."""
-    kept = {"tensor": None, "row": 0, "column": rank - 1}[per]
+    kept = axis_of(per, rank)
     return tuple(axis for axis in range(rank) if axis != kept)
 
 
 @keras.saving.register_keras_serializable(package="smh")
-class FakeQuantized(Parametrization):
+class FakeQuantized(OwnNumbers):
     """Rounds what readers of a factor or weight see; the gradient passes as if nothing was rounded.
 
     Also where a number is cut off at the grid's end: its gradient may lead it back.
@@ -157,15 +158,8 @@ class FakeQuantized(Parametrization):
         """The step of each number, in a shape that broadcasts against `latent`; 0 of zeros."""
         return self.grid.scales(latent)
 
-    def tally(self):
+    def counted(self) -> counting.Counted:
         """Counts bits and scales."""
-        return self._counted().tally
-
-    def describe(self) -> str:
-        """Bits and scales."""
-        return self._counted().words
-
-    def _counted(self) -> counting.Counted:
         return counting.rounded(tuple(self.factor.shape), self.grid.bits, self.grid.per)
 
     def state(self) -> np.ndarray:
@@ -223,7 +217,7 @@ def _is_seen(latent: np.ndarray, grid: Grid, rounded: np.ndarray) -> bool:
 
 def _put_beyond(rounded: np.ndarray, grid: Grid) -> np.ndarray:
     """The same numbers, but of each scale the first of the largest a step beyond the grid's end."""
-    axis = {"tensor": None, "row": 0, "column": rounded.ndim - 1}[grid.per]
+    axis = axis_of(grid.per, rounded.ndim)
     lead = rounded[None] if axis is None else np.moveaxis(rounded, axis, 0)
     lanes = lead.reshape(len(lead), -1).copy()  # [scales, numbers]
     largest = np.arange(len(lanes)), np.abs(lanes).argmax(axis=1)

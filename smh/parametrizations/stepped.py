@@ -17,17 +17,19 @@ import numpy as np
 from keras import ops
 
 from smh import coding
+from smh.coding.axes import along
 from smh.errors import ArtifactError
 from smh.parametrizations import counting
 from smh.parametrizations.counting import Steps
+from smh.parametrizations.own_numbers import OwnNumbers
 from smh.typing import Shape, Tensor
-from smh.virtual_variable import Parametrization, stored_variable
+from smh.virtual_variable import stored_variable
 
 _EXPONENTS = 256
 
 
 @keras.saving.register_keras_serializable(package="smh")
-class Stepped(Parametrization):
+class Stepped(OwnNumbers):
     """`step * round(weight / step)`; pruned numbers stay zero. The gradient goes straight through.
 
     Args:
@@ -106,8 +108,7 @@ class Stepped(Parametrization):
         if self.exponents is None:
             return self.step.value
         steps = self.step.value * ops.take(_table(), ops.cast(self.exponents.value, "int32"))
-        rank = len(self.weight.shape)
-        return ops.reshape(steps, [-1 if axis == self.axis else 1 for axis in range(rank)])
+        return ops.reshape(steps, along(self.axis, len(self.weight.shape)))
 
     def steps(self) -> Steps:
         """The steps, as a file holds them."""
@@ -122,15 +123,8 @@ class Stepped(Parametrization):
         steps = self.steps().spread(len(self.weight.shape))
         return np.rint(ops.convert_to_numpy(self.value(None)) / steps).astype(np.int32)
 
-    def tally(self):
+    def counted(self) -> counting.Counted:
         """Counts the bits that the largest whole number takes, and the steps."""
-        return self._counted().tally
-
-    def describe(self) -> str:
-        """How many whole numbers there are, and how many are zero."""
-        return self._counted().words
-
-    def _counted(self) -> counting.Counted:
         exponents = 0 if self.exponents is None else math.prod(self.exponents.shape)
         mask = None if self.mask is None else ops.convert_to_numpy(self.mask.value)
         return counting.stepped(self.integers(), exponents, mask)

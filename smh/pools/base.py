@@ -31,8 +31,6 @@ MOST_ENTRIES_AT_ONCE = 2**30
 class VariablePool(Source):
     """What all pools share: slots, cutting, and the published properties."""
 
-    _factor_names: tuple[str, ...] = ()
-
     def __init__(self, trainable: bool, size: int, granularity: int, index_store_type, name=None):
         super().__init__(name=name or type(self).__name__, trainable=bool(trainable))
         self._granularity = granularity

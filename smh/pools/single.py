@@ -147,14 +147,12 @@ class SinglePool(VariablePool):
                     f"The file holds '{factor.path}' as smh.quantize_factors(model, bits="
                     f"{state[0]}) trains it. Call that before loading; `bits=None` undoes it after."
                 )
-        super().load_own_variables({k: store[k] for k in keys if not k.startswith(_STATE)})
+        stored = {k: store[k] for k in keys if not k.startswith(_STATE)}
+        keras.Layer.load_own_variables(self, stored)
         for wrapping, state in zip(wrappings, states, strict=True):
             if wrapping is not None:
                 wrapping.restore(state)
-        if any(wrapping is not None for wrapping in wrappings):
-            self.forget_traces()
-            for user in self.users:
-                user.refresh_cache()
+        self.changed(retrace=any(wrapping is not None for wrapping in wrappings))
 
     def factors(self):
         """The trained variables, in order; one may be virtual itself."""

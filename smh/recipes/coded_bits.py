@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from smh.errors import ArgumentError, SelectionError
+from smh.errors import SelectionError
 from smh.errors.limits import AT_LEAST_0
 from smh.parametrizations.rounded import FakeQuantized
 from smh.parametrizations.stepped import Stepped
@@ -22,6 +22,7 @@ from smh.virtual_variable import (
     virtual_variables,
     wrapping_of,
 )
+from smh.virtual_variable.given import check_is_model
 
 _MOST = 127  # whole numbers beyond count as this one: hardly any
 _UNSEEN = 0.5  # how often a number that does not occur is taken to: one bit more than one that does
@@ -65,8 +66,7 @@ def penalise_bits(model: keras.Model, rate: float) -> keras.Model:
     loss of a network: S. Wiedemann et al., "DeepCABAC", IEEE JSTSP 14 (2020); here it acts while
     training goes on, as in J. Balle et al., "End-to-end optimized image compression", ICLR 2017.
     """
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a keras.Model, got {type(model).__name__}.")
+    check_is_model(model)
     rate = AT_LEAST_0.checked(rate, "rate")
     found = _rounded(model)
     if not found:

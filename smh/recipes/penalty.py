@@ -8,11 +8,12 @@ import keras
 
 from smh.doors.selection import make_matcher
 from smh.doors.weight_roles import is_taken
-from smh.errors import ArgumentError, SelectionError, UnbuiltModelError
+from smh.errors import SelectionError, UnbuiltModelError
 from smh.errors.limits import AT_LEAST_0
 from smh.recipes.losses import AddedL2, own_regularizer
 from smh.typing import Selector
-from smh.virtual_variable import own_layers, own_variables, virtual_variables
+from smh.virtual_variable import own_layers, owners_of, virtual_variables
+from smh.virtual_variable.given import check_is_model
 
 
 def penalise_weights(
@@ -58,17 +59,16 @@ def penalise_weights(
 
 def to_penalise(model: keras.Model, apply_to: Selector | None = None) -> set[int]:
     """Returns the `id` of each weight that `penalise_weights` selects; raises as it does."""
-    if not isinstance(model, keras.Layer):
-        raise ArgumentError(f"model must be a keras.Model, got {type(model).__name__}.")
+    check_is_model(model)
     if not model.built:
         raise UnbuiltModelError(f"'{model.name}' has no weights yet. Build it, or call it once.")
-    weights, owners = {id(v): v for v in _weights(model)}, _owners(model)
+    weights, owners = {id(v): v for v in _weights(model)}, owners_of(own_layers(model))
     paths = [v.path for v in weights.values()]
     matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
     chosen = {
         key
         for key, v in weights.items()
-        if (is_taken(v, owners[key]) if matches is None else matches(v.path, v.name, v))
+        if (is_taken(v, owners[key][1]) if matches is None else matches(v.path, v.name, v))
     }
     if not chosen:
         raise SelectionError(
@@ -93,15 +93,6 @@ def penalise(model: keras.Model, chosen: set[int], l2: float) -> None:
 def _with(l2: float, regularizer: Any) -> Any:
     own = own_regularizer(regularizer)
     return AddedL2(l2, own) if l2 else own
-
-
-def _owners(model: keras.Model) -> dict[int, list[keras.Layer]]:
-    """The layers that track each variable, by its id."""
-    owners: dict[int, list[keras.Layer]] = {}
-    for layer in own_layers(model):
-        for variable in own_variables(layer):
-            owners.setdefault(id(variable), []).append(layer)
-    return owners
 
 
 def _weights(model: keras.Model) -> list:

@@ -11,6 +11,7 @@ from smh.tables.markup import Markup, tag
 _WIDTH, _HEIGHT = 420.0, 270.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 12.0, 12.0, 44.0
 _DASHES = (None, "7 4", "2 3", "9 3 2 3", "12 4", "4 2", "1 2", "6 2 1 2 1 2")
+_GAPS = 5  # between the marks of an axis, about
 KINDS_OF_LINES = len(_DASHES)
 
 
@@ -74,7 +75,7 @@ def chart(
     )
 
 
-def ticks(values: Sequence[float], count: int = 6, most: float = math.inf) -> list[float]:
+def ticks(values: Sequence[float], most: float = math.inf) -> list[float]:
     """Round numbers, evenly apart, from at most the smallest to at least the largest value.
 
     None is above `most`, which is round and no smaller than the largest value.
@@ -82,7 +83,7 @@ def ticks(values: Sequence[float], count: int = 6, most: float = math.inf) -> li
     low, high = min(values), max(values)
     if high - low < 1e-12 * max(1.0, abs(high)):
         low, high = (low - 0.5, high + 0.5) if high + 0.5 <= most else (high - 1, high)
-    rough = (high - low) / (count - 1)
+    rough = (high - low) / _GAPS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from smh.coding.axes import along
 from smh.runtime.litert_file import LitertFile
 
 # Where the output's channels lie in the kernel, and where the bias is among the inputs.
@@ -71,8 +72,8 @@ def _merged(file: LitertFile, graph: Any, before: Any, following: Any) -> bool:
         return False
     numbers = np.broadcast_to(constant.ravel(), [channels])
     if what == "MUL":
-        shape = [-1 if a == axis else 1 for a in range(kernel.ndim)]
-        _set(file, graph, before, 1, kernel * numbers.reshape(shape))
+        factor = numbers.reshape(along(axis, kernel.ndim))
+        _set(file, graph, before, 1, kernel * factor)
         bias = bias * numbers
     else:
         bias = bias + numbers

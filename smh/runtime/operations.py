@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from smh.coding.axes import along
 from smh.runtime.litert_file import LitertFile
 
 # By the numbers of the schema's `ActivationFunctionType`: none, ReLU, to one, to six.
@@ -27,7 +28,7 @@ def dequantized(file: LitertFile, tensor: Any) -> np.ndarray | None:
     axis = int(given.quantizedDimension)
     scale, zero = np.asarray(given.scale, np.float32), np.asarray(given.zeroPoint)
     if scale.size > 1:
-        shape = [-1 if a == axis else 1 for a in range(numbers.ndim)]
+        shape = along(axis, numbers.ndim)
         scale, zero = scale.reshape(shape), zero.reshape(shape)
     return (numbers.astype(np.int32) - zero).astype(np.float32) * scale
 

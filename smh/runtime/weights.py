@@ -18,6 +18,7 @@ import numpy as np
 from smh import container
 from smh.artifact.layout.reading import read_layout
 from smh.artifact.layout.records import Factor, Stored, Weight
+from smh.container.naming import apart
 from smh.errors import ArgumentError, ArtifactError
 from smh.index_store import PADDING_VALUE, Slot, make_index_store
 from smh.runtime.entries import entries_of
@@ -253,8 +254,7 @@ def _chain(entries: Sequence[Mapping[str, Any]]):
     for entry in entries:
         own = {}
         for name in _names(entry):
-            copies = (f"{name}_{i}" if i else name for i in range(len(taken) + 1))
-            own[name] = next(copy for copy in copies if copy not in taken)
+            own[name] = apart(name, taken)
             taken.append(own[name])
         names.append(own)
 
@@ -274,7 +274,6 @@ def _names(entry: Mapping[str, Any]) -> list[str]:
         found: list[str] = []
         for inner in entry["config"]["modifiers"]:
             for name in _names(inner):
-                copies = (f"{name}_{i}" if i else name for i in range(len(found) + 1))
-                found.append(next(copy for copy in copies if copy not in found))
+                found.append(apart(name, found))
         return found
     return []

@@ -12,7 +12,7 @@ section 9; the random signs: Hutchinson, "A Stochastic Estimator of the Trace", 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -31,7 +31,6 @@ def squared_gradients(
     model: keras.Layer,
     variables: Sequence[keras.Variable],
     batches: Sequence[Any],
-    seed: int = 0,
 ) -> list[np.ndarray]:
     """Returns for each variable the mean squared gradient, per example, in its shape.
 
@@ -39,22 +38,36 @@ def squared_gradients(
         model: it is run with `training=False`.
         variables: stored variables of the model.
         batches: each what the model takes; one sample of the signs is drawn for each.
-        seed: of the signs.
 
     Cost: a forward and a backward pass of each batch.
     """
     sums = [np.zeros(tuple(v.shape), np.float64) for v in variables]
-    scale, random, examples = Noticeable.of(model, batches[0]), np.random.default_rng(seed), 0
+    examples, scale = 0, Noticeable.of(model, batches[0])
+    for count, every in signed_gradients(model, variables, batches, scale):
+        for total, found in zip(sums, every, strict=True):
+            total += np.square(found, dtype=np.float64)
+        examples += count
+    return [total / max(1, examples) for total in sums]
+
+
+def signed_gradients(
+    model: keras.Layer,
+    variables: Sequence[keras.Variable],
+    batches: Sequence[Any],
+    scale: Noticeable,
+) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """Yields for each batch how many examples it has, and the gradient of each variable.
+
+    It is that of the outputs' sum, on their `scale`, with a random sign for each.
+    """
+    random = np.random.default_rng(0)
     for batch in track(batches, "weighing the layers"):
         signs = int(random.integers(2**32))
 
         def score(batch=batch, signs=signs) -> Tensor:
             return signed_sum(scale(model(batch, training=False)), signs)
 
-        for total, found in zip(sums, gradients(score, variables), strict=True):
-            total += np.square(found, dtype=np.float64)
-        examples += len(keras.tree.flatten(batch)[0])
-    return [total / max(1, examples) for total in sums]
+        yield len(keras.tree.flatten(batch)[0]), gradients(score, variables)
 
 
 def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) -> list[np.ndarray]:

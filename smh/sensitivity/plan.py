@@ -17,7 +17,7 @@ from smh.sensitivity.metrics import as_measure, choose_metric
 from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.sensitivity.resuming import resuming
-from smh.sensitivity.scanned import Candidate
+from smh.sensitivity.scanned import Scanned
 from smh.sensitivity.second_order import DIVERGENCE, check_are_examples, divergences
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
@@ -33,14 +33,14 @@ class Plan:
     """
 
     kind: str
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Scanned]
     levels: Sequence[float]
-    change: Callable[[Candidate, np.ndarray, float, int], np.ndarray]
+    change: Callable[[Scanned, np.ndarray, float, int], np.ndarray]
 
     @property
-    def groups(self) -> dict[str, list[Candidate]]:
+    def groups(self) -> dict[str, list[Scanned]]:
         """The candidates by path."""
-        found: dict[str, list[Candidate]] = {}
+        found: dict[str, list[Scanned]] = {}
         for candidate in self.candidates:
             found.setdefault(candidate.path, []).append(candidate)
         return found
@@ -137,7 +137,7 @@ def _estimate_all(model, plan: Plan, data, show, add) -> None:
                 return
 
 
-def _changes(plan: Plan, candidate: Candidate) -> np.ndarray:
+def _changes(plan: Plan, candidate: Scanned) -> np.ndarray:
     """By how much its numbers change at each level: float32 `[levels, numbers]`."""
     own, number = candidate.stored(), plan.candidates.index(candidate)
     changed = (plan.change(candidate, own, level, number) for level in plan.levels)

@@ -20,9 +20,10 @@ import keras
 import numpy as np
 
 from smh.sensitivity.evaluating import of_keras
-from smh.sensitivity.scanned import Candidate, layers_that_use
+from smh.sensitivity.scanned import Scanned, layers_that_use
 from smh.virtual_variable import own_layers
 from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of
+from smh.virtual_variable.inside_keras.ordering import has_mask
 
 MOST_KEPT = 1 << 30  # bytes of outputs that are kept at a time
 
@@ -35,7 +36,7 @@ Measure = Callable[[], dict[str, float]]
 
 def resuming(
     model: Any, evaluate: Any, measure: Measure, baseline: dict[str, float]
-) -> Callable[[Sequence[Candidate]], Measure]:
+) -> Callable[[Sequence[Scanned]], Measure]:
     """Returns what gives, for variables that are about to change, a function that evaluates.
 
     Args:
@@ -98,7 +99,7 @@ class _Resuming:
         self._whole, self._baseline = measure, baseline
         self._is_right: bool | None = None  # not known yet
 
-    def __call__(self, group: Sequence[Candidate]) -> Measure:
+    def __call__(self, group: Sequence[Scanned]) -> Measure:
         if self._is_right is False:
             return self._whole
         behind = self._behind(
@@ -173,8 +174,8 @@ class _Resuming:
         for start in range(0, count, _BATCH):
             batch = [keras.ops.convert_to_tensor(a[start : start + _BATCH]) for a in arrays]
             outputs = part.outputs_of(batch)
-            if any(getattr(one, "_keras_mask", None) is not None for one in outputs):
-                return None  # an array would lose it
+            if any(map(has_mask, outputs)):
+                return None
             for place, output in zip(found, outputs, strict=True):
                 place.append(np.asarray(keras.ops.convert_to_numpy(output)))
         return {i: np.concatenate(pieces) for i, pieces in zip(new, found, strict=True)}

@@ -20,7 +20,7 @@ from smh.errors.limits import (
 from smh.sensitivity.magnitude import kept, kept_filters
 from smh.sensitivity.plan import Plan, scan
 from smh.sensitivity.result import ScanResult, ScanRow
-from smh.sensitivity.scanned import Candidate, find_candidates
+from smh.sensitivity.scanned import Scanned, find_candidates
 from smh.typing import Selector
 
 
@@ -115,7 +115,7 @@ def sensitivity_scan(
     filters = structure == "filters"
     candidates = find_candidates(model, apply_to, exclude, prunable=True, filters=filters)
 
-    def prune(candidate: Candidate, stored: np.ndarray, level: float, number: int) -> np.ndarray:
+    def prune(candidate: Scanned, stored: np.ndarray, level: float, number: int) -> np.ndarray:
         rng = np.random.default_rng([entropy, number])
         sizes = candidate.magnitudes(stored)
         if structure is None:
@@ -187,7 +187,7 @@ def bits_scan(
     cluster_values([0.0], 1, init)  # refuses another init before anything is evaluated
     candidates = find_candidates(model, apply_to, exclude)
 
-    def cluster(candidate: Candidate, stored: np.ndarray, level: float, number: int) -> np.ndarray:
+    def cluster(candidate: Scanned, stored: np.ndarray, level: float, number: int) -> np.ndarray:
         own_seed = int(np.random.default_rng([entropy, number]).integers(2**32))
         visible = candidate.visible(stored)
         values = visible if candidate.is_shared else stored

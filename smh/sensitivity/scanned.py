@@ -18,14 +18,21 @@ from smh.doors.weight_roles import BY_DEFAULT, check_no_adapters, is_taken
 from smh.errors import DeployedModelError, SelectionError
 from smh.pools.base import VariablePool
 from smh.typing import Selector
-from smh.virtual_variable import VirtualVariable, own_layers, own_variables, seen, wrapping_of
+from smh.virtual_variable import (
+    VirtualVariable,
+    own_layers,
+    own_variables,
+    owners_of,
+    seen,
+    wrapping_of,
+)
 from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.deploying import deployed_mode
 from smh.virtual_variable.weight_spec import FLOATS
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
+class Scanned:
     """A variable that is stored and trained.
 
     Attributes:
@@ -108,7 +115,7 @@ def find_candidates(
     exclude: Selector | None,
     prunable: bool = False,
     filters: bool = False,
-) -> list[Candidate]:
+) -> list[Scanned]:
     """Returns what is to be scanned, each variable once, in the order of the model's layers.
 
     With `prunable` without those that share their values; with `filters` without the factors.
@@ -126,10 +133,10 @@ def find_candidates(
     matches = None if apply_to is None else make_matcher(apply_to, "apply_to", paths)
     excluded = make_matcher(exclude or [], "exclude", paths)
 
-    def named(matcher, candidate: Candidate) -> bool:
+    def named(matcher, candidate: Scanned) -> bool:
         return matcher(candidate.path, candidate.weight.name, candidate.weight)
 
-    def possible(candidate: Candidate) -> bool:
+    def possible(candidate: Scanned) -> bool:
         v = candidate.variable
         if not v.trainable or v._dtype not in FLOATS or not candidate.numel:
             return False
@@ -159,7 +166,7 @@ def find_candidates(
     return chosen
 
 
-def layers_that_use(model: keras.Layer, candidate: Candidate) -> list[keras.Layer]:
+def layers_that_use(model: keras.Layer, candidate: Scanned) -> list[keras.Layer]:
     """The layers of a model whose weights are, or are computed from, the candidate's variable."""
 
     def uses(variable: keras.Variable) -> bool:
@@ -185,13 +192,9 @@ def _check_model(model: Any) -> None:
         )
 
 
-def _everything(model: keras.Layer) -> list[Candidate]:
-    weights: dict[int, tuple[keras.Variable, list[keras.Layer]]] = {}
-    for layer in own_layers(model):
-        for variable in own_variables(layer):
-            weights.setdefault(id(variable), (variable, []))[1].append(layer)
-    found: dict[int, Candidate] = {}
-    for variable, owners in weights.values():
+def _everything(model: keras.Layer) -> list[Scanned]:
+    found: dict[int, Scanned] = {}
+    for variable, owners in owners_of(own_layers(model)).values():
         for candidate in _of(variable, tuple(owners)):
             found.setdefault(id(candidate.variable), candidate)
     return list(found.values())
@@ -199,9 +202,9 @@ def _everything(model: keras.Layer) -> list[Candidate]:
 
 def _of(
     variable: keras.Variable, owners: tuple[keras.Layer, ...], is_factor=False
-) -> list[Candidate]:
+) -> list[Scanned]:
     if not isinstance(variable, VirtualVariable):
-        return [Candidate(variable.path, variable, variable, owners, is_factor)]
+        return [Scanned(variable.path, variable, variable, owners, is_factor)]
     parametrization = variable.parametrization
     if isinstance(parametrization.source, VariablePool):
         pool = parametrization.source
@@ -209,10 +212,10 @@ def _of(
     floats = [part for part in parametrization.parts if part._dtype in FLOATS]
     if parametrization.source is not None or not floats:
         return []
-    return [Candidate(variable.path, floats[0], variable, owners, is_factor)]
+    return [Scanned(variable.path, floats[0], variable, owners, is_factor)]
 
 
-def _nothing_selected(model: keras.Layer, everything: list[Candidate], filters: bool) -> str:
+def _nothing_selected(model: keras.Layer, everything: list[Scanned], filters: bool) -> str:
     kind = "kernels, which have filters," if filters else f"{BY_DEFAULT}, and factors"
     paths = "\n".join(
         f"  {c.path} {c.shape} {c.variable._dtype}"

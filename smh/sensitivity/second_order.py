@@ -21,9 +21,8 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.progress import track
 from smh.sensitivity.examples import batches_of, joined
-from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
+from smh.sensitivity.gradients import Noticeable, signed_gradients
 
 DIVERGENCE = "divergence"
 MOST = 512  # examples
@@ -46,9 +45,7 @@ def check_are_examples(data: Any) -> None:
         )
 
 
-def divergences(
-    model: keras.Layer, data: Any, groups: Sequence[Sequence[Change]], seed: int = 0
-) -> np.ndarray:
+def divergences(model: keras.Layer, data: Any, groups: Sequence[Sequence[Change]]) -> np.ndarray:
     """Returns the divergence that each change makes, `[groups, levels]`.
 
     Args:
@@ -56,7 +53,6 @@ def divergences(
         data: examples as the model takes them; labels beside them are left out.
         groups: of each the stored variables that change together, and by how much at each level:
             float32 `[levels, numbers]`.
-        seed: of the random signs.
 
     Raises:
         ArgumentError: `data` is nothing that the model takes.
@@ -66,18 +62,12 @@ def divergences(
     """
     batches = batches_of(model, data, MOST, TOGETHER)
     scale = Noticeable.of(model, joined(batches, _SPREAD))
-    random, examples = np.random.default_rng(seed), 0
-    variables = [variable for group in groups for variable, _ in group]
+    examples, variables = 0, [variable for group in groups for variable, _ in group]
     squares = np.zeros((len(groups), len(groups[0][0][1])))
-    for batch in track(batches, "weighing the layers"):
-        signs = int(random.integers(2**32))
-
-        def score(batch=batch, signs=signs):
-            return signed_sum(scale(model(batch, training=False)), signs)
-
-        found = iter(gradients(score, variables))
+    for count, every in signed_gradients(model, variables, batches, scale):
+        found = iter(every)
         for total, group in zip(squares, groups, strict=True):
             moved = sum(off @ next(found).ravel().astype(np.float32) for _, off in group)
             total += np.square(moved, dtype=np.float64)
-        examples += len(keras.tree.flatten(batch)[0])
+        examples += count
     return 0.5 * squares / examples

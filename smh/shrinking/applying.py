@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from smh.artifact.files import save
+from smh.artifact.files import saved_bytes
 from smh.artifact.layout.reading import kind_of
 from smh.artifact.tensors import Options, encoded_flat
 from smh.blueprint.describe import describe
@@ -22,7 +20,7 @@ from smh.parametrizations.stepped import Stepped
 from smh.sensitivity.examples import values
 from smh.shrinking.flow import Rounded
 from smh.shrinking.items import Item
-from smh.virtual_variable import virtual_variables
+from smh.virtual_variable import rename, virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 
 _AS_SAVED = Options(None, "float32", "range")  # as `smh.save` does by default
@@ -54,8 +52,6 @@ def zeros(items: Sequence[Item]) -> list[Rounded]:
 
 class FileSize:
     """The bytes of the file that `smh.save` will write of a model once it is rounded.
-
-    Relies on: a variable's `path`, which files have, is what its `_path` is.
 
     Args:
         model: as it is; its numbers count when a size is asked for.
@@ -124,21 +120,13 @@ def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[
         restore(copy, describe(model))
     for old, new in zip(model.variables, copy.variables, strict=True):
         new.assign(old.value)
-        new._path = old.path  # a model that was built otherwise has longer ones
+        rename(new, old.path)  # a model that was built otherwise has longer ones
     for old, new in zip(virtual_variables(model), virtual_variables(copy), strict=True):
-        new._path = old.path
+        rename(new, old.path)
     others = candidates(copy, _all_of_them)
     mine = [others[numbers[id(item.candidate.variable)]] for item in items]
     apply(copy, mine, rounded)
     return saved_bytes(copy)
-
-
-def saved_bytes(model: keras.Layer, architecture: bool = True) -> int:
-    """The bytes of the file that `smh.save` writes of a model."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.smh")
-        save(model, path, architecture=architecture)
-        return os.path.getsize(path)
 
 
 def _all_of_them(variable: Any) -> bool:

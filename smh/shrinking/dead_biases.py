@@ -6,8 +6,9 @@ stay the same, `fit` too, and zeros cost nothing in a file.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ import numpy as np
 
 from smh.sensitivity.examples import values
 from smh.virtual_variable import calls_as_keras, own_layers
+from smh.virtual_variable.inside_keras.graph import calls_in_graphs, graph_of
 
 
 def fold_biases(model: keras.Layer) -> list[keras.Variable]:
@@ -36,65 +38,32 @@ def _pairs(model: keras.Layer) -> Iterator[tuple[Any, Any]]:
     in_code = {id(x) for other in every if not calls_as_keras(other) for x in own_layers(other)}
     for inner in every:
         if isinstance(inner, keras.Model) and id(inner) not in in_code:
-            by_name = {layer.name: layer for layer in inner.layers}
-            for name, read_by in _readers(inner).items():
-                layer, norm = by_name.get(name), by_name.get(read_by[0])
-                once = len(read_by) == 1 and all(
-                    uses[id(one)] <= 1 and _calls(one) <= 1 for one in (layer, norm)
+            for layer, readers in _read(inner):
+                once = len(readers) == 1 and all(
+                    uses[id(one)] <= 1 and calls_in_graphs(one) <= 1 for one in (layer, *readers)
                 )
-                if once and _is_dead(layer) and _takes_it_away(norm):
-                    yield layer, norm
+                if once and _is_dead(layer) and _takes_it_away(readers[0]):
+                    yield layer, readers[0]
 
 
 def _inside(layer: keras.Layer) -> list[keras.Layer]:
     return list(layer.layers) if isinstance(layer, keras.Model) else []
 
 
-def _calls(layer: Any) -> int:
-    """In how many places of graphs.
-
-    Relies on: each call of a layer with a symbolic tensor adds a node to `_inbound_nodes`.
-    """
-    return len(getattr(layer, "_inbound_nodes", ()))
-
-
-def _readers(model: keras.Model) -> dict[str, list[str]]:
-    """For each layer of a functional model, by name, the layers that read its output."""
+def _read(model: keras.Model) -> list[tuple[Any, list[Any]]]:
+    """What a functional model calls, and what reads the outputs of each; `None`: the caller."""
     if isinstance(model, keras.Sequential):
-        names = [layer.name for layer in model.layers]
-        return {a: [b] for a, b in zip(names, names[1:], strict=False)}
-    try:
-        config = model.get_config()
-    except Exception:  # a model of somebody's own
-        return {}
-    found: dict[str, list[str]] = {}
-    for entry in config.get("layers", ()) if "output_layers" in config else ():
-        for name in _named(entry.get("inbound_nodes", ())):
-            found.setdefault(name, []).append(entry["name"])
-    for name, *_ in _flat_outputs(config.get("output_layers", ())):
-        found.setdefault(name, []).append("")
-    return found
-
-
-def _named(entry: Any) -> Iterator[str]:
-    """The layers whose outputs a description of a call mentions."""
-    if isinstance(entry, Mapping):
-        history = entry.get("keras_history")
-        if history is not None:
-            yield history[0]
-        for inner in entry.values():
-            yield from _named(inner)
-    elif isinstance(entry, list | tuple):
-        for inner in entry:
-            yield from _named(inner)
-
-
-def _flat_outputs(outputs: Any) -> list[Any]:
-    if isinstance(outputs, Mapping):
-        outputs = list(outputs.values())
-    if outputs and isinstance(outputs[0], str):
-        return [outputs]
-    return [one for inner in outputs for one in _flat_outputs(inner)]
+        return [(layer, [reader]) for layer, reader in itertools.pairwise(model.layers)]
+    graph = graph_of(model)
+    if graph is None:
+        return []
+    made = {id(output): call.operation for call in graph.calls for output in call.outputs}
+    found: dict[int, tuple[Any, list[Any]]] = {id(one): (one, []) for one in made.values()}
+    reads = [(tensor, call.operation) for call in graph.calls for tensor in call.inputs]
+    for tensor, reader in [*reads, *((output, None) for output in graph.outputs)]:
+        if id(tensor) in made:
+            found[id(made[id(tensor)])][1].append(reader)
+    return list(found.values())
 
 
 def _is_dead(layer: Any) -> bool:

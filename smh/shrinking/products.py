@@ -18,7 +18,7 @@ from keras import layers
 
 from smh.shrinking.patches import Sliding, patches
 from smh.typing import Shape
-from smh.virtual_variable import calls_as_keras
+from smh.virtual_variable import calls_as_keras, view_of
 
 MOST = 4608  # of a larger `n` only how large each input is counts: `n * n` numbers are too many
 
@@ -220,7 +220,7 @@ def _separable(layer):
     matrix: Shape = (1, shape[-2], shape[-1])
 
     def rows(x: np.ndarray, places: np.ndarray) -> np.ndarray:
-        kernels = first.to_matrices(_numbers(layer.depthwise_kernel))
+        kernels = first.to_matrices(view_of(layer.depthwise_kernel))
         between = first.rows(x, places) @ kernels  # [channels, rows, multiplier]
         return between.transpose(1, 0, 2).reshape(1, len(places), -1)
 
@@ -298,10 +298,6 @@ class Table(Diagonal):
         counts = np.zeros(tuple(self.variable.shape)[0])
         np.add.at(counts, x.reshape(-1)[places].astype(int), 1.0)
         return counts[:, None, None]
-
-
-def _numbers(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def _cell(layer):

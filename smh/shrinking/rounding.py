@@ -22,6 +22,7 @@ import numpy as np
 from smh.shrinking.factors import Inputs, Outputs
 
 _BLOCK = 128  # rows whose errors reach the rows behind together, in one product
+_PASSES = 2  # how often it is rounded, the second time by the bits of the first
 
 
 class Price:
@@ -50,7 +51,6 @@ def round_in_order(
     multiplier: float,
     keep: np.ndarray | None = None,
     outputs: Outputs | None = None,
-    passes: int = 2,
 ) -> np.ndarray:
     """Returns the integers that cost least.
 
@@ -62,12 +62,11 @@ def round_in_order(
         multiplier: what a bit costs.
         keep: bool `[groups, n, m]`: where false, the integer is zero.
         outputs: in the place of `weights`, where errors of outputs are not independent.
-        passes: how often it is rounded, each time by the bits of the time before.
 
     Returns:
         int32 `[groups, n, m]`.
 
-    Cost: `passes * groups * n * m * (n + m)` multiply-adds; without `outputs`, `n * n * m`.
+    Cost: `2 * groups * n * m * (n + m)` multiply-adds; without `outputs`, `2 * groups * n * n * m`.
     """
     groups, n, m = matrices.shape
     order = np.broadcast_to(np.arange(m), (groups, m)) if outputs is None else outputs.order
@@ -76,7 +75,7 @@ def round_in_order(
     scaled = (matrices[at] / step[:, None]).astype(np.float32)
     kept = None if keep is None else keep[at]
     found = np.rint(scaled if kept is None else scaled * kept)
-    for _ in range(passes):
+    for _ in range(_PASSES):
         price = Price(found)
         if outputs is None:
             cost = np.broadcast_to(weights * np.square(steps), (groups, m)).astype(np.float32)

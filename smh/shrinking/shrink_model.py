@@ -9,11 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.artifact.files import saved_bytes
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
+from smh.errors.limits import COUNT
 from smh.sensitivity.examples import batches_of, joined
 from smh.sensitivity.gradients import squared_gradients
-from smh.shrinking.applying import FileSize, apply, saved_bytes, zeros
+from smh.shrinking.applying import FileSize, apply, zeros
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.items import Item, items_of, put_back, snapshot, states_of
@@ -22,9 +24,10 @@ from smh.shrinking.request import USUAL_QUALITY, Request, Score
 from smh.shrinking.rest import fold_statistics, rest_of, round_rest
 from smh.shrinking.search import price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
-from smh.shrinking.watching import not_rematerialised
 from smh.typing import Selector
+from smh.virtual_variable import own_layers
 from smh.virtual_variable.computable import check_computable
+from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _CLOSE = 0.02  # of the size asked for
@@ -103,13 +106,12 @@ def shrink(
     """
     check_outside_scope("smh.shrink")
     request = Request.of(model, target_size, max_drop, quality, evaluate)
-    if type(examples) is not int or examples < 1:
-        raise ArgumentError(f"examples must be a whole number above 0, got {examples!r:.100}.")
+    examples = COUNT.checked(examples, "examples")
     selected = candidates(model, apply_to, exclude)
     check_computable(model, [candidate.variable for candidate in selected])
     items = items_of(model, selected)
     states = states_of(model)
-    with not_rematerialised(model):
+    with not_rematerialised(own_layers(model)):
         try:
             batches = []
             if data is not None:
@@ -124,7 +126,7 @@ def shrink(
 
 def _shrunk(work: _Work) -> ShrinkReport:
     model, items = work.model, work.items
-    with work.undone_on_errors():
+    with work.put_back_on_errors():
         chosen = work.search()
         best = work.round_again(chosen)
         found = [item.candidate for item in items]
@@ -164,7 +166,7 @@ class _Work:
         self._last: tuple[float, list[Rounded]] | None = None
 
     @contextlib.contextmanager
-    def undone_on_errors(self) -> Iterator[None]:
+    def put_back_on_errors(self) -> Iterator[None]:
         """Puts the numbers back if anything fails, Ctrl-C too."""
         try:
             yield

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 
 from smh.virtual_variable import own_layers
+from smh.virtual_variable.inside_keras.recording import calls_through
 
-# Gets a layer and its inputs, laid flat; returns whether it is to be told of the output, too.
+# Gets a layer and its inputs, laid flat.
 Before = Callable[[keras.Layer, list[Any]], None]
 
 
@@ -19,53 +19,20 @@ Before = Callable[[keras.Layer, list[Any]], None]
 def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -> Iterator[None]:
     """Calls `before` each time that one of `layers` is called, with tensors that have values.
 
-    Relies on: `Layer.__call__` looks `call` up on the instance, as `smh.virtual_variable` does. A
-    recurrent layer that is unrolled calls its cell in Python, with values; PyTorch's own loop,
-    which Keras takes on a CPU too, is left by `use_cudnn=False`.
+    Relies on: a recurrent layer that is unrolled calls its cell in Python, with values; PyTorch's
+    own loop, which Keras takes on a CPU too, is left by `use_cudnn=False`.
     """
+
+    def telling(layer, call, args, kwargs):
+        before(layer, [t for t in keras.tree.flatten((args, kwargs)) if hasattr(t, "shape")])
+        return call(*args, **kwargs)
+
     with contextlib.ExitStack() as stack:
         for layer in own_layers(model):
             if isinstance(layer, keras.layers.RNN):
                 stack.enter_context(_unrolled(layer))
-        for layer in layers:
-            stack.enter_context(_watched(layer, before))
+        stack.enter_context(calls_through(layers, telling))
         yield
-
-
-@contextlib.contextmanager
-def not_rematerialised(model: keras.Layer) -> Iterator[None]:
-    """Inside, layers made in a `keras.RematScope` run as others do: what they get has values.
-
-    Relies on: `Layer.__call__` reads `_remat_mode`, the scope that the layer was made in. Under it
-    `call` runs in a trace of `jax.checkpoint`, or in `tf.recompute_grad`, which hide the numbers;
-    and models of modes `"full"` and `"larger_than"` cannot `predict` at all in Keras 3.15.
-    """
-    before = {layer: getattr(layer, "_remat_mode", None) for layer in own_layers(model)}
-    for layer in before:
-        layer.__dict__["_remat_mode"] = None
-    try:
-        yield
-    finally:
-        for layer, mode in before.items():
-            layer.__dict__["_remat_mode"] = mode
-
-
-@contextlib.contextmanager
-def _watched(layer: keras.Layer, before: Before) -> Iterator[None]:
-    own, call = layer.__dict__.get("call"), layer.call
-
-    @functools.wraps(call)
-    def telling_call(*args, **kwargs):
-        before(layer, [t for t in keras.tree.flatten((args, kwargs)) if hasattr(t, "shape")])
-        return call(*args, **kwargs)
-
-    layer.__dict__["call"] = telling_call
-    try:
-        yield
-    finally:
-        del layer.__dict__["call"]
-        if own is not None:
-            layer.__dict__["call"] = own
 
 
 @contextlib.contextmanager

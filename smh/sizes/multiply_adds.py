@@ -7,17 +7,16 @@ table look-ups are not counted: they are few beside the products.
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
 from smh.errors import ArgumentError
-from smh.sizes.layer_rules import Rule, counts_what_is_inside, rule_of
+from smh.sizes.layer_rules import counts_what_is_inside, rule_of
 from smh.virtual_variable import own_layers, own_variables
+from smh.virtual_variable.inside_keras.recording import calls_through
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,7 @@ def count_multiply_adds(model: keras.Layer, input_shape: Any = None) -> Cost:
         Cost(multiply_adds=24, not_counted=())
     """
     inputs, tally = _symbolic_inputs(model, input_shape), _Tally()
-    with contextlib.ExitStack() as stack:
-        for layer in own_layers(model):
-            stack.enter_context(_watched(layer, rule_of(layer), tally))
+    with calls_through(filter(rule_of, own_layers(model)), tally.count):
         try:
             _Probe(model).compute_output_spec(inputs)
         except Exception as error:
@@ -74,6 +71,21 @@ class _Tally:
         self.counted: set[int] = set()  # layers, by themselves or as a part of another
         self.muted = 0  # above 0 inside a layer that counts for all that is in it
 
+    def count(self, layer: keras.Layer, call: Callable, args: tuple, kwargs: dict) -> Any:
+        """Calls a layer that has a rule, and counts what that takes."""
+        flat, whole = keras.tree.flatten((args, kwargs)), counts_what_is_inside(layer)
+        inputs = [tuple(t.shape) for t in flat if hasattr(t, "shape") and len(t.shape) > 1]
+        self.muted += whole
+        try:
+            outputs = call(*args, **kwargs)
+        finally:
+            self.muted -= whole
+        self.counted.update(map(id, own_layers(layer) if whole else [layer]))
+        rule = rule_of(layer)
+        if rule is not None and not self.muted:
+            self.total += rule(layer, inputs, keras.tree.flatten(outputs)[0].shape)
+        return outputs
+
 
 class _Probe(keras.Operation):
     """Calls a model as an operation, whatever kind of model it is."""
@@ -85,40 +97,6 @@ class _Probe(keras.Operation):
     def call(self, inputs):
         """Calls the model."""
         return self._model(inputs)
-
-
-@contextlib.contextmanager
-def _watched(layer: keras.Layer, rule: Rule | None, tally: _Tally) -> Iterator[None]:
-    """Counts the calls of a layer.
-
-    Relies on: `Layer.__call__` looks `call` up on the instance, as `smh.virtual_variable` does.
-    """
-    if rule is None:
-        yield
-        return
-    before, call, whole = layer.__dict__.get("call"), layer.call, counts_what_is_inside(layer)
-
-    @functools.wraps(call)
-    def counting_call(*args, **kwargs):
-        flat = keras.tree.flatten((args, kwargs))
-        inputs = [tuple(t.shape) for t in flat if hasattr(t, "shape") and len(t.shape) > 1]
-        tally.muted += whole
-        try:
-            outputs = call(*args, **kwargs)
-        finally:
-            tally.muted -= whole
-        tally.counted.update(map(id, own_layers(layer) if whole else [layer]))
-        if not tally.muted:
-            tally.total += rule(layer, inputs, keras.tree.flatten(outputs)[0].shape)
-        return outputs
-
-    layer.__dict__["call"] = counting_call
-    try:
-        yield
-    finally:
-        del layer.__dict__["call"]
-        if before is not None:
-            layer.__dict__["call"] = before
 
 
 def _has_matrix(layer: keras.Layer) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import keras
 
@@ -28,9 +27,6 @@ from smh.virtual_variable import (
     own_variables,
     wrapping_of,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _KINDS = (
     (Masked, "pruned"),

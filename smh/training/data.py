@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -172,6 +172,16 @@ def measure(model: keras.Model, x: Any, y: Any) -> dict[str, float]:
         told = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: advance(1))
         outputs = model.predict(images, verbose=0, callbacks=[told])
     return measure_outputs(model, outputs, y)
+
+
+def accuracy_on(data: Dataset, x: Any, y: Any) -> Callable[[keras.Model], float]:
+    """Returns what finds a model's accuracy on examples of `data`, whose labels are classes.
+
+    Raises:
+        ArgumentError: they are none.
+    """
+    check_has_accuracy(data)
+    return lambda model: measure(model, x, y)["accuracy"]
 
 
 def measure_outputs(model: keras.Model, outputs: Any, y: Any) -> dict[str, float]:

@@ -33,6 +33,7 @@ from smh.typing import Tensor
 from smh.virtual_variable.inside_keras import tapes, torch_storage
 from smh.virtual_variable.inside_keras.global_state import global_attribute
 from smh.virtual_variable.inside_keras.ordering import computed_after
+from smh.virtual_variable.inside_keras.rematerialising import is_rematerialised
 
 
 class _Values(NamedTuple):
@@ -135,7 +136,7 @@ def _computed(layer: keras.Layer, args: Any, kwargs: Mapping[str, Any]):
     """Inside, what `layer` has to compute is there; yields the arguments to call it with."""
     # A rematerialised layer runs under `tf.recompute_grad` or `jax.checkpoint`, which pass no
     # gradient to tensors from outside (TensorFlow) or keep them alive: compute anew inside.
-    anew = _recomputes(layer)
+    anew = is_rematerialised(layer)
     known = {} if anew else _known()
     missing = [v for v in _due(layer) if id(v) not in known]
     if not missing:
@@ -156,10 +157,6 @@ def _computed(layer: keras.Layer, args: Any, kwargs: Mapping[str, Any]):
     finally:
         _values.reset(token)
     _keep_penalties(layer, penalties)
-
-
-def _recomputes(layer: keras.Layer) -> bool:
-    return getattr(layer, "_remat_mode", None) is not None
 
 
 def _compute(virtuals: Sequence[Any], caller: keras.Layer | None) -> dict[int, Tensor]:
@@ -253,7 +250,7 @@ def _shared_between_siblings(caller: keras.Layer) -> dict | None:
     graph = _current_graph()
     if context is None or context.entry_layer is caller or graph is None:
         return None
-    if _recomputes(caller) or _recomputes(context.entry_layer):
+    if is_rematerialised(caller) or is_rematerialised(context.entry_layer):
         return None  # PyTorch recomputes each rematerialised layer by itself
     by_graph = context.__dict__.setdefault("_smh_shared", {})
     return by_graph.setdefault((graph, tapes.is_stopped()), {})

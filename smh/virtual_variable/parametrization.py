@@ -44,13 +44,27 @@ class Source(keras.Layer):
     def load_own_variables(self, store):
         """Loads the trained variables, for every model that uses them, deployed or not."""
         super().load_own_variables(store)
+        self.changed()
+
+    def models(self) -> list[keras.Model]:
+        """The models that use this, those inside others as well, each once.
+
+        Relies on: what saves a layer follows its properties, and would go around in circles.
+        """
+        holders = (holder for user in self.users for holder in user._holders)
+        above = {id(layer): layer for holder in holders for layer in holder.above}
+        return [layer for layer in above.values() if isinstance(layer, keras.Model)]
+
+    def changed(self, retrace: bool = False) -> None:
+        """Has to be called after numbers changed: deployed models keep copies of what they compute.
+
+        Args:
+            retrace: whether what changed is a constant in what Keras compiled for the models.
+        """
+        if retrace:
+            traces.forget_traces(self.models())
         for user in self.users:
             user.refresh_cache()
-
-    def forget_traces(self) -> None:
-        """Lets Keras trace anew what it compiled for the models that use this."""
-        for holder in (holder for user in self.users for holder in user._holders):
-            traces.forget_traces(holder.above)
 
     @abc.abstractmethod
     def slot_at(self, begin: int, length: int) -> Slot:

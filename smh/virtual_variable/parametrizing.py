@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import keras
 
-from smh.errors import ArgumentError, DeployedModelError
+from smh.errors import ArgumentError
 from smh.virtual_variable.computable import check_computable
+from smh.virtual_variable.given import check_not_deployed
 from smh.virtual_variable.inside_keras.attachment import attach, wrap_calls
-from smh.virtual_variable.inside_keras.deploying import is_deployed
-from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.own import own_layers, own_weights, owners_of
 from smh.virtual_variable.inside_keras.training_state import reset_training
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.variable import VirtualVariable
@@ -56,38 +56,20 @@ def parametrize(model: keras.Model, pairs: Sequence[Pair]) -> keras.Model:
         ...     print(error)
         'a/b/kernel' needs a Parametrization, got str.
     """
-    if is_deployed(model):
-        raise DeployedModelError(
-            f"'{model.name}' is deployed. Call smh.deploy(model, mode='train') before its weights "
-            "are computed in another way."
-        )
-    owners, pairs = _owners(model), list(pairs)
+    check_not_deployed(model, "its weights are computed in another way")
+    owners, pairs = owners_of(own_layers(model), own_weights), list(pairs)
     _check_pairs(model, pairs, owners)
     for variable, parametrization in pairs:
         _check_value(variable, parametrization)
     check_computable(model, [variable for variable, _ in pairs])
     for variable, parametrization in pairs:
-        attach(owners[id(variable)], variable, parametrization)
+        attach(owners[id(variable)][1], variable, parametrization)
     wrap_calls(model)
     reset_training(model)
     return model
 
 
-def _owners(model: keras.Layer) -> dict[int, list[keras.Layer]]:
-    """The layers of each stored variable, by its id.
-
-    Relies on: a variable stays in the list in which it was tracked, frozen or not.
-    """
-    owners: dict[int, list[keras.Layer]] = {}
-    for layer in own_layers(model):
-        for variable in layer._trainable_variables:
-            owners.setdefault(id(variable), []).append(layer)
-    return owners
-
-
-def _check_pairs(
-    model: keras.Layer, given: list[Any], owners: dict[int, list[keras.Layer]]
-) -> None:
+def _check_pairs(model: keras.Layer, given: list[Any], own: Container[int]) -> None:
     if not given or any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in given):
         raise ArgumentError(f"pairs must be (variable, parametrization) pairs, got {given!r:.200}.")
     for variable, parametrization in given:
@@ -97,7 +79,7 @@ def _check_pairs(
                 f"'{path}' is computed already, from {variable.parametrization.describe()}. Begin "
                 "with smh.materialize(model), or leave it out."
             )
-        if id(variable) not in owners:
+        if id(variable) not in own:
             raise ArgumentError(
                 f"'{path}' is no trainable variable of '{model.name}', which has "
                 f"{', '.join(v.path for v in model.trainable_variables) or 'none; is it built?'}"

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -177,32 +178,51 @@ def virtualize(variable: keras.Variable, parametrization: Parametrization) -> Vi
     return variable
 
 
-def stored_variable(path: str, value: np.ndarray, trainable: bool = True) -> keras.Variable:
-    """Creates a float32 variable under an absolute path, wherever it is called.
+def view_of(variable: keras.Variable) -> np.ndarray:
+    """A variable's numbers, stored or computed; where the backend can, without copying them."""
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
-    Relies on: `Variable.path` returns `_path`, which Keras takes from the open name scopes.
+
+def copy_of(variable: keras.Variable) -> np.ndarray:
+    """A copy of a variable's numbers, stored or computed, which may be assigned to another one.
+
+    On JAX an assigned array is shared, and a training step deletes what it updates.
     """
-    variable = keras.Variable(
-        lambda shape, dtype: keras.ops.convert_to_tensor(value, dtype=dtype),
-        shape=value.shape,
-        dtype=str(value.dtype),
-        trainable=trainable,
-        autocast=False,
-        name=path.rsplit("/", 1)[-1],
-    )
-    variable._path = path
-    return variable
+    return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+def floats_of(variable: keras.Variable) -> np.ndarray:
+    """A variable's numbers as `view_of`, those of half precision in float32."""
+    value = view_of(variable)
+    return value if value.dtype.name in ("float32", "float64") else value.astype("float32")
+
+
+def stored_variable(path: str, value: np.ndarray, trainable: bool = True) -> keras.Variable:
+    """Creates a variable of the value's dtype under an absolute path, wherever it is called."""
+
+    def initializer(shape, dtype):
+        return keras.ops.convert_to_tensor(value, dtype=dtype)
+
+    return _variable(path, initializer, value.shape, str(value.dtype), trainable)
 
 
 def unset_variable(path: str, shape: Shape, dtype: str, trainable: bool) -> keras.Variable:
     """Creates a variable under an absolute path whose value is to be loaded; until then, ones."""
+    return _variable(path, "ones", shape, dtype, trainable)
+
+
+def _variable(path: str, initializer: Any, shape: Shape, dtype: str, trainable: bool):
+    name = path.rsplit("/", 1)[-1]
     variable = keras.Variable(
-        "ones",
-        shape=shape,
-        dtype=dtype,
-        trainable=trainable,
-        autocast=False,
-        name=path.rsplit("/", 1)[-1],
+        initializer, shape=shape, dtype=dtype, trainable=trainable, autocast=False, name=name
     )
-    variable._path = path
+    rename(variable, path)
     return variable
+
+
+def rename(variable: keras.Variable, path: str) -> None:
+    """Gives a variable another path.
+
+    Relies on: `Variable.path` returns `_path`, which Keras takes from the open name scopes.
+    """
+    variable._path = path

@@ -11,15 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
+from smh.coding.axes import along
 from smh.doors.candidates import Candidate
 from smh.doors.importance import Importance
 from smh.doors.slimming.labels import KEPT
 from smh.doors.slimming.removable import axes_of, could_go, removable
 from smh.doors.slimming.report import dense_numbers
-from smh.doors.slimming.walking import numbers_of, walk
+from smh.doors.slimming.walking import walk
 from smh.doors.slimming.wiring import Cut, Wiring
 from smh.doors.weight_roles import Role, role_of
 from smh.errors import ArgumentError, SelectionError
+from smh.virtual_variable import floats_of
 
 # What a sparsity is a share of.
 SHARES = ("channels", "multiply_adds", "numbers")
@@ -154,7 +156,7 @@ def _then(net: Wiring, roots: np.ndarray, gone: np.ndarray, before: np.ndarray):
     back = before & ~gone
 
     def read(variable: keras.Variable) -> np.ndarray:
-        value, cut = numbers_of(variable), net.cuts.get(id(variable))
+        value, cut = floats_of(variable), net.cuts.get(id(variable))
         if cut is None:
             return value
         if not cut.state and back.any():
@@ -173,7 +175,7 @@ def _made_of(cut: Cut, roots: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Which numbers of a weight make a channel that is chosen: broadcasts to its shape."""
     rank, found = len(cut.variable.shape), np.zeros((1,) * len(cut.variable.shape), bool)
     for axis, labels in cut.makes.items():
-        found = found | chosen[roots[labels]].reshape([-1 if a == axis else 1 for a in range(rank)])
+        found = found | chosen[roots[labels]].reshape(along(axis, rank))
     return found
 
 

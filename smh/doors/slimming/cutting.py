@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.doors.remaking import numbers_of, remade
+from smh.doors.remaking import remade
 from smh.doors.slimming.recurrent import wrapped_configs
 from smh.doors.slimming.wiring import Count, Wiring
+from smh.virtual_variable import copy_of
 from smh.virtual_variable.inside_keras.graph import configured_layers, graph_of
 
 
@@ -62,7 +63,7 @@ class _Numbers:
 
     def of(self, variable: keras.Variable) -> np.ndarray:
         """Returns the numbers of a variable that stay."""
-        value, cut = numbers_of(variable), self.net.cuts.get(id(variable))
+        value, cut = copy_of(variable), self.net.cuts.get(id(variable))
         if cut is None:
             return value
         if id(variable) in self.onto:

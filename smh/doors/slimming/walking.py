@@ -16,7 +16,7 @@ from smh.doors.slimming.rules import MIXES, rule_of
 from smh.doors.slimming.seen import Seen, all_whole
 from smh.doors.slimming.wiring import Wiring
 from smh.errors import ArgumentError
-from smh.virtual_variable import own_layers, own_variables
+from smh.virtual_variable import floats_of, own_layers, own_variables
 from smh.virtual_variable.inside_keras.graph import Call, Graph, graph_of, inputs_in_order
 
 NO_RULE = "there is no rule for this kind of layer"
@@ -25,15 +25,9 @@ _OTHER_USE = "it is of a kind, or used in a way, that its rule does not know"
 _OWN_WEIGHTS = "it has weights that its rule does not know"
 
 
-def numbers_of(variable: keras.Variable) -> np.ndarray:
-    """The numbers of a weight, stored or computed."""
-    value = np.asarray(keras.ops.convert_to_numpy(variable.value))
-    return value if value.dtype.name in ("float32", "float64") else value.astype("float32")
-
-
 def walk(
     model: keras.Model,
-    read: Callable[[keras.Variable], np.ndarray] = numbers_of,
+    read: Callable[[keras.Variable], np.ndarray] = floats_of,
     varying: np.ndarray | None = None,
 ) -> Wiring:
     """Returns what the layers of a model say about each other.

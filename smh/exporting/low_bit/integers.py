@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import keras
 import numpy as np
 
+from smh.coding.axes import along
 from smh.errors import SmhWarning
 from smh.exporting.low_bit.matching import Found, Whole
 from smh.parametrizations.clustered import Clustered
@@ -186,8 +187,7 @@ def _numbers(parametrization: object) -> _Parts | None:
     if isinstance(parametrization, FakeQuantized):
         stored = rounded_weight(parametrization)
         numbers = stored.integers.astype(np.int32)
-        shape = [-1 if axis == stored.axis else 1 for axis in range(numbers.ndim)]
-        return numbers, stored.scales.reshape(shape), None
+        return numbers, stored.scales.reshape(along(stored.axis, numbers.ndim)), None
     if isinstance(parametrization, Stepped):
         numbers = parametrization.integers()
         steps = np.asarray(parametrization.steps().spread(numbers.ndim), np.float32)

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from smh.coding.axes import along
+
 # Relative: a constant is the weight times a scale, after one or two roundings.
 _NEAR = 2e-6
 _SAME = 5e-7  # likewise, two scales are one: so near that a weight times either is `_NEAR`
@@ -164,7 +166,7 @@ def _factor(constant: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
         if not _near(first, own_first * _ratio(first[None], own_first[None])):
             continue
         factor = _ratio(lead.reshape(len(lead), -1), own.reshape(len(own), -1))
-        factor = factor.reshape([-1 if a == axis else 1 for a in range(constant.ndim)])
+        factor = factor.reshape(along(axis, constant.ndim))
         if _near(constant, weight * factor):
             return factor
     return None

@@ -9,18 +9,13 @@ from typing import Any
 
 import keras
 
+from smh.artifact.files import saved_bytes
 from smh.errors import ArgumentError
 from smh.errors.limits import DROP
 from smh.progress import task
 from smh.sensitivity.words import Shown
 from smh.shrinking.request import SMALLEST, check_is_no_loss, check_is_score, name_of
-from smh.shrinking.searching.copies import (
-    Copies,
-    Search,
-    check_functions,
-    checked_bits,
-    file_size,
-)
+from smh.shrinking.searching.copies import Copies, Search, check_functions, checked_bits
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
@@ -147,7 +142,7 @@ class _ByDrop(Search):
             self.recover(model)
             score = None
         score = _score(self.evaluate, model) if score is None else score
-        size = file_size(model, self.rest)
+        size = saved_bytes(model, self.rest, checked=False)
         fraction, fits = self.copies.fraction(replicas), score >= self.baseline - self.drop
         one = Try(fraction, bits, size, energy, score, fits)
         self.note(one, model, lambda new, best: new.bytes < best.bytes)

@@ -9,16 +9,11 @@ from typing import Any
 
 import keras
 
+from smh.artifact.files import saved_bytes
 from smh.doors.quantization import quantize_factors
 from smh.errors.limits import BYTES
 from smh.progress import task
-from smh.shrinking.searching.copies import (
-    Copies,
-    Search,
-    check_functions,
-    checked_bits,
-    file_size,
-)
+from smh.shrinking.searching.copies import Copies, Search, check_functions, checked_bits
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.shrinking.shrink_model import shrink
 from smh.typing import Selector
@@ -99,10 +94,10 @@ def _recovered(search: _BySize, found: SearchResult, recover: Callable, data: An
     """Trains what was found, and keeps its file within the budget."""
     model = found.model
     recover(model)
-    if file_size(model, search.rest) > search.target:
+    if saved_bytes(model, search.rest, checked=False) > search.target:
         quantize_factors(model, None)
         shrink(model, data, target_size=search.target)
-    trained = replace(found.best, bytes=file_size(model, search.rest))
+    trained = replace(found.best, bytes=saved_bytes(model, search.rest, checked=False))
     search.show(trained)
     return SearchResult(model, trained, (*found.tries, trained))
 
@@ -148,7 +143,7 @@ class _BySize(Search):
     def measure(self, replicas: int, bits: int) -> int:
         """Makes, writes and judges one model; returns the bytes of its file."""
         model, energy = self.copies.make(replicas, bits)
-        size = file_size(model, self.rest)
+        size = saved_bytes(model, self.rest, checked=False)
         fraction = self.copies.fraction(replicas)
         one = Try(fraction, bits, size, energy, None, size <= self.target)
         self.note(one, model, lambda new, best: new.energy_kept > best.energy_kept)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from smh.artifact.files import Options, write
 from smh.doors.built import check_is_built
 from smh.doors.compressible import select
 from smh.doors.compression import compress
@@ -130,23 +127,15 @@ def _in_layer_order(
     return tuple({id(v): v for v in every if wanted(v)}.values())
 
 
-def file_size(model: keras.Model, rest: str) -> int:
-    """Returns the bytes of the file that `smh.save` writes of a model."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.smh")
-        write([model], path, Options(None, rest, "range"))
-        return os.path.getsize(path)
-
-
 def checked_bits(bits: int | Sequence[int]) -> tuple[int, ...]:
     """Returns the numbers of bits to try, or raises `ArgumentError`."""
-    several = (bits,) if isinstance(bits, int) else tuple(bits)
+    several = tuple(bits) if isinstance(bits, Iterable) else (bits,)
     if not several or not all(map(SEARCHED_BITS.fits, several)):
         raise ArgumentError(
             f"bits must be whole numbers from 2 to 8, or {FLOAT_BITS} for float factors, got "
             f"{bits!r}."
         )
-    return tuple(sorted(set(several), reverse=True))
+    return tuple(sorted(set(map(int, several)), reverse=True))
 
 
 def check_functions(**given: Any) -> None:

@@ -1,7 +1,7 @@
 """Puts virtual variables into live layers, and nothing else changes for the layer.
 
-This is the one place that reaches into Keras' bookkeeping. Each use says what it relies on;
-`tests/test_keras_internals.py` fails first when Keras changes it.
+Each use of Keras' bookkeeping says what it relies on; `tests/test_keras_internals.py` fails first
+when Keras changes it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ from smh.errors import ArgumentError, VirtualVariableError
 from smh.virtual_variable import once
 from smh.virtual_variable.inside_keras import overrides, torch_storage
 from smh.virtual_variable.inside_keras.holder import VirtualWeights, trained_parts
-from smh.virtual_variable.inside_keras.own import HOLDER, holder_of, own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import (
+    HOLDER,
+    holder_of,
+    own_layers,
+    own_variables,
+    set_trainable_alone,
+)
 from smh.virtual_variable.inside_keras.serialization import describe_when_serialized
+from smh.virtual_variable.inside_keras.traces import forget_traces
 from smh.virtual_variable.parametrization import Parametrization
 from smh.virtual_variable.variable import VirtualVariable, virtualize
 
@@ -58,9 +65,14 @@ def put_holder(owner: keras.Layer, place: int) -> None:
     """
     holder = holder_of(owner)
     if holder is not None:
-        holder._trainable = owner.trainable
+        set_trainable_alone(holder, owner.trainable)
         others = [layer for layer in owner._layers if layer is not holder]
         owner._layers[:] = [*others[:place], holder, *others[place:]]
+
+
+def place_of_holder(owner: keras.Layer) -> int:
+    """Where the holder is among the layers of `owner`, for `put_holder`."""
+    return [layer is holder_of(owner) for layer in owner._layers].index(True)
 
 
 def in_creation_order(variables: list[keras.Variable]) -> list[keras.Variable]:
@@ -86,6 +98,14 @@ def virtual_variables(model: keras.Layer) -> list[VirtualVariable]:
         if holder is not None:
             found.update((id(v), v) for v in holder.virtuals)
     return list(found.values())
+
+
+def forget_all_traces(model: keras.Layer) -> None:
+    """Lets Keras trace anew what reads the weights of `model`: other models of its pools, too."""
+    forget_traces(own_layers(model))
+    every = [virtual.parametrization.source for virtual in virtual_variables(model)]
+    for source in {id(source): source for source in every if source is not None}.values():
+        forget_traces(source.models())
 
 
 def wrap_calls(model: keras.Layer) -> None:

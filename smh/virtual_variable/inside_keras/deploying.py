@@ -12,8 +12,9 @@ from smh.typing import Tensor
 from smh.virtual_variable import once
 from smh.virtual_variable.inside_keras import torch_storage
 from smh.virtual_variable.inside_keras.attachment import virtual_variables
+from smh.virtual_variable.inside_keras.holder import dense_copy
 from smh.virtual_variable.inside_keras.own import holder_of, own_layers
-from smh.virtual_variable.variable import VirtualVariable, stored_variable
+from smh.virtual_variable.variable import VirtualVariable
 
 # They call what is below them in a loop, in which nothing should be computed.
 _LOOPS = (keras.layers.RNN, keras.layers.TimeDistributed)
@@ -83,7 +84,7 @@ def running_as(model: keras.Layer, mode: str) -> Iterator[None]:
         for virtual, value in zip(virtuals, cached, strict=True):
             virtual._cached = None
             if mode == "cached":
-                virtual._cached = _dense_copy(virtual) if value is None else value
+                virtual._cached = dense_copy(virtual) if value is None else value
         if mode == "stream":
             stream(model)
         yield
@@ -109,10 +110,6 @@ def changed_by(model: keras.Layer, change: Callable[[Tensor], Tensor]) -> Iterat
     finally:
         for parametrization in parametrizations:
             parametrization.__dict__.pop("value", None)
-
-
-def _dense_copy(virtual: VirtualVariable) -> keras.Variable:
-    return stored_variable(f"{virtual.path}/cached", virtual.numpy(), trainable=False)
 
 
 def _refusing_to_train(model: keras.Model) -> Callable:

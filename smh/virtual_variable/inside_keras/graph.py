@@ -85,6 +85,14 @@ def graph_of(model: Any) -> Graph | None:
     )
 
 
+def calls_in_graphs(operation: Any) -> int:
+    """In how many places of graphs an operation is called.
+
+    Relies on: each call with a symbolic tensor adds a node to `_inbound_nodes`.
+    """
+    return len(getattr(operation, "_inbound_nodes", ()))
+
+
 def inputs_in_order(model: Any, given: Any) -> list[Any]:
     """What a functional or sequential model is called with, in the order of its graph's inputs.
 

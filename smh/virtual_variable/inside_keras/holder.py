@@ -171,8 +171,7 @@ class VirtualWeights(keras.Layer):
         """Keeps the value of each virtual variable, dense, until `forget`."""
         for i, virtual in enumerate(self.virtuals):
             if virtual._cached is None:
-                value = virtual.numpy()
-                virtual._cached = stored_variable(f"{virtual.path}/cached", value, trainable=False)
+                virtual._cached = dense_copy(virtual)
             setattr(self, f"cached_{i}", virtual._cached)
 
     def forget(self) -> None:
@@ -225,6 +224,11 @@ def settle_pool(source: Any) -> None:
             drop_snapshot(user)
     _set_trained(source, in_training)
     torch_storage.list_stored(layer for user in users for layer in _above(user))
+
+
+def dense_copy(virtual: VirtualVariable) -> keras.Variable:
+    """What a deployed model keeps in the place of a weight that it would compute."""
+    return stored_variable(f"{virtual.path}/cached", virtual.numpy(), trainable=False)
 
 
 def _nothing() -> None:

@@ -15,7 +15,7 @@ import keras
 
 from smh.errors import ArgumentError, ArtifactError
 from smh.virtual_variable.inside_keras.hooks import saved
-from smh.virtual_variable.inside_keras.own import own_layers, own_variables
+from smh.virtual_variable.inside_keras.own import own_layers, own_seeds, own_variables
 from smh.virtual_variable.inside_keras.saveables import saveables
 
 # Begins the name of a layer that Keras' files do not find; behind it, which of those it is.
@@ -36,16 +36,13 @@ class Member:
 
     @property
     def states(self) -> list[keras.Variable]:
-        """The states of its random generators.
-
-        Relies on: a layer tracks its generators in `_seed_generators`.
-        """
-        return [generator.state for generator in self.layer._seed_generators]
+        """The states of its random generators."""
+        return own_seeds(self.layer)
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no values of its own."""
-        return not self.variables and not self.layer._seed_generators
+        return not self.variables and not self.states
 
 
 def members(model: keras.Layer) -> list[Member]:

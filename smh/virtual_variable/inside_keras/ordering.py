@@ -71,6 +71,13 @@ def _tied(values: list, tensors: list) -> tuple[list, list]:
     return jax.lax.optimization_barrier((values, tensors))
 
 
+def has_mask(tensor: Any) -> bool:
+    """Whether a tensor has a mask, which an array would lose."""
+    from keras.src.backend.common.masking import get_keras_mask
+
+    return get_keras_mask(tensor) is not None
+
+
 def _keep_mask(old: Any, new: Any) -> None:
     """Relies on: Keras keeps the mask of a tensor as an attribute of the tensor."""
     from keras.src.backend.common.masking import get_keras_mask, set_keras_mask

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
 from smh.virtual_variable.inside_keras.holder import VirtualWeights
 
 HOLDER = "_virtual_weights"  # the attribute
+# The attributes in which a layer lists all that it tracks.
+BOOKS = frozenset({"_trainable_variables", "_non_trainable_variables"})
 
 
 def holder_of(layer: keras.Layer) -> VirtualWeights | None:
@@ -46,13 +48,59 @@ def layers_in_several(model: keras.Layer) -> list[keras.Layer]:
 
 def own_variables(layer: keras.Layer) -> list[keras.Variable]:
     """The layer's own variables, virtual ones where they were before, trainable first."""
-    trainable = list(layer._trainable_variables)
+    return own_trainable(layer) + list(layer._non_trainable_variables)
+
+
+def own_trainable(layer: keras.Layer) -> list[keras.Variable]:
+    """Those of the layer's own variables that it tracks as trainable, stored or virtual."""
+    trainable = own_weights(layer)
     holder = holder_of(layer)
     if holder is not None:
         # Each position counts what was tracked when the variable was taken out.
         for position, virtual in reversed(holder.order):
             trainable.insert(position, virtual)
-    return trainable + list(layer._non_trainable_variables)
+    return trainable
+
+
+def own_weights(layer: keras.Layer) -> list[keras.Variable]:
+    """The variables that the layer stores and tracks as trainable.
+
+    Relies on: a variable stays in the list in which it was tracked, frozen or not.
+    """
+    return list(layer._trainable_variables)
+
+
+def set_trainable_alone(layer: keras.Layer, trainable: bool) -> None:
+    """Freezes or unfreezes a layer, and neither its variables nor what is below it.
+
+    Relies on: `Layer.trainable` is what its `_trainable` is.
+    """
+    layer._trainable = trainable
+
+
+def own_seeds(layer: keras.Layer) -> list[keras.Variable]:
+    """The states of the layer's random generators.
+
+    Relies on: a layer tracks its generators in `_seed_generators`; a generator has a `state`.
+    """
+    return [generator.state for generator in layer._seed_generators]
+
+
+def owners_of(
+    layers: Iterable[keras.Layer],
+    variables: Callable[[keras.Layer], list[keras.Variable]] = own_variables,
+) -> dict[int, tuple[keras.Variable, list[keras.Layer]]]:
+    """Returns each variable, by its `id` and in order, and the layers that track it.
+
+    Args:
+        layers: which layers.
+        variables: which of a layer's variables.
+    """
+    found: dict[int, tuple[keras.Variable, list[keras.Layer]]] = {}
+    for layer in layers:
+        for variable in variables(layer):
+            found.setdefault(id(variable), (variable, []))[1].append(layer)
+    return found
 
 
 def calls_as_keras(operation: keras.Operation) -> bool:

@@ -21,6 +21,7 @@ from smh.errors import ArgumentError
 from smh.virtual_variable.inside_keras import hooks
 from smh.virtual_variable.inside_keras.members import Member
 from smh.virtual_variable.inside_keras.saveables import saveables
+from smh.virtual_variable.variable import copy_of
 
 _KINDS = "biuf"
 
@@ -38,11 +39,6 @@ class OwnState:
     variables: Mapping[str, int]
     values: Mapping[str, np.ndarray]
     assets: Mapping[str, bytes]
-
-    @property
-    def is_more(self) -> bool:
-        """Whether it has more than variables."""
-        return bool(self.values or self.assets)
 
 
 def own_states(counted: Sequence[Member]) -> dict[int, OwnState]:
@@ -123,7 +119,7 @@ def _load(layer: keras.Layer, member: Member, state: OwnState | None, always: bo
     if state is None:
         state = OwnState(numbered(member.variables), {}, {})
     # Copies: on JAX an assigned array is shared, and a training step deletes what it updates.
-    store = {key: _value(member.variables[i]) for key, i in state.variables.items()}
+    store = {key: copy_of(member.variables[i]) for key, i in state.variables.items()}
     store |= {key: np.array(value) for key, value in state.values.items()}
     try:
         if always or hooks.has_own_hooks(layer):
@@ -142,10 +138,6 @@ def _load(layer: keras.Layer, member: Member, state: OwnState | None, always: bo
 def numbered(variables: Sequence[keras.Variable]) -> dict[str, int]:
     """The keys under which a layer stores its variables, unless it says otherwise."""
     return {str(i): i for i in range(len(variables))}
-
-
-def _value(variable: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable.value))
 
 
 def _numbers(layer: keras.Layer, key: str, value: object) -> np.ndarray:

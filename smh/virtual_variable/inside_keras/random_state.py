@@ -8,14 +8,13 @@ import keras
 import numpy as np
 
 from smh.errors import ArtifactError
-from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.own import own_layers, own_seeds
 
 
 def random_state(model: keras.Layer) -> list[list[int]]:
     """Returns the states of all random generators, those of dropout for example, as plain JSON.
 
-    Relies on: a layer tracks its generators in `_seed_generators`; a generator's `state` is a
-    variable of two integers.
+    Relies on: a generator's `state` is a variable of two integers.
     """
     return [
         np.asarray(keras.ops.convert_to_numpy(s.value)).tolist() for s in generator_states(model)
@@ -41,7 +40,7 @@ def set_random_state(model: keras.Layer, states: Any) -> None:
 
 def generator_states(model: keras.Layer) -> list[keras.Variable]:
     """The variables of all random generators of a model, each once."""
-    found = {id(s): s.state for layer in own_layers(model) for s in layer._seed_generators}
+    found = {id(state): state for layer in own_layers(model) for state in own_seeds(layer)}
     return list(found.values())
 
 

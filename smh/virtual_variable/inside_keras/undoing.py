@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from smh.errors import ArgumentError
 from smh.virtual_variable.inside_keras import torch_storage
@@ -16,7 +15,7 @@ from smh.virtual_variable.inside_keras.holder import VirtualWeights
 from smh.virtual_variable.inside_keras.hooks import has_assets, has_own_hooks
 from smh.virtual_variable.inside_keras.members import Member, members
 from smh.virtual_variable.inside_keras.own_state import OwnState, load_own_states, own_states
-from smh.virtual_variable.variable import VirtualVariable
+from smh.virtual_variable.variable import VirtualVariable, copy_of
 
 _KINDS: tuple[Any, ...] = (collections.OrderedDict, dict, list, set)
 _CLASS: Any = vars(object)["__class__"]
@@ -38,7 +37,7 @@ def undone_on_errors(model: keras.Layer) -> Iterator[None]:
     """
     layers = model._flatten_layers()
     virtuals = [v for x in layers if isinstance(x, VirtualWeights) for v in x.virtuals]
-    numbers = [(v, _numbers(v)) for v in model.variables if not isinstance(v, VirtualVariable)]
+    numbers = [(v, copy_of(v)) for v in model.variables if not isinstance(v, VirtualVariable)]
     trackers = [layer._tracker for layer in layers]
     known = [*layers, *trackers, *model.variables, *virtuals]
     known += [virtual.parametrization for virtual in virtuals]
@@ -61,10 +60,6 @@ def undone_on_errors(model: keras.Layer) -> Iterator[None]:
             put_back()  # what a layer computes from its variables need not be as it was
         torch_storage.list_stored(layers)
         raise
-
-
-def _numbers(variable: keras.Variable) -> np.ndarray:
-    return np.array(keras.ops.convert_to_numpy(variable.value))  # a copy, which nothing assigns to
 
 
 def _way_back(one: Any) -> Callable[[], None]:
