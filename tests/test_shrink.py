@@ -189,13 +189,16 @@ ROUGHLY = {
 
 @pytest.mark.parametrize("name", ROUGHLY)
 def test_a_size_is_known_roughly_before_anything_is_coded(name, monkeypatch):
+    """And nearly before it is written: but for what is beside the numbers."""
     make, data = ROUGHLY[name]
-    found = []
+    found, written = [], []
 
     def both(work, rounded):
-        exactly = work.size.nearly(rounded)
-        found.append((*work.size.roughly(rounded), exactly))
-        return exactly
+        rough, nearly = work.size.roughly(rounded), work.size.nearly(rounded)
+        found.append((*rough, nearly))
+        slack = shrink_model._BESIDE + shrink_model._BESIDE_EACH * len(work.items)
+        written.append((nearly, work.size.exactly(rounded), slack))
+        return nearly
 
     bytes_of = shrink_model._Work._bytes
     monkeypatch.setattr(
@@ -211,8 +214,10 @@ def test_a_size_is_known_roughly_before_anything_is_coded(name, monkeypatch):
         except ArgumentError as error:
             assert "every weight in it is zero" in str(error)
     assert len(found) > 3
-    for rough, off, exactly in found:
-        assert abs(rough - exactly) <= off + shrink_model._BESIDE
+    for rough, off, nearly in found:
+        assert abs(rough - nearly) <= off + shrink_model._BESIDE
+    for nearly, exactly, slack in written:
+        assert abs(nearly - exactly) <= slack
 
 
 @pytest.mark.parametrize("mode", ["full", "list_of_layers", "activations", "larger_than"])

@@ -31,7 +31,8 @@ from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _CLOSE = 0.02  # of the size asked for
-_BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
+# Bytes of names and shapes, by which files of one network may differ, and more for each weight.
+_BESIDE, _BESIDE_EACH = 200, 8
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -249,7 +250,9 @@ class _Work:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
         if wanted is None or not self.size.is_known:
             return self.size.nearly(rounded)  # some bytes decide nothing; the chosen is measured
+        beside = _BESIDE + _BESIDE_EACH * len(self.items)
         rough, off = self.size.roughly(rounded)
-        if abs(rough - wanted) > max(off, _CLOSE * wanted) + _BESIDE:
+        if abs(rough - wanted) > max(off, _CLOSE * wanted) + beside:
             return rough
-        return self.size.exactly(rounded)
+        near = self.size.nearly(rounded)
+        return self.size.exactly(rounded) if abs(near - wanted) <= beside else near
