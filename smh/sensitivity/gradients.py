@@ -19,9 +19,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from smh.errors import ArgumentError
+from smh.errors import ArgumentError, SmhError
 from smh.progress import track
 from smh.sensitivity.examples import values
+from smh.sensitivity.inputs import told
 from smh.typing import Tensor
 
 _SMALL = 1e-12
@@ -73,8 +74,11 @@ def signed_gradients(
 def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Returns the gradient of a number with respect to stored variables; zeros where it has none.
 
+    No state of a layer changes (relies on: what is assigned inside a stateless scope goes into the
+    scope alone).
+
     Raises:
-        ArgumentError: there are none on Keras' backend.
+        ArgumentError: there are none on Keras' backend, or of a layer.
     """
     if not variables:
         return []
@@ -84,7 +88,15 @@ def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) 
             f"There are no gradients here on Keras' backend {keras.backend.backend()}, only on "
             f"{', '.join(_GRADIENTS)}. smh.shrink needs none without data."
         )
-    return found(score, variables)
+    try:
+        return found(score, variables)
+    except SmhError:
+        raise
+    except Exception as error:  # whatever a layer's own gradient raises
+        raise ArgumentError(
+            f"The model gave no gradients: {told(error)}. On TensorFlow a layer in float8 has none "
+            "outside of a compiled function. smh.shrink needs none without data."
+        ) from error
 
 
 class Noticeable:
@@ -100,7 +112,9 @@ class Noticeable:
     @classmethod
     def of(cls, model: keras.Layer, batch: Any) -> Noticeable:
         """Looks at what the model makes of a batch."""
-        return cls([_scale_of(y) for y in keras.tree.flatten(model(batch, training=False))])
+        with keras.StatelessScope():
+            outputs = model(batch, training=False)
+        return cls([_scale_of(y) for y in keras.tree.flatten(outputs)])
 
     def __call__(self, outputs: Any) -> list[Tensor]:
         """The float outputs, in float32, on that scale."""
@@ -138,7 +152,8 @@ def _tensorflow(score: Callable[[], Tensor], variables) -> list[np.ndarray]:
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         for one in stored:
             tape.watch(one)
-        total = score()
+        with keras.StatelessScope():
+            total = score()
     found = tape.gradient(total, stored, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return [values(tf.convert_to_tensor(g)) for g in found]
 
@@ -161,7 +176,7 @@ def _torch(score: Callable[[], Tensor], variables) -> list[np.ndarray]:
     try:
         for one in stored:
             one.requires_grad_(True)
-        with torch.enable_grad():
+        with torch.enable_grad(), keras.StatelessScope():
             found = torch.autograd.grad(score(), stored, allow_unused=True)
     finally:
         for one, was in zip(stored, before, strict=True):
