@@ -220,6 +220,21 @@ def test_inputs_are_known_by_name_whoever_named_them(called, count, more):
             batches_of(model, flat[0], COUNT, COUNT)
 
 
+class Lazy(layers.Layer):
+    """Makes a variable from a value in its first call that is not training."""
+
+    def call(self, x, training=False):
+        if not training and not hasattr(self, "scale"):
+            self.scale = keras.Variable(np.full(4, 2.0, "float32"), trainable=False)
+        return x if training else x * self.scale
+
+
+def test_a_model_that_makes_a_variable_in_its_first_call_is_taken():
+    lazy, x = Lazy(), np.ones((COUNT, 4), "float32")
+    check_same(batches_of(lazy, x, COUNT, COUNT), [x])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(lazy.scale.value), 2.0)
+
+
 def test_a_model_that_tells_nothing_is_tried():
     left, right = np.ones((COUNT, 2, 4), "float32"), np.ones((COUNT, 4, 4), "float32")
     model = SilentOfTwo()

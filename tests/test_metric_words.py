@@ -10,24 +10,26 @@ from smh.shrinking.request import check_is_score
 
 pytestmark = pytest.mark.backend_agnostic
 
-HIGHER = """accuracy acc val_accuracy balanced_accuracy auc precision recall f1_score R2Score acc1
-acc5 valacc testacc val_accuracies f1score fscore r2score rocauc prauc iou50 bleu4 rouge1 prec1
-recall@5 TPR@FPR recall_vs_fpr iou_with_distance score_with_low_latency score_without_misses
-accuracy_over_cost accuracy_under_latency mean_io_u MeanIoU dice cosine_similarity top_5 top1 bleu
-psnr ssim mcc kappa map map50 tpr true_positives specificity reward score neg_loss
-neg_mean_squared_error val_neg_loss my_negative_loss one_minus_error negative_recall neg_precision
-submission_score transmission_score preferred_score recall_at_distance precision_at_recall
+HIGHER = """accuracy acc val_accuracy balanced_accuracy auc precision recall f1_score
+R2Score acc1 acc5 valacc testacc val_accuracies f1score fscore f_score f_measure F1 r2score
+rocauc prauc iou50 bleu4 rouge1 prec1 recall@5 TPR@FPR recall_vs_fpr iou_with_distance
+score_with_low_latency score_without_misses accuracy_over_cost accuracy_under_latency
+mean_io_u MeanIoU dice cosine_similarity top_5 top1 bleu psnr ssim mcc kappa map map50 tpr
+true_positives specificity reward score neg_loss neg_mean_squared_error val_neg_loss
+my_negative_loss one_minus_error negative_recall neg_precision submission_score
+transmission_score preferred_score recall_at_distance precision_at_recall
 sensitivity_at_specificity f1 mean_ap""".split()
-LOWER = """loss val_loss dice_loss auc_loss accuracy_loss ValLoss iou_error top_5_error error_rate
-mse rmse mae mape nll cer wer brier brier_score kl kl_divergence fid ece miss_rate fpr
-false_positives false_negatives perplexity sparse_categorical_crossentropy hinge poisson log_cosh
-loss1 loss2 err1 err5 valerr mse1 accuracy_drop inaccuracy number_of_errors errors_per_image
-false_negative_rate loss_given_accuracy regret negative_log_likelihood root_mean_squared_error
-log_loss KLDivergence false_acceptance_rate fpr_at_95_tpr huber_loss
-mean_absolute_percentage_error""".split()
+LOWER = """loss val_loss dice_loss auc_loss accuracy_loss ValLoss iou_error top_5_error
+error_rate mse rmse mae mape nll cer wer brier brier_score kl kl_divergence fid ece
+miss_rate fpr false_positives false_negatives perplexity sparse_categorical_crossentropy
+hinge poisson log_cosh loss1 loss2 err1 err5 valerr mse1 jaccard_distance f_divergence
+accuracy_drop inaccuracy number_of_errors errors_per_image false_negative_rate
+loss_given_accuracy regret negative_log_likelihood root_mean_squared_error log_loss
+KLDivergence false_acceptance_rate
+fpr_at_95_tpr huber_loss mean_absolute_percentage_error""".split()
 NEITHER = """metric value_0 macro val lambda mean architecture transmission accepted
-error_free_rate loss_negated test_mse_negative one_minus_accuracy loss_of_accuracy cost_accuracy
-loss_accuracy accuracy_loss_free brier_skill_score d2_absolute_error_score""".split()
+error_free_rate f loss_negated test_mse_negative one_minus_accuracy loss_of_accuracy
+cost_accuracy loss_accuracy accuracy_loss_free brier_skill_score d2_absolute_error_score""".split()
 NAMES = {**dict.fromkeys(HIGHER, True), **dict.fromkeys(LOWER, False), **dict.fromkeys(NEITHER)}
 
 

@@ -919,7 +919,7 @@ def test_inside_a_strategy_it_is_refused(call):
 
 
 @pytest.mark.parametrize("door", LOOKED_AT)
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [1, 2, 4])
 def test_a_fixed_batch_size_that_binds_is_told(batch, door):
     x = np.random.default_rng(0).normal(size=(8, 6, 5)).astype("float32")
     steps, lstm = keras.Input(batch_shape=(batch, 6, 5)), layers.LSTM(8, stateful=True)

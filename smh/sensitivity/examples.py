@@ -25,7 +25,7 @@ def batches_of(
     """Returns batches of examples as NumPy arrays, nested as the model takes them.
 
     Args:
-        model: is called on two examples, or the only one.
+        model: is called on some examples, or the only one.
         data: an array, or arrays nested as the model's inputs; a data set or a list of batches; or
             a function that returns one of these. Labels and weights beside the inputs, as in
             `(x, y)`, are left out.
@@ -60,7 +60,8 @@ def batches_of(
         keras.tree.map_structure(lambda x, s=start: x[s : min(s + size, count)], whole)
         for start in range(0, count, size)
     ]
-    _check_fits(model, inputs, keras.tree.map_structure(lambda x: x[: min(2, count)], whole))
+    some = min(3 if inputs.batch == 2 else 2, count)  # not as many as a fixed batch size has
+    _check_fits(model, inputs, keras.tree.map_structure(lambda x: x[:some], whole))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -108,13 +109,17 @@ class Inputs:
 
 
 def refusal(model: keras.Layer, one: Any) -> Exception | None:
-    """Calls a model, of which no state changes; returns its error."""
-    try:
-        with keras.StatelessScope():
-            model(one, training=False)
-    except Exception as error:  # whatever its layers raise
-        return error
-    return None
+    """Calls a model, of which no state changes if it can be called so; returns its error."""
+    error: Exception | None = None
+    for scope in (keras.StatelessScope(), contextlib.nullcontext()):  # in which it makes variables
+        try:
+            with scope:
+                model(one, training=False)
+        except Exception as raised:  # whatever its layers raise
+            error = raised
+        else:
+            return None
+    return error
 
 
 def told(error: Exception) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 _WORD = r"(?:val|valid|test|train|eval|dev)?(?:{})\d*"
 _SHARES = (
     r"acc|(?!inaccuracy)\w*accurac(?:y|ies)|prec|precision|recall|sensitivity|specificity|m?iou"
-    r"|dice|jaccard|top|f\d?|f\d?score|hits?"
+    r"|dice|jaccard|top|f\d|f\d?score|hits?"
 )
 _HIGHER = re.compile(
     _WORD.format(
@@ -24,11 +24,14 @@ _HIGHER = re.compile(
         r"|kappa|likelihood|reward|true|m?ap|mrr|mcc|tpr|tnr|ppv|npv|scores?"
     )
 )
-_AMOUNTS = r"\w*loss(?:es)?|err|\w*errors?|drop|inaccuracy"  # of whatever stands before them
+# Of whatever stands before them.
+_AMOUNTS = (
+    r"\w*loss(?:es)?|err|\w*errors?|drop|inaccuracy|distance|\w*divergence|regret|deviance|hinge"
+)
 _LOWER = re.compile(
     _WORD.format(
-        rf"{_AMOUNTS}|r?mse|mae|mape|r?msle|\w*entropy|perplexity|\w*divergence|distance|hinge"
-        r"|poisson|\w*cosh|false|miss|misses|regret|brier|latency|deviance|nll|[cwte]er|fpr|fnr"
+        rf"{_AMOUNTS}|r?mse|mae|mape|r?msle|\w*entropy|perplexity|poisson"
+        r"|\w*cosh|false|miss|misses|brier|latency|nll|[cwte]er|fpr|fnr"
         r"|kld?|fid|ece|b?ce|cce|ppl|cost"
     )
 )
@@ -39,7 +42,9 @@ _CONDITIONS = "at by for from given over per under versus vs with within without
 
 def _words(name: str) -> list[str]:
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    text = text.replace("io_u", "iou").replace("brier_score", "brier")
+    text = (
+        text.replace("io_u", "iou").replace("brier_score", "brier").replace("f_measure", "fscore")
+    )
     words = re.findall(r"[a-z0-9]+", text.replace("@", " at "))
     return words[: next((i for i, w in enumerate(words) if i and w in _CONDITIONS), len(words))]
 
@@ -47,7 +52,7 @@ def _words(name: str) -> list[str]:
 def better_when_higher(name: str) -> bool | None:
     """Whether more of a metric is better, by the words of its name, or `None`.
 
-    Where they differ, only a loss, an error or a drop at the end decides: `dice_loss` and
+    Where they differ, only a loss, an error or the like at the end decides: `dice_loss` and
     `top_5_error` are better when lower. `neg_loss` is better when higher; `negative_recall` is
     that of a class.
     """

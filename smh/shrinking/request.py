@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -110,13 +109,13 @@ def name_of(evaluate: Callable) -> str:
 def _scored(evaluate: Callable) -> Callable:
     """`evaluate`, which must not be called a loss if it returns one number, without a name."""
 
-    @functools.wraps(evaluate)
     def measured(model: keras.Layer) -> Any:
         returned = evaluate(model)
         if not isinstance(returned, Mapping | tuple | list):
             check_is_no_loss(evaluate)
         return returned
 
+    measured.__name__ = name_of(evaluate)
     return measured
 
 

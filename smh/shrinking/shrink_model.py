@@ -32,7 +32,7 @@ from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _CLOSE = 0.02  # of the size asked for
 # Bytes of names and shapes, by which files of one network may differ, and more for each weight.
-_BESIDE, _BESIDE_EACH = 200, 8
+_BESIDE, _BESIDE_EACH = 200, 16
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
