@@ -99,7 +99,7 @@ def test_it_is_taken_away_again_and_wrong_calls_change_nothing():
     assert not smh.recipes.penalise_bits(model, 0).losses
     with pytest.raises(smh.errors.SelectionError, match="quantize_weights"):
         smh.recipes.penalise_bits(network(), 0.1)
-    with pytest.raises(smh.errors.ArgumentError, match="keras.Model, got int"):
+    with pytest.raises(smh.errors.ArgumentError, match="a Keras 3 model or layer, got int"):
         smh.recipes.penalise_bits(3, 0.1)
 
 

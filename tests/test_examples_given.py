@@ -225,7 +225,8 @@ class Lazy(layers.Layer):
 
     def call(self, x, training=False):
         if not training and not hasattr(self, "scale"):
-            self.scale = keras.Variable(np.full(4, 2.0, "float32"), trainable=False)
+            scale = keras.Variable(np.full(4, 2.0, "float32"), trainable=False)
+            object.__setattr__(self, "scale", scale)  # behind the back of Keras
         return x if training else x * self.scale
 
 

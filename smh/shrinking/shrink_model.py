@@ -250,9 +250,11 @@ class _Work:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
         if wanted is None or not self.size.is_known:
             return self.size.nearly(rounded)  # some bytes decide nothing; the chosen is measured
-        beside = _BESIDE + _BESIDE_EACH * len(self.items)
         rough, off = self.size.roughly(rounded)
-        if abs(rough - wanted) > max(off, _CLOSE * wanted) + beside:
+        if abs(rough - wanted) > max(off, _CLOSE * wanted) + _BESIDE:
             return rough
+        beside = _BESIDE + _BESIDE_EACH * len(self.items)
+        if beside > _CLOSE * wanted:  # of a small file it may be much
+            return self.size.exactly(rounded)
         near = self.size.nearly(rounded)
         return self.size.exactly(rounded) if abs(near - wanted) <= beside else near
