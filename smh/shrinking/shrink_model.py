@@ -31,8 +31,7 @@ from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _CLOSE = 0.02  # of the size asked for
-# Bytes of names and shapes, by which files of one network may differ, and more for each weight.
-_BESIDE, _BESIDE_EACH = 200, 16
+_BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -253,8 +252,4 @@ class _Work:
         rough, off = self.size.roughly(rounded)
         if abs(rough - wanted) > max(off, _CLOSE * wanted) + _BESIDE:
             return rough
-        beside = _BESIDE + _BESIDE_EACH * len(self.items)
-        if beside > _CLOSE * wanted:  # of a small file it may be much
-            return self.size.exactly(rounded)
-        near = self.size.nearly(rounded)
-        return self.size.exactly(rounded) if abs(near - wanted) <= beside else near
+        return self.size.exactly(rounded)
