@@ -66,9 +66,8 @@ def sensitivity_scan(
         metric: which of several measured numbers decides, by name, or by index into a tuple.
             Default: the first that is known to be better when higher (as `accuracy`), else `loss`;
             of a model with several outputs `loss`, in which all have a part.
-        higher_is_better: in which direction. Default: by the words of the metric's name, the last
-            of them first (of `dice_loss`, `top_5_error` and `nll` less is better); `True` if none
-            tells it.
+        higher_is_better: in which direction. Default: by the words of the metric's name (of
+            `dice_loss`, `top_5_error` and `nll` less is better); `True` if they do not tell it.
         stop: called with each new row; once it returns true the scan ends.
         method: `"exact"`: evaluates the model for each row. `"fisher"`: estimates all rows from the
             gradients of up to 512 examples, which are given in the place of `evaluate`, without

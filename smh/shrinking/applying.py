@@ -64,7 +64,7 @@ class FileSize:
     def __init__(self, model: keras.Layer, items: Sequence[Item]):
         self._model, self._items, self.is_known = model, items, True
         self._beside: int | None = None  # bytes beside the numbers
-        self._coded = 0.0, 0.0  # size, and entropy of its numbers, when they were last coded
+        self._exact = 0.0, 0.0  # size, and entropy of its numbers, when it was last found exactly
 
     def exactly(self, rounded: Sequence[Rounded]) -> int:
         """Of a copy; a model that cannot be made again from its configuration is estimated."""
@@ -73,7 +73,7 @@ class FileSize:
         except Exception:  # whatever a model of somebody's own raises
             self.is_known = False
             return self.nearly(rounded)
-        self._coded = size, self._entropy(rounded)
+        self._exact = size, self._entropy(rounded)
         self._beside = size - self._numbers(rounded)
         return size
 
@@ -83,17 +83,15 @@ class FileSize:
             every = sum(len(tensor.payload) for tensor in _encoded(self._model.variables))
             plain = saved_bytes(self._model, architecture=False)
             self._beside = plain - every + _ENTRY * len(self._items)
-        size = self._numbers(rounded) + self._beside
-        self._coded = size, self._entropy(rounded)
-        return size
+        return self._numbers(rounded) + self._beside
 
     def roughly(self, rounded: Sequence[Rounded]) -> tuple[int, int]:
-        """By what changed since numbers were last coded, and how far off that may be.
+        """By what changed since a size was last found exactly, and how far off that may be.
 
         Nothing is coded. Networks of some thousand numbers were off by up to a quarter of the
         change, `vww_96` of the benchmarks by an eighth.
         """
-        size, entropy = self._coded
+        size, entropy = self._exact
         change = self._entropy(rounded) - entropy
         return round(size + change), round(_OFF * abs(change))
 
