@@ -24,7 +24,6 @@ from smh.virtual_variable import rename, virtual_variables
 from smh.virtual_variable.inside_keras.rebuilding import dense_config, from_dense_config
 
 _AS_SAVED = Options(None, "float32", "range")  # as `smh.save` does by default
-_OFF = 0.25  # of a change in the entropy: by tables, and what else the coder knows
 _ENTRY = 30  # bytes of how a weight is rounded
 
 
@@ -63,8 +62,7 @@ class FileSize:
 
     def __init__(self, model: keras.Layer, items: Sequence[Item]):
         self._model, self._items, self.is_known = model, items, True
-        self._beside: int | None = None  # bytes beside the numbers
-        self._exact = 0.0, 0.0  # size, and entropy of its numbers, when it was last found exactly
+        self._frame: int | None = None  # bytes of names, shapes and steps
 
     def exactly(self, rounded: Sequence[Rounded]) -> int:
         """Of a copy; a model that cannot be made again from its configuration is estimated."""
@@ -73,33 +71,21 @@ class FileSize:
         except Exception:  # whatever a model of somebody's own raises
             self.is_known = False
             return self.nearly(rounded)
-        self._exact = size, self._entropy(rounded)
-        self._beside = size - self._numbers(rounded)
+        self._frame = size - sum(one.bytes for one in rounded) - self._rest()
         return size
 
     def nearly(self, rounded: Sequence[Rounded]) -> int:
         """All numbers exactly, and what was beside them when a size was last found exactly."""
-        if self._beside is None:
+        return sum(one.bytes for one in rounded) + self.beside
+
+    @property
+    def beside(self) -> int:
+        """About the bytes of all but the rounded weights."""
+        if self._frame is None:
             every = sum(len(tensor.payload) for tensor in _encoded(self._model.variables))
             plain = saved_bytes(self._model, architecture=False)
-            self._beside = plain - every + _ENTRY * len(self._items)
-        return self._numbers(rounded) + self._beside
-
-    def roughly(self, rounded: Sequence[Rounded]) -> tuple[int, int]:
-        """By what changed since a size was last found exactly, and how far off that may be.
-
-        Nothing is coded. Networks of some thousand numbers were off by up to a quarter of the
-        change, `vww_96` of the benchmarks by an eighth.
-        """
-        size, entropy = self._exact
-        change = self._entropy(rounded) - entropy
-        return round(size + change), round(_OFF * abs(change))
-
-    def _numbers(self, rounded: Sequence[Rounded]) -> int:
-        return sum(one.bytes for one in rounded) + self._rest()
-
-    def _entropy(self, rounded: Sequence[Rounded]) -> float:
-        return sum(one.entropy for one in rounded) + self._rest()
+            self._frame = plain - every + _ENTRY * len(self._items)
+        return self._rest() + self._frame
 
     def _rest(self) -> int:
         known = {id(item.stored) for item in self._items}

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from smh.errors import ArgumentError
 from smh.progress import task
+from smh.shrinking.curve import Curve
 from smh.shrinking.report import Attempt
 
 Try = Callable[[float], Attempt]
 
-_FINEST, _COARSEST = 1e-30, 1e30
-_MOST = 14  # roundings to hit a size; each halves what is left of the interval at least
-_USUAL = 5  # of them
-_TOLERANCE = 0.992  # of the size asked for that the file has to have at least
+_MOST = 14  # roundings to hit a size
+_USUAL = 4  # of them
+LEAST = 0.9905  # of the size asked for that the file has to have at least
+_AIM = 0.9955  # of it
+_BY_CURVE = 11  # roundings by what is expected; then sizes jump, and the jump is closed in on
+_CHANCE = 0.005  # of a size: two prices that hardly differ round differently
+_CURVED = 0.2  # of how far off a size is: as nearly as what is expected holds there
+_SLOPE = 0.4  # by so much what is expected may change too fast or too slowly
+_FLATTEST = -0.8  # of that
+_APART = 1.003  # of two prices at least
+_FARTHEST = 64  # times the highest price: what is expected is flat where all is zero
 _JUMP = 1.01  # two prices so close, of which one file fits: sizes jump between them
 _BESIDE_JUMP = 1.03  # by so much a price is lowered, again and again, to find one that fits
 _POWER = 1.4  # of what may be lost over what was: by so much a price is raised or lowered
@@ -31,44 +41,78 @@ def price_of_quality(quality: float, numbers: int) -> float:
     return 10 ** (1 - 6 * quality / 100) * 2 * math.log(2) / max(1, numbers)
 
 
-def to_size(attempt: Try, target: int, start: float, name: str) -> Attempt:
-    """Returns the finest attempt whose file fits, within 1 % of the size asked for.
+def to_size(attempt: Try, curve: Curve, target: int, name: str) -> Attempt:
+    """Returns the largest file found that fits, within 1 % of the size asked for.
+
+    The curve tells where to begin, and what a price changes from then on: the files that were made
+    say how far off it is, those near the size asked for above all. Chance is in all of them, so no
+    two bracket the price for sure.
 
     Raises:
         ArgumentError: no rounding makes so small a file.
     """
-    fine: Attempt | None = None  # too large
-    coarse: Attempt | None = None  # fits
-    best: Attempt | None = None  # the largest that fits: of a finer one the file may be smaller
-    price = start
+    found: list[Attempt] = []
     with task(f"rounding to {target:,} bytes", _USUAL) as advance:
-        for _ in range(_MOST):
-            found = attempt(price)
+        while len(found) < _MOST:
+            following = _by_curve if len(found) < _BY_CURVE else _at_the_jump
+            price = following(found, curve, target)
+            if any(price == one.multiplier for one in found):
+                break  # no price is lower, or higher
+            found.append(attempt(price))
             advance(1)
-            if found.bytes <= target:
-                coarse = found
-                best = found if best is None or best.bytes <= found.bytes else best
-                if found.bytes >= _TOLERANCE * target:
-                    break
-            else:
-                fine = found
-            if not _FINEST < price < _COARSEST:
+            if LEAST * target <= found[-1].bytes <= target:
                 break
-            price = _next(fine, coarse, 0.997 * target)
-    if best is None:
+    fit = [one for one in found if one.bytes <= target]
+    if not fit:
         raise ArgumentError(f"'{name}' could not be rounded to {target:,} bytes.")
-    return best
+    return max(fit, key=lambda one: one.bytes)
 
 
-def _next(fine: Attempt | None, coarse: Attempt | None, target: float) -> float:
-    """Between the two by their logarithms; beyond the only one by half a bit for each doubling."""
-    if fine is None or coarse is None:
-        one = fine or coarse
-        assert one is not None
-        step = 4.0 * max(1.0, abs(math.log2(one.bytes / target)))
-        return one.multiplier * 2 ** (step if fine is not None else -step)
+def _by_curve(found: Sequence[Attempt], curve: Curve, target: int) -> float:
+    """Where the curve, moved and tilted by the files that were made, has the size to aim at.
+
+    By weighted ridge regression of how far off the curve was; a single file moves it.
+    """
+    size = math.log(_AIM * target)
+    if not found:
+        return curve.price_of(size)
+    off = np.log([one.bytes / target for one in found])
+    at = np.array([curve(one.multiplier) for one in found])
+    weights = 1 / (_CHANCE**2 + np.square(_CURVED * off))
+    missing = off + math.log(target) - at
+    middle, mean = (weights @ values / weights.sum() for values in (at, missing))
+    both = weights @ ((at - middle) * (missing - mean))
+    tilt = max(_FLATTEST, both / (weights @ np.square(at - middle) + _SLOPE**-2))
+    price = curve.price_of(float(middle + (size - middle - mean) / (1 + tilt)))
+    price = min(price, _FARTHEST * max(one.multiplier for one in found))
+    return price if price in Curve.ENDS else _untried(price, found)
+
+
+def _untried(price: float, found: Sequence[Attempt]) -> float:
+    """The nearest one to it that is apart from all others, on either side."""
+    near = [price * _APART**step for step in range(-len(found), len(found) + 1)]
+    near.sort(key=lambda one: abs(math.log(one / price)))
+    apart = math.log(_APART) * 0.5
+    tried = [one.multiplier for one in found]
+    return next(p for p in near if all(abs(math.log(p / one)) >= apart for one in tried))
+
+
+def _at_the_jump(found: Sequence[Attempt], curve: Curve, target: int) -> float:
+    """Between the coarsest file that is too large and the next that fits, by their logarithms."""
+    del curve
+    large = [one for one in found if one.bytes > target]
+    if not large:
+        return min(one.multiplier for one in found) / 4
+    fine = max(large, key=lambda one: one.multiplier)
+    coarser = [one for one in found if one.multiplier > fine.multiplier]
+    if not coarser:
+        return fine.multiplier * 4
+    coarse = min(coarser, key=lambda one: one.multiplier)
     if coarse.multiplier < _JUMP * fine.multiplier:
-        return fine.multiplier / _BESIDE_JUMP
+        price, tried = fine.multiplier, {one.multiplier for one in found}
+        while price in tried:
+            price /= _BESIDE_JUMP
+        return price
     low, high = math.log(fine.multiplier), math.log(coarse.multiplier)
     part = math.log(fine.bytes / target) / math.log(fine.bytes / coarse.bytes)
     return math.exp(low + (high - low) * min(max(part, 0.05), 0.95))

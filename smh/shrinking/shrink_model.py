@@ -16,13 +16,14 @@ from smh.errors.limits import COUNT
 from smh.sensitivity.examples import batches_of, joined
 from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking.applying import FileSize, apply, zeros
+from smh.shrinking.curve import Curve, expected_bytes
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow, Rounded
 from smh.shrinking.items import Item, items_of, put_back, snapshot, states_of
 from smh.shrinking.report import Attempt, ShrinkReport, rows_of
 from smh.shrinking.request import USUAL_QUALITY, Request, Score
 from smh.shrinking.rest import fold_statistics, rest_of, round_rest
-from smh.shrinking.search import price_of_quality, to_drop, to_size
+from smh.shrinking.search import LEAST, price_of_quality, to_drop, to_size
 from smh.shrinking.statistics import gather
 from smh.typing import Selector
 from smh.virtual_variable import own_layers
@@ -30,7 +31,6 @@ from smh.virtual_variable.computable import check_computable
 from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
-_CLOSE = 0.02  # of the size asked for
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
@@ -191,7 +191,7 @@ class _Work:
             start *= sum(float(np.square(item.original).sum()) for item in self.items) or 1.0
         if request.size is not None:
             self._check_possible(request.size)
-            return to_size(self.attempt, request.size, start, name)
+            return to_size(self.attempt, Curve(self._expected, start), request.size, name)
         if request.drop is not None:
             assert self.score is not None
             return to_drop(self.attempt, self.score.baseline, request.drop, start, name)
@@ -243,13 +243,17 @@ class _Work:
             return self._last[1]
         return self._round(chosen.multiplier)
 
+    def _expected(self, price: float) -> float:
+        put_back(self._start)
+        self._round_rest(price)
+        self._last = None
+        return expected_bytes(self.items, price) + self.size.beside
+
     def _bytes(self, rounded: list[Rounded]) -> int:
         wanted = self.request.size
         if not self.attempts:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
-        if wanted is None or not self.size.is_known:
-            return self.size.nearly(rounded)  # some bytes decide nothing; the chosen is measured
-        rough, off = self.size.roughly(rounded)
-        if abs(rough - wanted) > max(off, _CLOSE * wanted) + _BESIDE:
-            return rough
+        size = self.size.nearly(rounded)
+        if wanted is None or not LEAST * wanted - _BESIDE <= size <= wanted + _BESIDE:
+            return size
         return self.size.exactly(rounded)
