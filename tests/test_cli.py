@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import fresh_process
@@ -13,6 +14,8 @@ import pytest
 
 import smh
 from smh import cli, datasets
+from smh.cli.files import quiet
+from smh.errors import ArgumentError, SmhWarning
 
 
 @pytest.fixture
@@ -342,6 +345,18 @@ def test_export_rounds_weights_and_activations(model_file, capsys):
     four, every = os.path.getsize("four.onnx"), os.path.getsize("all.tflite")
     assert f"four.onnx: {four:,} bytes" in capsys.readouterr().out
     assert four < 50_610 / 2 + 8_000 and every < 50_610 + 8_000  # 50,610 numbers
+
+
+def test_what_smh_warns_of_while_native_code_is_quiet_is_said():
+    said, stderr = [], os.fstat(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda text, *_: said.append((str(text), os.fstat(2)))
+        with pytest.raises(ArgumentError), quiet():
+            warnings.warn("said", SmhWarning, stacklevel=1)
+            warnings.warn("of others", UserWarning, stacklevel=1)
+            raise ArgumentError("and raised")
+    assert said == [("said", stderr)]
 
 
 def strict_json(text):

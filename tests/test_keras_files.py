@@ -98,8 +98,8 @@ def trained(fraction=0.5, seed=1, epochs=1):
     return model
 
 
-def same_predictions(first, second):
-    x, _ = data()
+def same_predictions(first, second, x=None):
+    x = data()[0] if x is None else x
     np.testing.assert_array_equal(numpy_of(first(x)), numpy_of(second(x)))
 
 
@@ -200,6 +200,62 @@ def test_a_clone_without_a_pool_is_the_same_once_it_has_the_weights(way):
     assert not np.allclose(numpy_of(clone(x)), numpy_of(model(x)))
     clone.set_weights(model.get_weights())
     assert np.array_equal(numpy_of(clone(x)), numpy_of(model(x)))
+
+
+ALL = ".*"
+SEQUENCES = {
+    "biases too, then kernels": [(smh.prune, ALL), (smh.cluster, "kernel$")],
+    "biases too, then shrunk": [(smh.prune, ALL), ("shrink", "kernel$")],
+    "one of two of a shape": [(smh.prune, ALL), ("shrink", "simple_rnn_cell/kernel")],
+    "biases first": [(smh.quantize_weights, "bias$"), (smh.prune, "kernel$")],
+    "biases again": [(smh.cluster, ALL), (smh.cluster, "bias$")],
+    "one frozen": [(smh.prune, ALL), ("freeze", None), (smh.cluster, "recurrent_kernel$")],
+    "beside a pool": [(smh.compress, "kernel$"), (smh.prune, "bias$"), (smh.cluster, "bias$")],
+}
+
+
+def rounded_in(steps):
+    x = keras.Input((6, 8))
+    model = keras.Model(x, layers.Dense(8, name="out")(layers.SimpleRNN(8, name="rnn")(x)))
+    for step, where in steps:
+        if step == "freeze":
+            model.get_layer("rnn").cell.kernel.trainable = False
+        elif step == "shrink":
+            smh.shrink(model, quality=40, apply_to=where)
+        else:
+            number = 0.5 if step in (smh.prune, smh.compress) else 3
+            model = step(model, number, apply_to=where)
+    return model
+
+
+def in_order(model):
+    """Paths of what is trained and what is not; Keras numbers its seeds in each model anew."""
+    both = model.trainable_variables, model.non_trainable_variables
+    return [[v.path for v in every if "seed" not in v.path] for every in both]
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_variables_are_in_the_order_of_a_model_made_again(name, tmp_path):
+    """Optimizers and `set_weights` go by the order of variables, whatever was done to the model."""
+    model = rounded_in(SEQUENCES[name])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 6, 8)).astype("float32"), rng.normal(size=(16, 8))
+    model.compile("adam", "mse")
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert in_order(again) == in_order(model)
+    assert len(again.optimizer.variables) == len(model.optimizer.variables) > 2
+    for a, b in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
+        assert np.array_equal(numpy_of(a), numpy_of(b))
+    smh.save(model, tmp_path / "model.smh")
+    loaded = smh.load(tmp_path / "model.smh")
+    assert in_order(loaded) == in_order(model)
+    loaded.set_weights(model.get_weights())
+    same_predictions(model, loaded, x)
+    model.fit(x, y, verbose=0, shuffle=False)
+    again.fit(x, y, verbose=0, shuffle=False)
+    same_predictions(model, again, x)
 
 
 def test_what_cannot_work_says_what_does(tmp_path):

@@ -8,13 +8,14 @@ import importlib
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smh.cli.judging import to_judge_by
 from smh.container.replacing import check_replaceable, replacing
-from smh.errors import ArgumentError, MissingPackageError, SmhError
+from smh.errors import ArgumentError, MissingPackageError, SmhError, SmhWarning
 from smh.progress import task
 from smh.training import RunDirectory, TrainingConfig
 from smh.training.foreign import explained, refuse_foreign
@@ -80,15 +81,20 @@ def _import_keras() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Sends what native code writes to stderr nowhere."""
+    """Sends what native code writes to stderr nowhere; what smh warns of is said afterwards."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
+    caught: list[warnings.WarningMessage] = []
     try:
-        yield
+        with warnings.catch_warnings(record=True) as caught:
+            yield
     finally:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+        for one in caught:
+            if issubclass(one.category, SmhWarning):
+                warnings.showwarning(one.message, one.category, one.filename, one.lineno)
 
 
 def find_own(modules: Sequence[str]) -> None:

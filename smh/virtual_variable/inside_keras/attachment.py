@@ -6,6 +6,7 @@ when Keras changes it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -45,11 +46,10 @@ def attach(
 
 def exchange(virtual: VirtualVariable, parametrization: Parametrization) -> None:
     """Computes a virtual variable, which has no source, from other parts from now on."""
-    for holder in virtual._holders:
-        holder.release_parts(virtual)
-    virtual._parametrization = parametrization
-    for holder in virtual._holders:
-        holder.track_parts(virtual)
+    with contextlib.ExitStack() as letting_go:
+        for holder in virtual._holders:
+            letting_go.enter_context(holder.parts_let_go())
+        virtual._parametrization = parametrization
     for part in trained_parts(virtual):
         part.trainable = virtual.trainable
 

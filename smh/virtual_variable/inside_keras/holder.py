@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -74,11 +75,29 @@ class VirtualWeights(keras.Layer):
         for part in virtual._parametrization.parts:
             setattr(self, next(free), part)
 
-    def release_parts(self, virtual: VirtualVariable) -> None:
-        """Undoes `track_parts`."""
-        parts = {id(part) for part in virtual._parametrization.parts}
-        for name in [n for n, value in vars(self).items() if id(value) in parts]:
+    @contextlib.contextmanager
+    def parts_let_go(self) -> Iterator[None]:
+        """Lets go of all parts inside the block, and takes those that there are at its end.
+
+        Of all virtual variables, in their order: so a model that is made again has them, whose
+        weights and slots of an optimizer are taken one after the other.
+        """
+        trained = {id(part) for part in self._trainable_variables}
+        every = [part for virtual in self.virtuals for part in virtual._parametrization.parts]
+        frozen = [part for part in every if id(part) in trained and not part.trainable]
+        known = {id(part) for part in every}
+        for name in [n for n, value in vars(self).items() if id(value) in known]:
             delattr(self, name)
+        try:
+            yield
+        finally:
+            # Relies on: a variable goes into the list that its state says when it is tracked.
+            for part in frozen:
+                part.trainable = True
+            for virtual in self.virtuals:
+                self.track_parts(virtual)
+            for part in frozen:
+                part.trainable = False
 
     def __delattr__(self, name):
         """Lets go of a part or copy, as Keras does, but without collecting garbage each time.
