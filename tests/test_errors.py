@@ -149,7 +149,7 @@ def test_no_model_at_all():
 def test_compressing_twice_says_so_and_changes_nothing():
     model = smh.compress(mlp(), 0.5)
     before = model.get_weights()
-    with pytest.raises(SelectionError, match="it is compressed already"):
+    with pytest.raises(SelectionError, match="its weights are computed already"):
         smh.compress(model, 0.3)
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

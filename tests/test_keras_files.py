@@ -131,7 +131,7 @@ def test_the_loaded_object_is_what_the_live_one_was(tmp_path):
     same_predictions(model, keras.saving.load_model(tmp_path / "m2.keras"))
     plain = smh.materialize(again)
     assert type(plain) is type(keras.Model(x, y)) and not virtual_variables(plain)
-    with pytest.raises(ValueError, match="compressed already"):
+    with pytest.raises(ValueError, match="its weights are computed already"):
         smh.compress(again, 0.5)
 
 

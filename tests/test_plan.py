@@ -127,7 +127,7 @@ def test_a_compressed_model_takes_what_the_dense_one_does():
     model = by_name["conv"].build()
     before = count_multiply_adds(model)
     assert count_multiply_adds(smh.compress(model, 0.5)) == before
-    with pytest.raises(SelectionError, match="is compressed already"):
+    with pytest.raises(SelectionError, match="its weights are computed already"):
         smh.plan(model)
 
 

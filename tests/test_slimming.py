@@ -486,7 +486,7 @@ def test_bad_calls_say_what_to_do_and_change_nothing():
     with pytest.raises(SelectionError, match="No channel can go"):
         smh.prune(dense_stack(), 0.5, structure="channels")
     free = keras.Sequential([keras.Input((None, 3)), layers.Conv1D(4, 3), layers.Conv1D(2, 3)])
-    with pytest.raises(ArgumentError, match="size of the input, which is free"):
+    with pytest.raises(ArgumentError, match="takes depends on a size that is free"):
         smh.prune(free, 0.5, structure="channels", of="multiply_adds")
     assert not virtual_variables(model) and not virtual_variables(free)
 

@@ -96,8 +96,9 @@ def numbers_in(selected: Sequence[Selected]) -> int:
 def _nothing_selected(model, variables) -> str:
     if virtual_variables(model):
         return (
-            f"Nothing is left to select in '{model.name}': it is compressed already. To change the "
-            "fraction, compress a fresh model, or `smh.materialize(model)` first."
+            f"Nothing is left to select in '{model.name}': its weights are computed already, from "
+            "a pool, or from what pruning or rounding left of them. Compress the model before "
+            "that, a fresh one for another fraction, or `smh.materialize(model)` first."
         )
     paths = "\n".join(
         f"  {v.path} {tuple(v._shape)} {v._dtype}{'' if v.trainable else ' (not trainable)'}"

@@ -317,10 +317,11 @@ class _Ledger:
 
     def _multiply_adds(self) -> float:
         counts = [work.count(self._stay) for work in self.net.works]
-        if any(n is None for n in counts):
+        if None in counts:
+            layer = self.net.works[counts.index(None)].layer
             raise ArgumentError(
-                "What the layers take depends on the size of the input, which is free. Give "
-                "keras.Input a whole shape, or use of='channels'."
+                f"What '{layer.path}' takes depends on a size that is free. Give keras.Input a "
+                "whole shape, and EinsumDense a whole output_shape, or use of='channels'."
             )
         return float(sum(n for n in counts if n is not None))
 
