@@ -93,8 +93,8 @@ def shrink(
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: two forward and backward passes of the examples, then some ten roundings, each a forward
-        pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: half a minute for a
+    Cost: two forward and backward passes of the examples, then one to fourteen roundings, each a
+        forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: half a minute for a
         ResNet-8. Memory: three times the weights, `n * n + m * m` for each matrix, and the layers'
         inputs.
 
