@@ -94,9 +94,9 @@ def shrink(
         In every case, and after Ctrl-C, the model is as it was.
 
     Cost: two forward and backward passes of the examples, then one to fourteen roundings, each a
-        forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: half a minute for a
-        ResNet-8. Memory: three times the weights, `n * n + m * m` for each matrix, and the layers'
-        inputs.
+        forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: ten seconds
+        for a ResNet-8. Memory: three times the weights, `n * n + m * m` for each matrix, and the
+        layers' inputs.
 
     Example:
         >>> report = smh.shrink(model, x[:500], target_size=2_000)
