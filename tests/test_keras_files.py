@@ -229,9 +229,9 @@ def rounded_in(steps):
 
 
 def in_order(model):
-    """Paths of what is trained and what is not; Keras numbers its seeds in each model anew."""
+    """Paths of what is trained and what is not, without the numbers of seeds and pools."""
     both = model.trainable_variables, model.non_trainable_variables
-    return [[v.path for v in every if "seed" not in v.path] for every in both]
+    return [[re.sub("_[0-9]+/", "/", v.path) for v in every] for every in both]
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
@@ -256,6 +256,56 @@ def test_variables_are_in_the_order_of_a_model_made_again(name, tmp_path):
     model.fit(x, y, verbose=0, shuffle=False)
     again.fit(x, y, verbose=0, shuffle=False)
     same_predictions(model, again, x)
+
+
+AROUND = {
+    "pruned": lambda m: smh.prune(m, 0.8),
+    "clustered": lambda m: smh.cluster(m, 1),
+    "compressed": lambda m: smh.compress(m, 0.3),
+    "other bits": lambda m: smh.quantize_weights(smh.quantize_weights(m, 8), 2),
+    "factors": lambda m: smh.quantize_factors(smh.compress(m, 0.5), 2),
+}
+
+
+@pytest.mark.parametrize("way", AROUND)
+def test_a_model_around_the_one_that_changes_is_traced_anew(way):
+    """Its compiled functions and its optimizer are of the weights that were."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 12)).astype("float32"), rng.normal(size=(16, 1))
+    inputs = keras.Input((12,))
+    inner = keras.Sequential([keras.Input((12,)), layers.Dense(24, "relu"), layers.Dense(8)])
+    outer = keras.Model(inputs, layers.Dense(1)(inner(inputs)))
+    outermost = keras.Sequential([keras.Input((12,)), outer])
+    for model in (outer, outermost):
+        model.compile("adam", "mse")
+        model.fit(x, y, verbose=0)
+        model.predict(x, verbose=0)
+    AROUND[way](inner)
+    for model in (outer, outermost):
+        expected = numpy_of(model(x))
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=1e-5)
+    before = numpy_of(outermost(x))
+    outermost.fit(x, y, verbose=0)
+    assert np.abs(numpy_of(outermost(x)) - before).max() > 0
+    np.testing.assert_allclose(outermost.predict(x, verbose=0), numpy_of(outermost(x)), atol=1e-5)
+
+
+def test_a_shared_pool_is_loaded_as_often_as_one_likes(tmp_path):
+    """On PyTorch the second one has another name."""
+    first = smh.compress(mlp(), 0.5)
+    second = keras.Sequential(first.layers[-2:])
+    second.build(first.layers[-2].input.shape)
+    smh.save([first, second], tmp_path / "both.smh")
+    for _ in range(2):
+        again, other = smh.load(tmp_path / "both.smh")
+        same_predictions(first, again)
+        every = [*virtual_variables(again), *virtual_variables(other)]
+        assert len({id(v.parametrization.source) for v in every}) == 1
+
+
+def test_the_plain_model_is_exported_on_every_backend(tmp_path):
+    smh.export(smh.compress(mlp(), 0.5), tmp_path / "plain.keras", "keras")
+    assert not virtual_variables(keras.saving.load_model(tmp_path / "plain.keras"))
 
 
 def test_what_cannot_work_says_what_does(tmp_path):

@@ -230,6 +230,19 @@ def test_a_size_is_expected_before_anything_is_rounded(name, monkeypatch):
         assert 0.7 * made.bytes < expected < 1.3 * made.bytes
 
 
+def test_a_recurrent_layer_backwards_over_masked_words_is_rounded():
+    """Keras on PyTorch cannot unroll it."""
+    words = np.random.default_rng(0).integers(0, 20, (64, 6))
+    model = keras.Sequential(
+        [keras.Input((6,), dtype="int32"), layers.Embedding(20, 8, mask_zero=True)]
+    )
+    model.add(layers.Bidirectional(layers.LSTM(8)))
+    before = predictions(model, words)
+    report = smh.shrink(model, words, quality=80)
+    assert {row.rule for row in report.rows} == {"inputs"}
+    np.testing.assert_allclose(predictions(model, words), before, atol=0.05)
+
+
 @pytest.mark.parametrize("mode", ["full", "list_of_layers", "activations", "larger_than"])
 def test_layers_that_are_rematerialised_are_rounded_as_others(mode):
     how = {"layer_names": ["conv2d"], "output_size_threshold": 10}

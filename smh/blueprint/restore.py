@@ -186,10 +186,18 @@ def _make_pools(entries: Sequence[Any], existing: Sequence[Source | None] | None
             pool = make_object(entry, Source, "pool")
             if not pool.built:
                 pool.build()
-        elif _layout(describe_object(pool, "pool")) != _layout(entry):
+        elif _layout(_unnamed(describe_object(pool, "pool"))) != _layout(_unnamed(entry)):
             raise ArtifactError("Two parts of the description disagree about a pool they share.")
         made.append(pool)
     return made
+
+
+def _unnamed(entry: Any) -> Any:
+    """Without the pool's name: it gets a number where the process has one of it (PyTorch)."""
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict):
+        return entry
+    return {**entry, "config": {k: v for k, v in config.items() if k != "name"}}
 
 
 def _layout(value: Any) -> Any:

@@ -56,7 +56,8 @@ def start_keras(repeatable: bool = False) -> None:
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
         # Not on a CPU, where it costs the parallel input pipeline and changes nothing.
-        if repeatable and keras.distribution.list_devices("gpu"):
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        if repeatable and on_tensorflow and keras.distribution.list_devices("gpu"):
             os.environ.setdefault("TF_DETERMINISTIC_OPS", "1")
         keras.ops.zeros(1)  # starts the backend
 

@@ -58,7 +58,8 @@ def check(model: Any, format: str, mode: str | None, options: dict) -> None:
             raise ArgumentError(f"format={format!r} takes {takes}, got {name!r}.")
     if format == "keras":
         return
-    require_tensorflow(f"smh.export(format={format!r})")
+    saved = "Save the model (smh.save, or .keras), and export it in a process with"
+    require_tensorflow(f"smh.export(format={format!r})", saved)
     missing = [p for p in _PACKAGES.get(format, ()) if importlib.util.find_spec(p) is None]
     if missing:
         raise MissingPackageError(

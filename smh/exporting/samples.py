@@ -102,10 +102,11 @@ def answer(
 
 def as_array(output: Any) -> np.ndarray:
     """A tensor as an array, of float32 where NumPy has no such dtype."""
-    array = output.numpy() if hasattr(output, "numpy") else output
-    if getattr(output, "dtype", None) is not None and "bfloat16" in str(output.dtype):
-        array = keras.ops.convert_to_numpy(keras.ops.cast(output, "float32"))
-    return np.asarray(array)
+    if "bfloat16" in str(getattr(output, "dtype", "")):
+        output = keras.ops.cast(output, "float32")
+    if keras.ops.is_tensor(output):  # PyTorch's `numpy` refuses one that gradients reach
+        return keras.ops.convert_to_numpy(output)
+    return np.asarray(output.numpy() if hasattr(output, "numpy") else output)
 
 
 def shortened(error: Any) -> str:

@@ -19,8 +19,9 @@ Before = Callable[[keras.Layer, list[Any]], None]
 def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -> Iterator[None]:
     """Calls `before` each time that one of `layers` is called, with tensors that have values.
 
-    Relies on: a recurrent layer that is unrolled calls its cell in Python, with values; PyTorch's
-    own loop, which Keras takes on a CPU too, is left by `use_cudnn=False`.
+    Relies on: a recurrent layer that is unrolled calls its cell in Python, with values; on PyTorch
+    (where an LSTM backwards with a mask cannot be unrolled) every loop does, but PyTorch's own,
+    which Keras takes on a CPU too, and which is left by `use_cudnn=False`.
     """
 
     def telling(layer, call, args, kwargs):
@@ -37,7 +38,9 @@ def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -
 
 @contextlib.contextmanager
 def _unrolled(layer: keras.layers.RNN) -> Iterator[None]:
-    in_python = {"unroll": True, "use_cudnn": False}
+    in_python = {"use_cudnn": False}
+    if keras.backend.backend() != "torch":
+        in_python["unroll"] = True
     before = {name: getattr(layer, name) for name in in_python if hasattr(layer, name)}
     for name in before:
         setattr(layer, name, in_python[name])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from smh.errors import GraphModeError
 
+EVERYWHERE = "Use smh.compress(model, ...), which works on every backend, or set"
 
-def require_tensorflow(what: str) -> None:
+
+def require_tensorflow(what: str, instead: str = EVERYWHERE) -> None:
     """Raises if Keras does not run on TensorFlow.
 
     Args:
         what: what the caller asked for, as it would write it.
+        instead: what can be done, before "KERAS_BACKEND=tensorflow before Keras is imported".
 
     Raises:
         GraphModeError: on another backend, whose variables no TensorFlow scope sees, and whose
@@ -20,7 +23,6 @@ def require_tensorflow(what: str) -> None:
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise GraphModeError(
-            f"{what} needs Keras on TensorFlow, and Keras runs on '{backend}' here. Use "
-            "smh.compress(model, ...), which works on every backend, or set "
+            f"{what} needs Keras on TensorFlow, and Keras runs on '{backend}' here. {instead} "
             "KERAS_BACKEND=tensorflow before Keras is imported."
         )

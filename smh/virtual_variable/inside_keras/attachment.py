@@ -19,6 +19,7 @@ from smh.virtual_variable.inside_keras.holder import VirtualWeights, trained_par
 from smh.virtual_variable.inside_keras.own import (
     HOLDER,
     holder_of,
+    models_around,
     own_layers,
     own_variables,
     set_trainable_alone,
@@ -101,8 +102,8 @@ def virtual_variables(model: keras.Layer) -> list[VirtualVariable]:
 
 
 def forget_all_traces(model: keras.Layer) -> None:
-    """Lets Keras trace anew what reads the weights of `model`: other models of its pools, too."""
-    forget_traces(own_layers(model))
+    """Lets Keras trace anew what reads the weights of `model`, around it and of its pools, too."""
+    forget_traces([*own_layers(model), *models_around(model)])
     every = [virtual.parametrization.source for virtual in virtual_variables(model)]
     for source in {id(source): source for source in every if source is not None}.values():
         forget_traces(source.models())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import gc
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -36,6 +37,23 @@ def own_layers(model: keras.Layer) -> Iterator[keras.Layer]:
             yield from walk(child)
 
     return walk(model)
+
+
+def models_around(model: keras.Layer) -> list[keras.Model]:
+    """The live models of whose graphs `model` is a part, directly or within another.
+
+    No layer knows what it is in, so all live objects are looked through: half a second, which is
+    spent only on a model that was called in some graph. A layer with a `call` of its own, which
+    keeps the model as an attribute, is not found so.
+
+    Relies on: each call with a symbolic tensor adds a node to `_inbound_nodes`.
+    """
+    if not getattr(model, "_inbound_nodes", ()):
+        return []
+    # By the type, not `isinstance`: some objects answer that by importing a module.
+    live = [x for x in gc.get_objects() if issubclass(type(x), keras.Model)]
+    built = [x for x in live if x is not model and "_layers" in vars(x)]
+    return [x for x in built if any(layer is model for layer in own_layers(x))]
 
 
 def layers_in_several(model: keras.Layer) -> list[keras.Layer]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.own import models_around, own_layers
 from smh.virtual_variable.inside_keras.replicas import creation_scope
 from smh.virtual_variable.inside_keras.traces import forget_traces
 
@@ -17,10 +17,10 @@ def reset_training(model: keras.Layer, build: bool = False) -> None:
     Relies on: an optimizer that is not built is built by the next step.
 
     Args:
-        model: the model; those inside it may have been compiled as well.
+        model: the model; those inside it, and around it, may have been compiled as well.
         build: whether a new optimizer is built at once, so that its state can be loaded.
     """
-    layers = list(own_layers(model))
+    layers = [*own_layers(model), *models_around(model)]
     forget_traces(layers)
     for layer in layers:
         if not isinstance(layer, keras.Model):
