@@ -210,6 +210,13 @@ SEQUENCES = {
     "biases first": [(smh.quantize_weights, "bias$"), (smh.prune, "kernel$")],
     "biases again": [(smh.cluster, ALL), (smh.cluster, "bias$")],
     "one frozen": [(smh.prune, ALL), ("freeze", None), (smh.cluster, "recurrent_kernel$")],
+    "beside a snapshot": [
+        (smh.compress, "kernel$"),
+        (smh.prune, "bias$"),
+        ("freeze", None),
+        (smh.cluster, "bias$"),
+    ],
+    "behind a snapshot": [(smh.compress, "kernel$"), ("freeze", None), (smh.prune, "bias$")],
     "beside a pool": [(smh.compress, "kernel$"), (smh.prune, "bias$"), (smh.cluster, "bias$")],
 }
 

@@ -165,6 +165,8 @@ PRICED = {
     "two percent off": (by_chance(lambda price: 900 * price**-0.2, 0.02), 990),
     "beside a jump": (stairs((0, 1100), (0.3, 995), (0.36, 1030), (0.37, 800)), 995),
     "finer and smaller": (stairs((0, 1200), (0.1, 995), (0.2, 900), (0.5, 960), (1, 500)), 995),
+    "a cliff": (lambda p: round((1200 if p < 1e-3 else 900) * (1 + 0.1 * p) ** -0.2), 890),
+    "a knee": (lambda p: round(1500 - 80 * math.log(p * 1e4)) if p < 0.3 else 340, 990),
     "nothing is near": (stairs((0, 1100), (0.5, 700)), 700),
     "all fits": (lambda price: 900, 900),
 }

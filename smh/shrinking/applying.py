@@ -63,6 +63,7 @@ class FileSize:
     def __init__(self, model: keras.Layer, items: Sequence[Item]):
         self._model, self._items, self.is_known = model, items, True
         self._frame: int | None = None  # bytes of names, shapes and steps
+        self._whole: int | None = None  # of what is neither rounded nor given fewer digits
 
     def exactly(self, rounded: Sequence[Rounded]) -> int:
         """Of a copy; a model that cannot be made again from its configuration is estimated."""
@@ -82,7 +83,7 @@ class FileSize:
     def beside(self) -> int:
         """About the bytes of all but the rounded weights."""
         if self._frame is None:
-            every = sum(len(tensor.payload) for tensor in _encoded(self._model.variables))
+            every = _payload(self._model.variables)
             plain = saved_bytes(self._model, architecture=False)
             self._frame = plain - every + _ENTRY * len(self._items)
         return self._rest() + self._frame
@@ -90,12 +91,15 @@ class FileSize:
     def _rest(self) -> int:
         known = {id(item.stored) for item in self._items}
         others = [v for v in self._model.variables if id(v) not in known]
-        return sum(len(tensor.payload) for tensor in _encoded(others))
+        if self._whole is None:  # what is left alone stays what it is
+            self._whole = _payload([v for v in others if len(v.shape) > 1])
+        return self._whole + _payload([v for v in others if len(v.shape) <= 1])
 
 
-def _encoded(variables: Sequence[keras.Variable]) -> list[Any]:
+def _payload(variables: Sequence[keras.Variable]) -> int:
+    """Bytes of the numbers of plain variables."""
     flat = [(v.dtype, kind_of(v.path), v.path, values(v.value)) for v in variables]
-    return encoded_flat(flat, 0, _AS_SAVED)[0]
+    return sum(len(tensor.payload) for tensor in encoded_flat(flat, 0, _AS_SAVED)[0])
 
 
 def _bytes_of_copy(model: keras.Layer, items: Sequence[Item], rounded: Sequence[Rounded]) -> int:

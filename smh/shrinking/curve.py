@@ -28,7 +28,8 @@ class Curve:
     ENDS = 2.0**_FINEST, 2.0**_COARSEST
 
     def __init__(self, size_at: Callable[[float], float], start: float):
-        self._size_at, self._start = size_at, round(math.log2(start))
+        self._size_at = size_at
+        self._start = min(max(round(math.log2(start)), _FINEST), _COARSEST - 1)
         self._known: dict[int, float] = {}
 
     def __call__(self, price: float) -> float:
@@ -40,13 +41,17 @@ class Curve:
 
     def price_of(self, size: float) -> float:
         """At which the logarithm of the bytes is `size`; one of the ends, if there is none."""
-        low = self._start
+        low, high = self._start, self._start + 1
+        step = 1
         while low > _FINEST and self._at(low) < size:
-            low -= 1
-        while low < _COARSEST - 1 and self._at(low + 1) >= size:
-            low += 1
-        below, above = self._at(low), self._at(low + 1)
-        part = (below - size) / (below - above) if below > above else 0.0
+            low, high, step = max(_FINEST, low - step), low, 2 * step
+        while high < _COARSEST and self._at(high) >= size:
+            low, high, step = high, min(_COARSEST, high + step), 2 * step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._at(middle) < size else (middle, high)
+        below, above = self._at(low), self._at(high)
+        part = (below - size) / (below - above) if below > above else float(below >= size)
         return 2.0 ** (low + min(max(part, 0.0), 1.0))
 
     def _at(self, power: int) -> float:

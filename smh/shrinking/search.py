@@ -18,14 +18,16 @@ _MOST = 14  # roundings to hit a size
 _USUAL = 4  # of them
 LEAST = 0.9905  # of the size asked for that the file has to have at least
 _AIM = 0.9955  # of it
-_BY_CURVE = 11  # roundings by what is expected; then sizes jump, and the jump is closed in on
+_LED = 6  # roundings by what is expected; then the two beside the size have to draw nearer
+_OUTWARD = 16.0  # times the price, where all files are too large, or all fit
+_NARROW = 1.1  # two prices, of which one file fits: so near the sizes are those of chance
+_BY_CURVE = 11  # roundings by what is expected, at most; then sizes jump between the two
 _CHANCE = 0.005  # of a size: two prices that hardly differ round differently
 _CURVED = 0.2  # of how far off a size is: as nearly as what is expected holds there
 _SLOPE = 0.4  # by so much what is expected may change too fast or too slowly
 _FLATTEST = -0.8  # of that
 _APART = 1.003  # of two prices at least
 _FARTHEST = 64  # times the highest price: what is expected is flat where all is zero
-_JUMP = 1.01  # two prices so close, of which one file fits: sizes jump between them
 _BESIDE_JUMP = 1.03  # by so much a price is lowered, again and again, to find one that fits
 _POWER = 1.4  # of what may be lost over what was: by so much a price is raised or lowered
 _STEPS = 4.0, 16.0  # the least and the most of it, until one keeps the score and one does not
@@ -54,8 +56,7 @@ def to_size(attempt: Try, curve: Curve, target: int, name: str) -> Attempt:
     found: list[Attempt] = []
     with task(f"rounding to {target:,} bytes", _USUAL) as advance:
         while len(found) < _MOST:
-            following = _by_curve if len(found) < _BY_CURVE else _at_the_jump
-            price = following(found, curve, target)
+            price = _next(found, curve, target)
             if any(price == one.multiplier for one in found):
                 break  # no price is lower, or higher
             found.append(attempt(price))
@@ -64,8 +65,42 @@ def to_size(attempt: Try, curve: Curve, target: int, name: str) -> Attempt:
                 break
     fit = [one for one in found if one.bytes <= target]
     if not fit:
-        raise ArgumentError(f"'{name}' could not be rounded to {target:,} bytes.")
+        least = min(one.bytes for one in found)
+        raise ArgumentError(
+            f"'{name}' could not be rounded to {target:,} bytes: the smallest file found has "
+            f"{least:,}."
+        )
     return max(fit, key=lambda one: one.bytes)
+
+
+def _next(found: Sequence[Attempt], curve: Curve, target: int) -> float:
+    if len(found) < _LED:
+        return _by_curve(found, curve, target)
+    between = _bracket(found, target)
+    if between is None:
+        prices = [one.multiplier for one in found]
+        return min(prices) / _OUTWARD if found[-1].bytes <= target else max(prices) * _OUTWARD
+    fine, coarse = between
+    if coarse.multiplier > _NARROW * fine.multiplier:  # the curve leads nowhere
+        return math.sqrt(fine.multiplier * coarse.multiplier)
+    if len(found) < _BY_CURVE:
+        return _by_curve(found, curve, target)
+    price, tried = fine.multiplier, {one.multiplier for one in found}
+    while price in tried:
+        price /= _BESIDE_JUMP
+    return price
+
+
+def _bracket(found: Sequence[Attempt], target: int) -> tuple[Attempt, Attempt] | None:
+    """The coarsest file that is too large and has one that fits beyond, and the next of these."""
+    fit = [one for one in found if one.bytes <= target]
+    coarsest = max((one.multiplier for one in fit), default=0.0)
+    large = [one for one in found if one.bytes > target and one.multiplier < coarsest]
+    if not large:
+        return None
+    fine = max(large, key=lambda one: one.multiplier)
+    beyond = [one for one in fit if one.multiplier > fine.multiplier]
+    return fine, min(beyond, key=lambda one: one.multiplier)
 
 
 def _by_curve(found: Sequence[Attempt], curve: Curve, target: int) -> float:
@@ -95,27 +130,6 @@ def _untried(price: float, found: Sequence[Attempt]) -> float:
     apart = math.log(_APART) * 0.5
     tried = [one.multiplier for one in found]
     return next(p for p in near if all(abs(math.log(p / one)) >= apart for one in tried))
-
-
-def _at_the_jump(found: Sequence[Attempt], curve: Curve, target: int) -> float:
-    """Between the coarsest file that is too large and the next that fits, by their logarithms."""
-    del curve
-    large = [one for one in found if one.bytes > target]
-    if not large:
-        return min(one.multiplier for one in found) / 4
-    fine = max(large, key=lambda one: one.multiplier)
-    coarser = [one for one in found if one.multiplier > fine.multiplier]
-    if not coarser:
-        return fine.multiplier * 4
-    coarse = min(coarser, key=lambda one: one.multiplier)
-    if coarse.multiplier < _JUMP * fine.multiplier:
-        price, tried = fine.multiplier, {one.multiplier for one in found}
-        while price in tried:
-            price /= _BESIDE_JUMP
-        return price
-    low, high = math.log(fine.multiplier), math.log(coarse.multiplier)
-    part = math.log(fine.bytes / target) / math.log(fine.bytes / coarse.bytes)
-    return math.exp(low + (high - low) * min(max(part, 0.05), 0.95))
 
 
 def to_drop(attempt: Try, baseline: float, drop: float, start: float, name: str) -> Attempt:

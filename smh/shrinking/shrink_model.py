@@ -188,7 +188,10 @@ class _Work:
         quality = USUAL_QUALITY if request.quality is None else request.quality
         start = price_of_quality(quality, numbers)
         if not self._batches:  # errors are those of the weights, whatever their scale
-            start *= sum(float(np.square(item.original).sum()) for item in self.items) or 1.0
+            start *= (
+                sum(float(np.square(item.original, dtype=np.float64).sum()) for item in self.items)
+                or 1.0
+            )
         if request.size is not None:
             self._check_possible(request.size)
             return to_size(self.attempt, Curve(self._expected, start), request.size, name)
@@ -254,6 +257,8 @@ class _Work:
         if not self.attempts:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
         size = self.size.nearly(rounded)
-        if wanted is None or not LEAST * wanted - _BESIDE <= size <= wanted + _BESIDE:
+        if wanted is None or not self.size.is_known:
+            return size  # some bytes decide nothing; the chosen is measured
+        if not LEAST * wanted - _BESIDE <= size <= wanted + _BESIDE:
             return size
         return self.size.exactly(rounded)

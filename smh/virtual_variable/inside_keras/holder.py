@@ -59,6 +59,7 @@ class VirtualWeights(keras.Layer):
             )
             virtual.constraint = None
         self.track_parts(virtual)
+        self.put_snapshots_last()
         source = virtual._parametrization.source
         if source is not None and not any(source is layer for layer in self._layers):
             setattr(self, f"source_{len(self._layers)}", source)
@@ -98,6 +99,14 @@ class VirtualWeights(keras.Layer):
                 self.track_parts(virtual)
             for part in frozen:
                 part.trainable = False
+            self.put_snapshots_last()
+
+    def put_snapshots_last(self) -> None:
+        """Tracks the snapshots behind all parts, in order, as in a model that is made again."""
+        for i, virtual in enumerate(self.virtuals):
+            if hasattr(self, f"frozen_{i}"):
+                delattr(self, f"frozen_{i}")
+                setattr(self, f"frozen_{i}", virtual._snapshot)
 
     def __delattr__(self, name):
         """Lets go of a part or copy, as Keras does, but without collecting garbage each time.
@@ -303,6 +312,7 @@ def _keep_snapshot(virtual: VirtualVariable, snapshot: keras.Variable) -> None:
     virtual._snapshot = snapshot
     for holder in virtual._holders:
         setattr(holder, f"frozen_{holder.virtuals_index(virtual)}", snapshot)
+        holder.put_snapshots_last()
 
 
 def drop_snapshot(virtual: VirtualVariable) -> None:
