@@ -79,9 +79,14 @@ def _next(found: Sequence[Attempt], curve: Curve, target: int) -> float:
     between = _bracket(found, target)
     if between is None:
         prices = [one.multiplier for one in found]
-        return min(prices) / _OUTWARD if found[-1].bytes <= target else max(prices) * _OUTWARD
+        if all(one.bytes <= target for one in found):
+            return min(prices) / _OUTWARD
+        if all(one.bytes > target for one in found):
+            return max(prices) * _OUTWARD
+        return _by_curve(found, curve, target)  # by chance what is finer fits
     fine, coarse = between
-    if coarse.multiplier > _NARROW * fine.multiplier:  # the curve leads nowhere
+    apart = coarse.multiplier / fine.multiplier
+    if apart > _NARROW or (apart > _APART**2 and len(found) % 2):  # the curve leads nowhere
         return math.sqrt(fine.multiplier * coarse.multiplier)
     if len(found) < _BY_CURVE:
         return _by_curve(found, curve, target)
