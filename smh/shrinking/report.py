@@ -50,8 +50,7 @@ class Attempt:
 
     Attributes:
         multiplier: the price of a bit.
-        bytes: of the file, within some bytes; far from a size that was asked for, within a quarter
-            of the change since one was measured.
+        bytes: of the file, within some bytes; where one may be chosen by them, exactly.
         error: what it adds to the outputs, as the statistics have it: of probabilities twice the
             divergence, of others the squared change over their variance.
         score: what `evaluate` returned, or `None`.

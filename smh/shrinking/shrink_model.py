@@ -65,8 +65,9 @@ def shrink(
             as its inputs, a data set of batches (labels beside them are left out), or a function
             that returns one of these. `None`: by the weights alone, which is worse.
         target_size: the most bytes of the file that `smh.save(model, path)` writes. It will be
-            within 1 % of that, unless all fits at the finest steps. The size of a model that
-            cannot be made again from its configuration is estimated, within some hundred bytes.
+            within 1 % of that, unless all fits at the finest steps, or sizes jump there, as those
+            of some thousand numbers may. The size of a model that cannot be made again from its
+            configuration is estimated, within some hundred bytes.
         max_drop: how far the score of `evaluate` may fall, in its units. Of few examples a score
             falls by chance, and the search takes what is lucky on them: 126 images let a network
             pass that had lost six points on 540 others.
