@@ -155,7 +155,7 @@ INSIDE_SHRINKING = [
     {"items", "searching.by_drop"},
     {"statistics", "shares", "rest"},
     {"flow"},
-    {"applying", "report"},
+    {"applying", "report", "curve"},
     {"search"},
     {"shrink_model"},
     {"searching.by_size"},

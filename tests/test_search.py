@@ -184,7 +184,7 @@ WRONG = {
     "compressed": (
         lambda m: smh.search_size(smh.compress(m, 0.5), 9000),
         SelectionError,
-        "compressed already",
+        "computed already",
     ),
     "unbuilt": (
         lambda m: smh.search_size(keras.Sequential([keras.layers.Dense(3)]), 9000),
