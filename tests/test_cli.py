@@ -14,7 +14,7 @@ import pytest
 
 import smh
 from smh import cli, datasets
-from smh.cli.files import quiet
+from smh.cli.files import quiet, start_keras
 from smh.errors import ArgumentError, SmhWarning
 
 
@@ -357,6 +357,15 @@ def test_what_smh_warns_of_while_native_code_is_quiet_is_said():
             warnings.warn("of others", UserWarning, stacklevel=1)
             raise ArgumentError("and raised")
     assert said == [("said", stderr)]
+
+
+@pytest.mark.backend_agnostic
+def test_a_repeatable_run_starts_on_every_backend(monkeypatch):
+    """As `smh train` begins, with a GPU or without."""
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
+    monkeypatch.setenv("TF_DETERMINISTIC_OPS", "0")
+    start_keras(repeatable=True)
+    assert keras.ops.convert_to_numpy(keras.ops.ones(2)).sum() == 2
 
 
 def strict_json(text):

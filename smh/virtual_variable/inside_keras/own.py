@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
+from smh.virtual_variable.inside_keras.graph import calls_in_graphs
 from smh.virtual_variable.inside_keras.holder import VirtualWeights
 
 HOLDER = "_virtual_weights"  # the attribute
@@ -45,10 +46,8 @@ def models_around(model: keras.Layer) -> list[keras.Model]:
     No layer knows what it is in, so all live objects are looked through: half a second, which is
     spent only on a model that was called in some graph. A layer with a `call` of its own, which
     keeps the model as an attribute, is not found so.
-
-    Relies on: each call with a symbolic tensor adds a node to `_inbound_nodes`.
     """
-    if not getattr(model, "_inbound_nodes", ()):
+    if not calls_in_graphs(model):
         return []
     # By the type, not `isinstance`: some objects answer that by importing a module.
     live = [x for x in gc.get_objects() if issubclass(type(x), keras.Model)]
