@@ -14,7 +14,8 @@ from smh.virtual_variable.inside_keras.traces import forget_traces
 def reset_training(model: keras.Layer, build: bool = False) -> None:
     """Drops the compiled functions, and the optimizer's state for variables that are gone.
 
-    Relies on: an optimizer that is not built is built by the next step.
+    Relies on: an optimizer that is not built is built by the next step; on JAX only when `fit`
+    begins, which may be under way (a callback changes the model).
 
     Args:
         model: the model; those inside it, and around it, may have been compiled as well.
@@ -29,7 +30,7 @@ def reset_training(model: keras.Layer, build: bool = False) -> None:
         if optimizer is not None and optimizer.built:
             layer.optimizer = type(optimizer).from_config(optimizer.get_config())
             _keep_exceptions(optimizer, layer.optimizer, layer)
-            if build:
+            if build or keras.backend.backend() == "jax":
                 build_optimizer(layer)
 
 
