@@ -120,6 +120,42 @@ def test_what_is_saved_is_the_plain_student(tmp_path):
     )
 
 
+CHANGES = {
+    "pruned": lambda student, teacher: smh.prune(student, 0.7),
+    "compressed": lambda student, teacher: smh.compress(student, 0.3),
+    "teacher clustered": lambda student, teacher: smh.cluster(teacher, 2),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_while_a_distiller_is_compiled_is_what_it_trains(change):
+    student, teacher = mlp(), normalised()
+    distiller = smh.distill(student, teacher)
+    distiller.compile("adam", crossentropy())
+    x, y = data()
+    distiller.fit(x, y, verbose=0)
+    distiller.evaluate(x, y, verbose=0)
+    CHANGES[change](student, teacher)
+    before = [ops.convert_to_numpy(v) for v in student.trainable_variables]
+    said = distiller.predict(x, verbose=0)
+    np.testing.assert_allclose(said, student.predict(x, verbose=0), atol=1e-6)
+    distiller.fit(x, y, verbose=0)
+    after = [ops.convert_to_numpy(v) for v in student.trainable_variables]
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
+
+
+def test_metrics_without_labels_are_refused_with_what_to_write():
+    distiller = smh.distill(mlp(), normalised(), alpha=1)
+    x, y = data()
+    distiller.compile("adam", metrics=["accuracy"])
+    for run in (distiller.fit, distiller.evaluate):
+        with pytest.raises(ArgumentError, match=r"need labels.*student\.evaluate"):
+            run(x, verbose=0)
+    distiller.fit(x, y, verbose=0)
+    distiller.compile("adam")
+    distiller.fit(x, verbose=0)
+
+
 def with_a_rule(name):
     def rule(self, *args, **kwargs):
         return getattr(keras.Model, name)(self, *args, **kwargs)

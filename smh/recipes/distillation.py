@@ -13,6 +13,7 @@ from smh.recipes.outputs import check_alike, names_of, per_output, spread_weight
 from smh.recipes.soft_targets import TARGETS, Output, soft_loss
 from smh.virtual_variable import creation_scope
 from smh.virtual_variable.inside_keras.outputs import output_activations, symbolic_output
+from smh.virtual_variable.inside_keras.own import stand_around
 
 
 def distill(
@@ -112,8 +113,10 @@ class Distiller(keras.Model):
         self.student, self.teacher = student, teacher
         self.temperature, self.alpha = temperature, alpha
         self._targets, self._compiled = _Plain(targets), _Plain((None, None))
-        self._soft_losses = _Plain(None)
+        self._soft_losses, self._measures = _Plain(None), _Plain(False)
         self.built = True
+        for model in (student, teacher):
+            stand_around(model, self)
 
     @property
     def output_names(self):
@@ -127,6 +130,8 @@ class Distiller(keras.Model):
             ArgumentError: an output cannot be what its loss makes of it.
         """
         self._compiled, self._soft_losses = _Plain((loss, loss_weights)), _Plain(None)
+        self._measures = _Plain(any(options.get(k) for k in ("metrics", "weighted_metrics")))
+        options.setdefault("metrics", [])  # with none, Keras keeps those of the last `compile`
         if (output := symbolic_output(self.student)) is not None:
             self._soft_losses = _Plain(self._made_soft_losses(output))
         super().compile(optimizer, loss=loss, loss_weights=loss_weights, **options)
@@ -152,13 +157,24 @@ class Distiller(keras.Model):
         rest = [*self.student.non_trainable_variables, *self.teacher.variables]
         return list({id(v): v for v in rest if id(v) not in own}.values())
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Returns the metrics, as `keras.Model.compute_metrics` does.
+
+        Raises:
+            ArgumentError: there are metrics and no labels.
+        """
+        if y is None and self._measures.it:
+            raise ArgumentError(_UNLABELLED)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
     def fit(self, x=None, y=None, *args, sample_weight=None, **options):
         """Trains the student, as `keras.Model.fit` does; with `alpha=1` also without labels.
 
         Raises:
-            ArgumentError: there are sample weights and no labels; Keras would drop the weights.
+            ArgumentError: there are metrics, or sample weights, which Keras would drop, and no
+                labels.
         """
-        _check_weights(y, sample_weight)
+        self._check_labels(x, y, sample_weight)
         return super().fit(x, y, *args, sample_weight=sample_weight, **options)
 
     def evaluate(self, x=None, y=None, *args, sample_weight=None, **options):
@@ -167,8 +183,14 @@ class Distiller(keras.Model):
         Raises:
             ArgumentError: as `fit`.
         """
-        _check_weights(y, sample_weight)
+        self._check_labels(x, y, sample_weight)
         return super().evaluate(x, y, *args, sample_weight=sample_weight, **options)
+
+    def _check_labels(self, x: Any, y: Any, sample_weight: Any) -> None:
+        _check_weights(y, sample_weight)
+        are_arrays = all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x))
+        if y is None and are_arrays and self._measures.it:
+            raise ArgumentError(_UNLABELLED)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the loss that `distill` states, or that of the labels when not training.
@@ -259,6 +281,10 @@ def _check_model(name: str, model: Any) -> None:
         )
 
 
+_UNLABELLED = (
+    "The metrics of `compile` need labels, and there are none. Compile without metrics, and "
+    "measure the student: `student.compile(loss=..., metrics=...)`, `student.evaluate(x, labels)`."
+)
 # What Keras lets a model say for itself of a step, and a Distiller does in its own way.
 _RULES = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 

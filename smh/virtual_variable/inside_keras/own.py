@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -12,6 +13,7 @@ from smh.virtual_variable.inside_keras.graph import calls_in_graphs
 from smh.virtual_variable.inside_keras.holder import VirtualWeights
 
 HOLDER = "_virtual_weights"  # the attribute
+_AROUND = "_models_around"
 # The attributes in which a layer lists all that it tracks.
 BOOKS = frozenset({"_trainable_variables", "_non_trainable_variables"})
 
@@ -41,18 +43,25 @@ def own_layers(model: keras.Layer) -> Iterator[keras.Layer]:
 
 
 def models_around(model: keras.Layer) -> list[keras.Model]:
-    """The live models of whose graphs `model` is a part, directly or within another.
+    """The live models of whose graphs `model` is a part, and those that `stand_around` was told of.
 
-    No layer knows what it is in, so all live objects are looked through: half a second, which is
-    spent only on a model that was called in some graph. A layer with a `call` of its own, which
-    keeps the model as an attribute, is not found so.
+    Both directly or within another. No layer knows what it is in, so all live objects are looked
+    through: half a second, which is spent only on a model that was called in some graph. A layer
+    with a `call` of its own, which keeps the model as an attribute, is not found so.
     """
-    if not calls_in_graphs(model):
-        return []
-    # By the type, not `isinstance`: some objects answer that by importing a module.
-    live = [x for x in gc.get_objects() if issubclass(type(x), keras.Model)]
-    built = [x for x in live if x is not model and "_layers" in vars(x)]
-    return [x for x in built if any(layer is model for layer in own_layers(x))]
+    found: list[keras.Model] = []
+    if calls_in_graphs(model):
+        # By the type, not `isinstance`: some objects answer that by importing a module.
+        live = [x for x in gc.get_objects() if issubclass(type(x), keras.Model)]
+        built = [x for x in live if x is not model and "_layers" in vars(x)]
+        found = [x for x in built if any(layer is model for layer in own_layers(x))]
+    told = [outer for one in [model, *found] for outer in one.__dict__.get(_AROUND, ())]
+    return list({id(one): one for one in [*found, *told]}.values())
+
+
+def stand_around(model: keras.Layer, outer: keras.Model) -> None:
+    """Remembers that `outer` computes with `model`, for as long as both are there."""
+    model.__dict__.setdefault(_AROUND, weakref.WeakSet()).add(outer)
 
 
 def layers_in_several(model: keras.Layer) -> list[keras.Layer]:
