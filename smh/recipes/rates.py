@@ -15,10 +15,10 @@ from smh.errors.limits import AT_LEAST_0
 def with_rates(optimizer: Any, rates: Mapping[str, float]) -> keras.optimizers.Optimizer:
     """Makes an optimizer with other learning rates for some of the variables.
 
-    For a compressed model: `{"scale": 0.1}` for the trained scales, `{"ProductVariablePool/": 2.0}`
-    for the factors. It is the step that is multiplied, not the gradient, which Adam would undo. A
-    schedule, mixed precision and saving work as with the plain optimizer. Decoupled weight decay
-    (`AdamW`, `weight_decay=`) keeps the common rate, and its exceptions
+    For a compressed model: `{"scale": 0.1}` for the trained scales, `{"ProductVariablePool": 2.0}`
+    for the factors, of all pools. It is the step that is multiplied, not the gradient, which Adam
+    would undo. A schedule, mixed precision and saving work as with the plain optimizer. Decoupled
+    weight decay (`AdamW`, `weight_decay=`) keeps the common rate, and its exceptions
     (`exclude_from_weight_decay`).
 
     Args:
