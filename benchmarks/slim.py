@@ -1,8 +1,8 @@
 """A network with half of its multiply-adds gone, beside the dense one: time, bytes, numbers.
 
 The channels are chosen by magnitude and nothing is trained: time does not depend on that. LiteRT,
-onnxruntime and Keras run both in turns, one image at a time, then both take training steps, in
-turns as well.
+onnxruntime and Keras run both in turns, one image at a time (Keras `--images`), then both take
+training steps, in turns as well.
 `ratio` is the time over that of the dense side.
 
     python benchmarks/slim.py --model resnet_34 --share 0.5
@@ -34,10 +34,10 @@ def networks(args):
     return {"dense": dense, "slim": small}, report
 
 
-def one_image(sides, args):
-    """Bytes of the files, and milliseconds for one image, by runtime."""
-    image = np.random.default_rng(SEED).random((1, args.size, args.size, 3)).astype("float32")
-    rows = {}
+def one_call(sides, args):
+    """Bytes of the files, and milliseconds for a call, by runtime."""
+    shape, rows = (args.images, args.size, args.size, 3), {}
+    images = np.random.default_rng(SEED).random(shape).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
         for runtime in RUNTIMES:
             runs, size = {}, {}
@@ -45,7 +45,8 @@ def one_image(sides, args):
                 path = str(Path(folder, f"{name}{SUFFIX[runtime]}"))
                 smh.export(model, path, runtime)
                 size[name] = Path(path).stat().st_size
-                runs[name] = LOAD[runtime](path, image, args.threads)
+                given = images if runtime == "keras" else images[:1]
+                runs[name] = LOAD[runtime](path, given, args.threads)
             times = measuring.median_seconds(runs, args.rounds)
             rows[runtime] = row(times, {f"{name}_bytes": n for name, n in size.items()})
     return rows
@@ -78,6 +79,7 @@ def main(argv=None):
     parser.add_argument("--share", type=float, default=0.5, help="of the multiply-adds that goes")
     parser.add_argument("--round-to", type=int, default=8, help="of channels a multiple stays")
     parser.add_argument("--rounds", type=int, default=30, help="images for each time")
+    parser.add_argument("--images", type=int, default=1, help="in a call of Keras")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=8, help="training steps for each time")
     parser.add_argument("--threads", type=int, default=1)
@@ -88,7 +90,7 @@ def main(argv=None):
         "machine": measuring.machine(),
         "numbers": list(report.numbers),
         "multiply_adds": list(report.multiply_adds),
-        "runtimes": one_image(sides, args),
+        "runtimes": one_call(sides, args),
         "training": training_step(sides, args),
     }
     measuring.show(result, args.json)
