@@ -428,10 +428,10 @@ MODELS = [
         normal(4, 4, 4, 8),
         refused={"litert": r"'max_pooling3d.*MaxPool3D"},
     ),
-    Exported(
-        "adaptive pooling",
-        stack(of(layers.AdaptiveAveragePooling2D, 3), FLAT, HEAD, shape=IMAGE),
-        normal(*IMAGE),
+    *(
+        Exported("adaptive pooling", stack(of(pool, 3), FLAT, HEAD, shape=IMAGE), normal(*IMAGE))
+        for pool in [getattr(layers, "AdaptiveAveragePooling2D", None)]
+        if pool is not None  # not in the oldest Keras
     ),
     Exported("operations", lambdas, normal(12)),
     Exported("dictionaries", dictionary, {"a": normal(12), "b": normal(6)}, fast=True),

@@ -131,7 +131,7 @@ class Distiller(keras.Model):
         """
         self._compiled, self._soft_losses = _Plain((loss, loss_weights)), _Plain(None)
         self._measures = _Plain(any(options.get(k) for k in ("metrics", "weighted_metrics")))
-        options.setdefault("metrics", [])  # with none, Keras keeps those of the last `compile`
+        options.setdefault("metrics", {})  # with none, Keras keeps those of the last `compile`
         if (output := symbolic_output(self.student)) is not None:
             self._soft_losses = _Plain(self._made_soft_losses(output))
         super().compile(optimizer, loss=loss, loss_weights=loss_weights, **options)

@@ -31,6 +31,14 @@ DTYPES = {
 INT4 = 17
 
 
+def object_of(kind: Any, **fields: Any) -> Any:
+    """Makes an object of a schema, whose classes take no arguments before ai-edge-litert 2.1."""
+    one = kind()
+    for name, value in fields.items():
+        setattr(one, name, value)
+    return one
+
+
 class LitertFile:
     """A file's model, as the objects of its schema.
 
@@ -84,7 +92,7 @@ class LitertFile:
     def fill(self, tensor: Any, array: np.ndarray) -> None:
         """Makes a tensor a constant, of a buffer of its own."""
         data = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
-        self.model.buffers.append(self.schema.BufferT(data=data))
+        self.model.buffers.append(object_of(self.schema.BufferT, data=data))
         tensor.buffer = len(self.model.buffers) - 1
         tensor.shape, tensor.shapeSignature = np.array(array.shape, np.int32), None
 
@@ -102,9 +110,8 @@ class LitertFile:
             dtype: a dtype, or a number of the schema.
         """
         kind = dtype if isinstance(dtype, int) else {d: n for n, d in DTYPES.items()}[dtype]
-        tensor = self.schema.TensorT(
-            shape=np.array(shape, np.int32), type=kind, buffer=0, name=name.encode()
-        )
+        shaped = {"shape": np.array(shape, np.int32), "type": kind}
+        tensor = object_of(self.schema.TensorT, **shaped, buffer=0, name=name.encode())
         graph.tensors.append(tensor)
         return len(graph.tensors) - 1
 
@@ -133,15 +140,16 @@ class LitertFile:
             version: of the operation, that a runtime must have.
             **fields: of the options.
         """
-        made = self.schema.OperatorT(
+        operation = object_of(
+            self.schema.OperatorT,
             opcodeIndex=self._code(kind, version),
             inputs=np.array(inputs, np.int32),
             outputs=np.array(outputs, np.int32),
         )
         if options is not None:
-            made.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
-            made.builtinOptions = getattr(self.schema, f"{options}T")(**fields)
-        return made
+            operation.builtinOptionsType = getattr(self.schema.BuiltinOptions, options)
+            operation.builtinOptions = object_of(getattr(self.schema, f"{options}T"), **fields)
+        return operation
 
     def _code(self, kind: str, version: int) -> int:
         codes, number = self.model.operatorCodes, self._numbers[kind]
@@ -152,8 +160,11 @@ class LitertFile:
             ):
                 return place
         codes.append(
-            self.schema.OperatorCodeT(
-                builtinCode=number, deprecatedBuiltinCode=min(number, 127), version=version
+            object_of(
+                self.schema.OperatorCodeT,
+                builtinCode=number,
+                deprecatedBuiltinCode=min(number, 127),
+                version=version,
             )
         )
         return len(codes) - 1

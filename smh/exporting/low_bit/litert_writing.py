@@ -15,7 +15,7 @@ import numpy as np
 
 from smh.exporting.low_bit.matching import Found, Match, Whole, match, narrowed
 from smh.exporting.low_bit.sparse_litert import is_smaller_sparse, sparsity
-from smh.runtime.litert_file import INT4, LitertFile
+from smh.runtime.litert_file import INT4, LitertFile, object_of
 
 _OF_AXES, _OF_INT4, _OF_INT16, _OF_INT8 = 5, 6, 3, 2  # versions of DEQUANTIZE
 _WIDTHS = (4, 8, 16)  # of integers, in bits
@@ -123,8 +123,11 @@ class _Writer:
         whole = narrowed(numbers - zero, "int16" if kind == "int16" else "int8")
         file.fill(tensor, _in_nibbles(whole) if kind == INT4 else whole)
         tensor.shape = np.array(numbers.shape, np.int32)
-        tensor.quantization = file.schema.QuantizationParametersT(
-            scale=scale, zeroPoint=np.full(scale.size, -zero, np.int64), quantizedDimension=axis
+        tensor.quantization = object_of(
+            file.schema.QuantizationParametersT,
+            scale=scale,
+            zeroPoint=np.full(scale.size, -zero, np.int64),
+            quantizedDimension=axis,
         )
         if output is None:
             output = file.add_tensor(graph, f"{name}/floats", numbers.shape, "float32")

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from smh.runtime.litert_file import object_of
+
 _FEWEST = 256  # numbers that are worth an operation
 _WORTH = 0.9  # of the dense bytes
 _VECTORS = {"uint8": "Uint8Vector", "uint16": "Uint16Vector", "int32": "Int32Vector"}
@@ -27,19 +29,20 @@ def sparsity(schema: Any, array: np.ndarray) -> Any:
     rows = array.reshape(-1, array.shape[-1]) != 0
     ends = np.concatenate([[0], np.cumsum(rows.sum(axis=1))])
     places = np.nonzero(rows)[1]
-    dense = [schema.DimensionMetadataT(format=0, denseSize=size) for size in array.shape[:-1]]
-    last = schema.DimensionMetadataT(format=schema.DimensionType.SPARSE_CSR)
+    kind = schema.DimensionMetadataT
+    dense = [object_of(kind, format=0, denseSize=size) for size in array.shape[:-1]]
+    last = object_of(kind, format=schema.DimensionType.SPARSE_CSR)
     last.arraySegmentsType, last.arraySegments = _vector(schema, ends)
     last.arrayIndicesType, last.arrayIndices = _vector(schema, places)
     order = np.arange(array.ndim, dtype=np.int32)
-    return schema.SparsityParametersT(traversalOrder=order, dimMetadata=[*dense, last])
+    return object_of(schema.SparsityParametersT, traversalOrder=order, dimMetadata=[*dense, last])
 
 
 def _vector(schema: Any, numbers: np.ndarray) -> tuple[int, Any]:
     dtype = _dtype(int(numbers.max(initial=0)))
     name = _VECTORS[dtype]
-    made = getattr(schema, f"{name}T")(values=numbers.astype(dtype))
-    return getattr(schema.SparseIndexVector, name), made
+    vector = object_of(getattr(schema, f"{name}T"), values=numbers.astype(dtype))
+    return getattr(schema.SparseIndexVector, name), vector
 
 
 def _dtype(largest: int) -> str:
