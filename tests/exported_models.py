@@ -146,6 +146,11 @@ STRINGS = r"(?s)string.*saved_model"
 L1 = dict(kernel_regularizer=keras.regularizers.L1(1e-3))
 IMAGE = (8, 8, 3)
 
+ADAPTIVE = []
+if hasattr(layers, "AdaptiveAveragePooling2D"):  # not in the oldest Keras
+    pooled = stack(of(layers.AdaptiveAveragePooling2D, 3), FLAT, HEAD, shape=IMAGE)
+    ADAPTIVE = [Exported("adaptive pooling", pooled, normal(*IMAGE))]
+
 MODELS = [
     Exported("dense", stack(dense(activation="relu"), HEAD), normal(12)),
     Exported("gelu", stack(dense(activation="gelu"), HEAD), normal(12), fast=True),
@@ -428,11 +433,7 @@ MODELS = [
         normal(4, 4, 4, 8),
         refused={"litert": r"'max_pooling3d.*MaxPool3D"},
     ),
-    *(
-        Exported("adaptive pooling", stack(of(pool, 3), FLAT, HEAD, shape=IMAGE), normal(*IMAGE))
-        for pool in [getattr(layers, "AdaptiveAveragePooling2D", None)]
-        if pool is not None  # not in the oldest Keras
-    ),
+    *ADAPTIVE,
     Exported("operations", lambdas, normal(12)),
     Exported("dictionaries", dictionary, {"a": normal(12), "b": normal(6)}, fast=True),
     Exported("lists", listed, [normal(12), normal(6)]),

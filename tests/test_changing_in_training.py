@@ -9,7 +9,7 @@ from models import numpy_of
 import smh
 from smh.errors import DeployedModelError
 
-pytestmark = pytest.mark.backend_agnostic
+pytestmark = [pytest.mark.backend_agnostic, pytest.mark.optimizer_built_by_keras]
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(48, 12)).astype("float32"), RNG.integers(0, 3, 48)
@@ -24,7 +24,7 @@ DOORS = {
 }
 
 
-def network():
+def network(**options):
     keras.utils.set_random_seed(3)
     model = keras.Sequential(
         [
@@ -36,7 +36,7 @@ def network():
         name="network",
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(0.01, **options), loss, metrics=["accuracy"])
     return model
 
 
@@ -101,3 +101,65 @@ def test_a_callback_may_use_a_model_that_it_knows_from_elsewhere(use, tmp_path):
     once.on_train_batch_end = lambda batch, logs=None: batch != 1 or USES[use](model, tmp_path)
     losses = model.fit(X, Y, callbacks=[once], **FIT).history["loss"]
     assert np.isfinite(losses).all() and np.isfinite(model.predict(X, verbose=0)).all()
+
+
+def test_the_last_epoch_leaves_averaged_weights():
+    """`fit` ends by setting the weights to the averages of an optimizer that made no step."""
+    model = network(use_ema=True)
+    once = Once(lambda m: smh.prune(m, 0.5), "on_epoch_end", 1)
+    model.fit(X, Y, epochs=2, callbacks=[once], **FIT)
+    assert once.done and all(
+        numpy_of(layer.kernel).any() for layer in (model.layers[0], model.layers[2])
+    )
+
+
+@pytest.mark.parametrize("method", ["evaluate", "predict"])
+def test_data_without_a_length_end_after_a_change(method):
+    moment = {"evaluate": "on_test_batch_end", "predict": "on_predict_batch_end"}[method]
+    model, once = network(), Once(lambda m: smh.cluster(m, 2), moment, 2)
+    batches = ((X[i : i + 16], Y[i : i + 16]) for i in (0, 16, 32))
+    getattr(model, method)(batches, callbacks=[once], verbose=0)
+    assert once.done and np.isfinite(model.predict(X, verbose=0)).all()
+
+
+def test_an_interrupted_step_leaves_the_weights():
+    def interrupted(model):
+        smh.compress(model, 0.4)
+        model.make_train_function = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+
+    model, once = network(), Once(interrupted, "on_train_batch_end", 1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, callbacks=[once], **FIT)
+    del model.make_train_function
+    assert np.isfinite(model.fit(X, Y, **FIT).history["loss"]).all()
+
+
+def test_outside_of_fit_nothing_is_put_back():
+    """A step that failed left the numbers of before with the trainer, on JAX."""
+    model = network()
+    model.fit(X, Y, **FIT)
+    with pytest.raises(Exception):  # noqa: B017  every backend has its own
+        model.predict_on_batch(X[:, :3])
+    model.set_weights([np.full(w.shape, 5, "float32") for w in model.get_weights()])
+    smh.report(model)
+    assert all((w == 5).all() for w in model.get_weights())
+
+
+def test_between_two_fits_layers_may_be_frozen_and_functions_wrapped():
+    calls = []
+
+    class Counting(keras.Sequential):
+        def make_train_function(self, force=False):
+            super().make_train_function(force)
+            made = self.train_function
+            self.train_function = lambda *args: calls.append(1) or made(*args)
+            return self.train_function
+
+    model = Counting(network().layers)
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(X, Y, **FIT)
+    smh.prune(model, 0.5)
+    model.layers[0].trainable = False
+    calls.clear()
+    model.fit(X, Y, **FIT)
+    assert len(calls) == 3

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from models import mlp
+from models import mlp, numpy_of
 
 import smh
-from smh.errors import ArgumentError, UnbuiltModelError
+from smh.errors import ArgumentError, DeployedModelError, UnbuiltModelError
 
 pytestmark = pytest.mark.backend_agnostic
 T, ALPHA = 3.0, 0.7
@@ -123,25 +123,59 @@ def test_what_is_saved_is_the_plain_student(tmp_path):
 CHANGES = {
     "pruned": lambda student, teacher: smh.prune(student, 0.7),
     "compressed": lambda student, teacher: smh.compress(student, 0.3),
-    "teacher clustered": lambda student, teacher: smh.cluster(teacher, 2),
+    "in another": lambda student, teacher: smh.compress(
+        keras.Sequential([student, layers.Softmax()]), 0.3
+    ),
+    "streamed": lambda student, teacher: smh.deploy(smh.prune(student, 0.5), "stream"),
+    "teacher clustered": lambda student, teacher: smh.cluster(teacher, 1),
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_while_a_distiller_is_compiled_is_what_it_trains(change):
     student, teacher = mlp(), normalised()
-    distiller = smh.distill(student, teacher)
-    distiller.compile("adam", crossentropy())
+    distiller = smh.distill(student, teacher, alpha=1)
+    distiller.compile("adam")
     x, y = data()
-    distiller.fit(x, y, verbose=0)
-    distiller.evaluate(x, y, verbose=0)
+    distiller.fit(x, verbose=0)
+    distiller.evaluate(x, verbose=0)
     CHANGES[change](student, teacher)
     before = [ops.convert_to_numpy(v) for v in student.trainable_variables]
     said = distiller.predict(x, verbose=0)
     np.testing.assert_allclose(said, student.predict(x, verbose=0), atol=1e-6)
-    distiller.fit(x, y, verbose=0)
+    fresh = smh.distill(student, teacher, alpha=1)
+    fresh.compile()
+    loss = fresh.evaluate(x, verbose=0)
+    np.testing.assert_allclose(distiller.evaluate(x, verbose=0), loss, rtol=1e-5)
+    distiller.fit(x, verbose=0)
     after = [ops.convert_to_numpy(v) for v in student.trainable_variables]
     assert all(np.abs(a - b).max() > 0 for a, b in zip(after, before, strict=True))
+    steps = int(distiller.optimizer.iterations)
+    assert steps == (4 if change == "teacher clustered" else 2)  # its own variables are the same
+
+
+def test_a_deployed_student_is_not_trained():
+    student = smh.compress(mlp(), 0.3)
+    distiller = smh.distill(student, normalised(), alpha=1)
+    distiller.compile("adam")
+    x, _ = data()
+    distiller.fit(x, verbose=0)
+    smh.deploy(student, "cached")
+    with pytest.raises(DeployedModelError):
+        distiller.fit(x, verbose=0)
+    assert np.isfinite(smh.deploy(student, "train").predict(x, verbose=0)).all()
+
+
+def test_a_callback_may_know_the_student():
+    """On JAX its numbers are with `fit`."""
+    student = mlp()
+    distiller = smh.distill(student, normalised(), alpha=1)
+    distiller.compile("adam")
+    prune = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batch or smh.prune(student, 0.5)
+    )
+    distiller.fit(data()[0], verbose=0, callbacks=[prune])
+    assert (numpy_of(student.layers[0].kernel) == 0).mean() > 0.4
 
 
 def test_metrics_without_labels_are_refused_with_what_to_write():
@@ -152,8 +186,10 @@ def test_metrics_without_labels_are_refused_with_what_to_write():
         with pytest.raises(ArgumentError, match=r"need labels.*student\.evaluate"):
             run(x, verbose=0)
     distiller.fit(x, y, verbose=0)
-    distiller.compile("adam")
-    distiller.fit(x, verbose=0)
+    for options in ({}, {"metrics": None}, {"metrics": []}):
+        distiller.compile("adam", metrics=["accuracy"])
+        distiller.compile("adam", **options)
+        distiller.fit(x, verbose=0)
 
 
 def with_a_rule(name):

@@ -21,7 +21,8 @@ from smh.artifact.tensors import Options
 from smh.errors import ArgumentError, UnbuiltModelError
 from smh.errors.limits import FILE_BITS
 from smh.virtual_variable import Source
-from smh.virtual_variable.given import check_is_model, take_numbers_back
+from smh.virtual_variable.given import check_is_model
+from smh.virtual_variable.inside_keras.traces import take_numbers_back
 from smh.virtual_variable.inside_keras.undoing import undone_on_errors
 
 _FLOATS = ("float32", "float16", "bfloat16")
@@ -165,12 +166,12 @@ def load_weights(model: keras.Model, path: str | os.PathLike) -> keras.Model:
 def _check_arguments(models, rest, architecture) -> None:
     if not models:
         raise ArgumentError("There is no model to save.")
+    take_numbers_back()
     for one in models:
         if not isinstance(one, keras.Layer):
             raise ArgumentError(
                 f"model must be a Keras 3 model or a list of them, got {type(one).__name__}."
             )
-        take_numbers_back(one)
         if not one.built:
             raise UnbuiltModelError(f"'{one.name}' is not built: there are no weights to save.")
     if rest not in _FLOATS:

@@ -8,7 +8,7 @@ from smh.errors import ArgumentError
 from smh.virtual_variable import virtual_variables
 from smh.virtual_variable.given import check_is_model
 from smh.virtual_variable.inside_keras.deploying import cache, stream, undeploy
-from smh.virtual_variable.inside_keras.own import own_layers
+from smh.virtual_variable.inside_keras.own import models_around, own_layers
 from smh.virtual_variable.inside_keras.traces import forget_traces
 
 _MODES = {"stream": stream, "cached": cache, "train": undeploy}
@@ -68,5 +68,5 @@ def deploy(model: keras.Model, mode: str = "stream") -> keras.Model:
     except BaseException:  # memory may run out on the way
         undeploy(model)
         raise
-    forget_traces(own_layers(model))
+    forget_traces([*own_layers(model), *models_around(model)])
     return model

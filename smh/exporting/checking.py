@@ -14,7 +14,7 @@ from smh.exporting import litert, onnx_graph
 from smh.exporting.signatures import Signature
 from smh.tf1.backends import require_tensorflow
 from smh.virtual_variable import virtual_variables
-from smh.virtual_variable.given import take_numbers_back
+from smh.virtual_variable.inside_keras.traces import take_numbers_back
 
 FORMATS = ("saved_model", "litert", "onnx", "micro", "keras")
 # What a model does while it is traced, see `running_as`.
@@ -33,7 +33,7 @@ def check(model: Any, format: str, mode: str | None, options: dict) -> None:
     """Raises if a model, format, mode or option cannot work."""
     if not isinstance(model, keras.Model):
         raise ArgumentError(f"model must be a Keras 3 model, got {type(model).__name__}.")
-    take_numbers_back(model)
+    take_numbers_back()
     if format not in FORMATS:
         raise ArgumentError(f"format must be one of {_listed(FORMATS)}, got {format!r}.")
     if mode is not None and mode not in MODES:

@@ -11,9 +11,10 @@ from smh.errors import ArgumentError, UnbuiltModelError
 from smh.errors.limits import ABOVE_ZERO, SHARE
 from smh.recipes.outputs import check_alike, names_of, per_output, spread_weights
 from smh.recipes.soft_targets import TARGETS, Output, soft_loss
-from smh.virtual_variable import creation_scope
+from smh.virtual_variable import creation_scope, virtual_variables
 from smh.virtual_variable.inside_keras.outputs import output_activations, symbolic_output
 from smh.virtual_variable.inside_keras.own import stand_around
+from smh.virtual_variable.once import check_trainable
 
 
 def distill(
@@ -130,8 +131,10 @@ class Distiller(keras.Model):
             ArgumentError: an output cannot be what its loss makes of it.
         """
         self._compiled, self._soft_losses = _Plain((loss, loss_weights)), _Plain(None)
-        self._measures = _Plain(any(options.get(k) for k in ("metrics", "weighted_metrics")))
-        options.setdefault("metrics", {})  # with none, Keras keeps those of the last `compile`
+        given = [options.get(name) for name in ("metrics", "weighted_metrics")]
+        self._measures = _Plain(any(one is not None for one in keras.tree.flatten(given)))
+        if options.get("metrics") is None:
+            options["metrics"] = {}  # with none, Keras keeps those of the last `compile`
         if (output := symbolic_output(self.student)) is not None:
             self._soft_losses = _Plain(self._made_soft_losses(output))
         super().compile(optimizer, loss=loss, loss_weights=loss_weights, **options)
@@ -156,6 +159,15 @@ class Distiller(keras.Model):
         own = {id(v) for v in self.trainable_variables}
         rest = [*self.student.non_trainable_variables, *self.teacher.variables]
         return list({id(v): v for v in rest if id(v) not in own}.values())
+
+    def make_train_function(self, force=False):
+        """Makes the compiled step.
+
+        Raises:
+            DeployedModelError: the student is deployed, and its weights are copies.
+        """
+        check_trainable(virtual_variables(self.student))
+        return super().make_train_function(force)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Returns the metrics, as `keras.Model.compute_metrics` does.

@@ -35,6 +35,7 @@ def object_of(kind: Any, **fields: Any) -> Any:
     """Makes an object of a schema, whose classes take no arguments before ai-edge-litert 2.1."""
     one = kind()
     for name, value in fields.items():
+        getattr(one, name)  # or a misspelt one would be left out of the file
         setattr(one, name, value)
     return one
 

@@ -8,23 +8,17 @@ import keras
 
 from smh.errors import ArgumentError, DeployedModelError
 from smh.virtual_variable.inside_keras.deploying import is_deployed
+from smh.virtual_variable.inside_keras.traces import take_numbers_back
 
 
 def check_is_model(model: Any) -> None:
-    """Raises unless `model` is a Keras 3 model or layer; and see `take_numbers_back`."""
+    """Raises `ArgumentError` unless `model` is a Keras 3 model or layer.
+
+    In a callback it also gives the model its numbers, see `take_numbers_back`.
+    """
     if not isinstance(model, keras.Layer):
         raise ArgumentError(f"model must be a Keras 3 model or layer, got {type(model).__name__}.")
-    take_numbers_back(model)
-
-
-def take_numbers_back(model: keras.Layer) -> None:
-    """Gives a model its numbers, for a callback that makes use of it in the middle of an epoch.
-
-    Relies on: while `fit` runs on JAX, variables are empty until this method is called, which
-    models on other backends have not.
-    """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()
+    take_numbers_back()
 
 
 def check_not_deployed(model: keras.Layer, before: str) -> None:

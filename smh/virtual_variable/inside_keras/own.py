@@ -43,11 +43,12 @@ def own_layers(model: keras.Layer) -> Iterator[keras.Layer]:
 
 
 def models_around(model: keras.Layer) -> list[keras.Model]:
-    """The live models of whose graphs `model` is a part, and those that `stand_around` was told of.
+    """The live models that compute with `model`, or with a part of it for which they registered.
 
-    Both directly or within another. No layer knows what it is in, so all live objects are looked
-    through: half a second, which is spent only on a model that was called in some graph. A layer
-    with a `call` of its own, which keeps the model as an attribute, is not found so.
+    They have it in their graphs, directly or within another, or `stand_around` knows them. No
+    layer knows what it is in, so all live objects are looked through: half a second, which is
+    spent only on a model that was called in some graph. A layer with a `call` of its own, which
+    keeps the model as an attribute, is not found so.
     """
     found: list[keras.Model] = []
     if calls_in_graphs(model):
@@ -55,7 +56,8 @@ def models_around(model: keras.Layer) -> list[keras.Model]:
         live = [x for x in gc.get_objects() if issubclass(type(x), keras.Model)]
         built = [x for x in live if x is not model and "_layers" in vars(x)]
         found = [x for x in built if any(layer is model for layer in own_layers(x))]
-    told = [outer for one in [model, *found] for outer in one.__dict__.get(_AROUND, ())]
+    within = [*own_layers(model), *found]
+    told = [outer for layer in within for outer in layer.__dict__.get(_AROUND, ())]
     return list({id(one): one for one in [*found, *told]}.values())
 
 
