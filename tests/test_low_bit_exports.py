@@ -18,7 +18,7 @@ from smh.errors import ArgumentError, SmhWarning
 from smh.exporting.low_bit.matching import Found, Whole, match, narrowed
 from smh.exporting.low_bit.onnx_writing import packed
 from smh.exporting.onnx_names import graphs_of
-from smh.exporting.samples import Sample
+from smh.exporting.samples import Sample, check_answers
 from smh.exporting.trial import warn_if_far
 from smh.parametrizations.counting import Steps
 from smh.parametrizations.stepped import Stepped
@@ -336,6 +336,26 @@ def examples():
     made = np.random.default_rng(1).normal(size=(40, 12, 12, 3)).astype("float32")
     made[0] *= 4  # the ranges have to be those of all examples
     return made
+
+
+@pytest.mark.parametrize("fixed", [None, 1, 3])
+@pytest.mark.parametrize("count", [1, 3, 15, 16, 17, 32, 48])
+def test_examples_are_tried_each_once_and_in_no_empty_batch(count, fixed):
+    if fixed and count < fixed:
+        return
+    sizes = []
+
+    class Seen(keras.layers.Layer):
+        def call(self, x):
+            sizes.append(x.shape[0])
+            return x
+
+    model = keras.Sequential([keras.Input((2,), batch_size=fixed), Seen()])
+    sizes.clear()
+    signature = [keras.KerasTensor((fixed, 2))]
+    check_answers(model, signature, [np.zeros((count, 2), "float32")])
+    assert min(sizes) > 0 and (not fixed or set(sizes) == {fixed})
+    assert sum(sizes) == (count // fixed * fixed if fixed else count)
 
 
 @pytest.mark.parametrize("format", SUFFIX)

@@ -178,7 +178,7 @@ def check_answers(model: keras.Layer, signature: Signature, examples: Sequence[n
     """
     fixed = next((s.shape[0] for s in keras.tree.flatten(signature) if s.shape and s.shape[0]), 0)
     size = fixed or _EXAMPLES
-    for first in range(0, len(examples[0]) - fixed + 1, size):
+    for first in range(0, len(examples[0]) - max(1, fixed) + 1, size):  # no empty batch
         last = min(first + size, len(examples[0]))
         wrong = _wrong_answer(model, signature, examples, first, last)
         if wrong is not None:
