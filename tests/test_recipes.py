@@ -52,6 +52,16 @@ def test_the_first_step_is_multiplied_and_nothing_else(name):
         assert factor_of(path) == 0 or np.abs(rated[path]).max() > 1e-6
 
 
+def test_the_pattern_of_the_documentation_finds_the_factors_of_every_pool():
+    model = keras.Sequential([keras.Input((64,)), *(keras.layers.Dense(n) for n in (256, 64, 10))])
+    variables = smh.compress(model, 0.3, blocks=4).trainable_variables
+    optimizer = recipes.with_rates("sgd", {"ProductVariablePool": 3.0})
+    optimizer.build(variables)
+    found = {v.path for v, rate in zip(variables, optimizer._factors, strict=True) if rate == 3.0}
+    assert found == {v.path for v in variables if v.name in ("variable_left", "variable_right")}
+    assert len(found) == 6
+
+
 def test_without_rates_it_is_the_plain_optimizer():
     schedule = recipes.one_cycle(1e-2, 10)
     plain = steps_of(keras.optimizers.Adam(schedule), 4)
