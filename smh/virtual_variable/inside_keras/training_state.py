@@ -9,6 +9,7 @@ import keras
 from smh.virtual_variable.inside_keras.own import models_around, own_layers
 from smh.virtual_variable.inside_keras.replicas import creation_scope
 from smh.virtual_variable.inside_keras.traces import forget_traces, is_running
+from smh.virtual_variable.variable import copy_of
 
 
 def reset_training(model: keras.Layer, build: bool = False) -> None:
@@ -61,7 +62,7 @@ def build_optimizer(model: keras.Model) -> None:
     if getattr(inner, "use_ema", False):
         averages = inner._model_variables_moving_average
         for average, variable in zip(averages, inner._trainable_variables, strict=True):
-            average.assign(variable.value)
+            average.assign(copy_of(variable))
 
 
 def _keep_exceptions(old: Any, new: Any, model: keras.Model) -> None:
