@@ -216,6 +216,23 @@ def test_a_schedule_prunes_a_model_of_a_scope_outside_of_it(make, optimizer):
     assert (keras.ops.convert_to_numpy(model.layers[0].kernel) == 0).mean() == 0.5
 
 
+@pytest.mark.optimizer_built_by_keras
+def test_a_callback_changes_a_model_of_a_scope():
+    with STRATEGIES["mirrored"]().scope():
+        model = dense_model()
+        model.compile("adam", "mse")
+    changed = []
+
+    def change(number, logs=None):
+        if number == 1 and not changed:
+            changed.append(smh.compress(model, 0.5, seed=0))
+
+    x = np.ones((32, 8), "float32")
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=change)
+    losses = model.fit(x, x[:, :4], 8, epochs=3, verbose=0, callbacks=[callback]).history["loss"]
+    assert changed and np.isfinite(losses).all() and losses[2] < losses[1]
+
+
 def distilled(model, strategy, teacher=None):
     distiller = smh.distill(model, teacher or dense_model())
     with strategy.scope():  # as of any model
