@@ -26,7 +26,9 @@ extensions = [
 ]
 nitpicky = True
 # Bases and types that no page is about: a reader of the reference needs no more than their names.
-nitpick_ignore_regex = [("py:class", r"smh\..*\.(_\w+|Counted|Left|Member|OwnNumbers|Printed|Shown|Sums)")]
+nitpick_ignore_regex = [
+    ("py:class", r"smh\..*\.(_\w+|Counted|Left|Member|OwnNumbers|Printed|Shown|Sums)")
+]
 
 html_theme = "furo"
 html_title = f"smh {version}"

@@ -38,7 +38,10 @@ def reset_training(model: keras.Layer, build: bool = False) -> None:
 
 
 def _trains_the_same(model: keras.Model) -> bool:
-    """Relies on: a built optimizer keeps its variables in `_trainable_variables`."""
+    """Whether the optimizer has state of the very variables that the model trains now.
+
+    Relies on: a built optimizer keeps its variables in `_trainable_variables`.
+    """
     optimizer = getattr(model, "optimizer", None)
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     trained = getattr(optimizer, "_trainable_variables", None) or []
