@@ -27,6 +27,8 @@ WAYS = ("zipnn", "litert", "nncodec", "before", "shrink")
 def measure(name: str, options) -> list[dict]:
     """The smallest files that were made of a network; each way is written as soon as it is done."""
     network = networks.load(name, options.data)
+    if options.level is not None:
+        network = replace(network, levels=(network.levels[options.level],))
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         peer = ways.Peer(options.peer, Path(folder))
@@ -148,6 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--peer", help="the Python of an environment with nncodec and zipnn")
     parser.add_argument("--out", type=Path, help="a CSV file, such as results/shrink.csv")
     parser.add_argument("--sizes", nargs="+", type=int, help="instead: the loss of files so large")
+    parser.add_argument("--level", type=int, help="only this one of each network's: 0, 1 or 2")
     parser.add_argument("--json", action="store_true", help="one line of JSON")
     options = parser.parse_args(arguments)
     if options.sizes:

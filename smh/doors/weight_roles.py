@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -107,17 +107,16 @@ def held_as(layer: keras.Layer, variable: keras.Variable) -> list[str]:
     return [
         name.lstrip("_")
         for name, value in vars(layer).items()
-        if name not in BOOKS and any(held is variable for held in _inside(value))
+        if _is_or_has(value, variable) and name not in BOOKS
     ]
 
 
-def _inside(value: Any) -> Iterator[Any]:
-    if isinstance(value, keras.Variable):
-        yield value
-    elif isinstance(value, list | tuple):
-        yield from value
-    elif isinstance(value, dict):
-        yield from value.values()
+def _is_or_has(value: Any, variable: keras.Variable) -> bool:
+    if isinstance(value, list | tuple):
+        return any(held is variable for held in value)
+    if isinstance(value, dict):
+        return any(held is variable for held in value.values())
+    return value is variable
 
 
 def _role_in(layer: keras.Layer, variable: keras.Variable) -> Role:

@@ -34,7 +34,7 @@ class WeightSpec:
     initial_std: Callable[[], float] = field(repr=False)
 
 
-_CHUNK = 2**20  # numbers
+_CHUNK = 2**16  # numbers: a few passes over them stay in the caches
 
 
 def std_of(value: Any) -> float:
@@ -43,23 +43,31 @@ def std_of(value: Any) -> float:
     Computed in pieces (Chan, Golub, LeVeque 1979), so that a large weight is not copied, let alone
     to double precision.
     """
-    if keras.backend.backend() == "jax" and not isinstance(value, (np.ndarray, np.generic)):
-        # Each slice of another place or size would be compiled; on a CPU this copies nothing.
-        value = np.asarray(ops.convert_to_numpy(value))
-    on_host = isinstance(value, (np.ndarray, np.generic))
-    # Arrays stay arrays: inside a TF1 graph `ops` would turn them into symbolic tensors.
-    flat = np.reshape(value, [-1]) if on_host else ops.reshape(value, [-1])
+    flat = _flat(value)
     count, mean, squares = 0, 0.0, 0.0  # squares: the sum of squared distances from the mean
-    low, high = np.inf, -np.inf
-    for begin in range(0, flat.shape[0], _CHUNK):
-        chunk = flat[begin : begin + _CHUNK]
-        chunk = np.asarray(chunk if on_host else ops.convert_to_numpy(chunk), "float64")
-        size, distance = chunk.size, chunk.mean() - mean
-        squares += chunk.var() * size + distance**2 * count * size / (count + size)
+    is_constant = True
+    for begin in range(0, flat.size, _CHUNK):
+        chunk = flat[begin : begin + _CHUNK].astype("float64")
+        # NaN is not equal to itself, and shows in the sums: `compress` refuses such weights.
+        is_constant = is_constant and bool((chunk == flat[0].astype("float64")).all())
+        size, own = chunk.size, chunk.mean()
+        chunk -= own
+        distance = own - mean
+        # Not `chunk @ chunk`: BLAS has all cores wait for each other in so short a product.
+        squares += np.einsum("i,i->", chunk, chunk) + distance**2 * count * size / (count + size)
         mean += distance * size / (count + size)
         count += size
-        # NaN must not vanish here: `compress` refuses weights that are not finite.
-        low, high = np.minimum(low, chunk.min()), np.maximum(high, chunk.max())
     if count == 0:
         return 0.0
-    return float(abs(low)) if low == high else float(np.sqrt(squares / count))
+    return float(abs(flat[0])) if is_constant else float(np.sqrt(squares / count))
+
+
+def _flat(value: Any) -> np.ndarray:
+    """All numbers, looked at where they are if a CPU holds them."""
+    if isinstance(value, np.ndarray | np.generic):  # inside a TF1 graph `ops` makes these symbolic
+        return np.reshape(value, -1)
+    if keras.backend.backend() == "tensorflow":
+        # Relies on: `EagerTensor.__array__` copies nothing; a variable's own, and Keras'
+        # `convert_to_numpy`, do.
+        return np.asarray(ops.reshape(value, [-1]))
+    return np.reshape(ops.convert_to_numpy(value), -1)
