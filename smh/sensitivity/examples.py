@@ -148,8 +148,9 @@ def _check_fits(model: keras.Layer, inputs: Inputs, one: Any) -> None:
     if inputs.batch not in (None, len(flat[0])):
         raise ArgumentError(
             f"'{model.name}' takes {inputs.batch} examples at a time, as stateful layers do, and "
-            "no other number: build it once more without a fixed batch size, keras.Input(shape), "
-            f"and give it the same weights. The model says: {told(error)}"
+            "no other number, and has to be called with others here: build it once more without a "
+            "fixed batch size, keras.Input(shape), and with stateful=False, and give it the same "
+            f"weights. The model says: {told(error)}"
         ) from error
     hint = f" {_NO_AXIS}" if inputs.lack_an_axis(flat) else ""
     raise ArgumentError(

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,11 @@ import numpy as np
 from smh.container import plain_json
 from smh.errors import ArtifactError
 from smh.training.models import reason_of
-from smh.virtual_variable.inside_keras.random_state import random_state, set_random_state
+from smh.virtual_variable.inside_keras.random_state import (
+    random_state,
+    set_random_state,
+    torch_state,
+)
 
 _NAME = re.compile(r"epoch_(\d+)(?:_step_(\d+))?")
 _MODEL, _RANDOM, _METRICS = "model.keras", "random_state.json", "metrics.json"
@@ -66,7 +71,12 @@ def save_checkpoint(model: keras.Model, folder: Path, place: Place) -> Path:
         error.filename = error.filename or str(partial / _MODEL)
         raise
     # Keras does not save the generators of a model that is not compressed.
-    (partial / _RANDOM).write_text(plain_json.dumps(random_state(model), indent=1))
+    states = {
+        "backend": keras.backend.backend(),
+        "model": random_state(model),
+        "torch": torch_state(),
+    }
+    (partial / _RANDOM).write_text(plain_json.dumps(states, indent=1))
     if place.step:
         (partial / _METRICS).write_text(plain_json.dumps(_metrics(model), indent=1))
     for file in partial.iterdir():
@@ -95,19 +105,38 @@ def load_checkpoint(path: Path) -> keras.Model:
     Raises:
         ArtifactError: the checkpoint is damaged, or needs what this process does not know.
     """
-    with _told(path):
-        with zipfile.ZipFile(path / _MODEL) as archive:  # of a cut one Keras says it is not there
-            if (member := archive.testzip()) is not None:
-                raise ValueError(f"{member} in {_MODEL} is not what was written")
-        states = json.loads((path / _RANDOM).read_text())
+    with _told(path), zipfile.ZipFile(path / _MODEL) as archive:  # Keras says a cut one is missing
+        if (member := archive.testzip()) is not None:
+            raise ValueError(f"{member} in {_MODEL} is not what was written")
+    states = _random(path)
     try:
         model = keras.saving.load_model(path / _MODEL)
-        set_random_state(model, states)
+        set_random_state(model, states["model"])
     except Exception as error:  # the files are whole: it is not they that fail, but code of others
+        hint = ""
+        if states["backend"] not in (None, keras.backend.backend()):
+            hint = f" It was written on another backend: set KERAS_BACKEND={states['backend']}."
         raise ArtifactError(
-            f"The checkpoint {path} cannot be loaded: {reason_of(error)}"
+            f"The checkpoint {path} cannot be loaded: {reason_of(error)}{hint}"
         ) from error
     return model
+
+
+def load_torch_state(path: Path) -> list[str]:
+    """What PyTorch's own generators were when the checkpoint was written; none elsewhere.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged.
+    """
+    return _random(path)["torch"]
+
+
+def _random(path: Path) -> dict[str, Any]:
+    with _told(path):
+        states = json.loads((path / _RANDOM).read_text())
+        if isinstance(states, dict):
+            return {key: states[key] for key in ("backend", "model", "torch")}
+        return {"backend": None, "model": states, "torch": []}  # as older versions wrote it
 
 
 def load_metrics(path: Path) -> list | None:

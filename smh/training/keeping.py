@@ -13,6 +13,7 @@ from smh.training.divergence import check_loss, check_weights
 from smh.training.every import Every
 from smh.training.metrics import Row, write_metrics
 from smh.training.run_directory import RunDirectory
+from smh.virtual_variable.inside_keras.random_state import set_torch_state, torch_state
 
 
 class KeepState(keras.callbacks.Callback):
@@ -23,12 +24,20 @@ class KeepState(keras.callbacks.Callback):
         rows: the metrics of the epochs that are done; more are added.
         every: how often within an epoch.
         begun: the place and the metrics of an epoch that was begun before, or `None`.
+        torch: the states of PyTorch's own generators to go on with. Not those that it has: how
+            often loaders of data draw from them between two epochs depends on what was built.
     """
 
     def __init__(
-        self, run: RunDirectory, rows: list[Row], every: Every, begun: tuple[Place, Any] | None
+        self,
+        run: RunDirectory,
+        rows: list[Row],
+        every: Every,
+        begun: tuple[Place, Any] | None,
+        torch: list[str],
     ):
         super().__init__()
+        self._torch, self._is_torch_set = torch, False
         self._run, self._rows, self._every, self._begun = run, rows, every, begun
         self._skipped = 0
         self._kept = time.monotonic()
@@ -36,10 +45,19 @@ class KeepState(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Goes on with the sums of an epoch that was begun before."""
         self._skipped = 0
-        if self._begun is not None:
+        self._is_torch_set = self._begun is None
+        if self._begun is None:
+            set_torch_state(self._torch)
+        else:
             place, metrics = self._begun
             self._begun, self._skipped = None, place.step
             set_metrics(self.model, metrics)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Goes on with the random numbers of an epoch that was begun before."""
+        if not self._is_torch_set:
+            set_torch_state(self._torch)
+            self._is_torch_set = True
 
     def on_train_batch_end(self, batch, logs=None):
         """Keeps the state, if it is time to, but not just before the epoch's end.
@@ -82,4 +100,5 @@ class KeepState(keras.callbacks.Callback):
 
     def _keep(self, place: Place) -> None:
         save_checkpoint(self.model, self._run.checkpoints, place)
+        self._torch = torch_state()
         self._kept = time.monotonic()  # not from before: a large model takes long to write

@@ -23,6 +23,7 @@ from smh.training.checkpoints import (
     last_checkpoint,
     load_checkpoint,
     load_metrics,
+    load_torch_state,
     save_checkpoint,
 )
 from smh.training.config import TrainingConfig
@@ -113,7 +114,8 @@ def train(
     # A line is written before its checkpoint, so that none is missing.
     rows = read_metrics(run.metrics_file)[: place.epoch] if place.epoch else []
     metrics = load_metrics(path)
-    keeps = KeepState(run, rows, every, None if metrics is None else (place, metrics))
+    begun = None if metrics is None else (place, metrics)
+    keeps = KeepState(run, rows, every, begun, load_torch_state(path))
     shows = ShowProgress(config.epochs, len(_batches(config, data, Place()))) if verbose else None
     if shows is not None:
         shows.introduce(model, data, run, place, objective.in_words)

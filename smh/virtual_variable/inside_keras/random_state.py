@@ -1,7 +1,8 @@
-"""The state of a model's random generators, which Keras does not save."""
+"""The state of a model's random generators, which Keras does not save, and of PyTorch's own."""
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import keras
@@ -42,6 +43,31 @@ def generator_states(model: keras.Layer) -> list[keras.Variable]:
     """The variables of all random generators of a model, each once."""
     found = {id(state): state for layer in own_layers(model) for state in own_seeds(layer)}
     return list(found.values())
+
+
+def torch_state() -> list[str]:
+    """Returns the states of PyTorch's own generators as text; none on another backend.
+
+    Relies on: on PyTorch a dropout without a seed draws from these, whatever its generator says.
+    """
+    if keras.backend.backend() != "torch":
+        return []
+    import torch
+
+    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
+    return [base64.b64encode(state.numpy().tobytes()).decode() for state in states]
+
+
+def set_torch_state(states: list[str]) -> None:
+    """Sets what `torch_state` returned, of as many devices as there are here."""
+    if keras.backend.backend() != "torch" or not states:
+        return
+    import torch
+
+    read = (list(base64.b64decode(state)) for state in states)
+    on_cpu, *on_gpus = (torch.tensor(state, dtype=torch.uint8) for state in read)
+    torch.set_rng_state(on_cpu)
+    torch.cuda.set_rng_state_all(on_gpus[: torch.cuda.device_count()])
 
 
 def _is_state(state: Any, variable: keras.Variable) -> bool:
