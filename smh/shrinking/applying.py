@@ -64,15 +64,19 @@ class FileSize:
         self._model, self._items, self.is_known = model, items, True
         self._frame: int | None = None  # bytes of names, shapes and steps
         self._whole: int | None = None  # of what is neither rounded nor given fewer digits
+        # What was last found exactly, of what, and how much of it was `_rest`, until it is used.
+        self._exact: tuple[Sequence[Rounded], int, int] | None = None
 
     def exactly(self, rounded: Sequence[Rounded]) -> int:
         """Of a copy; a model that cannot be made again from its configuration is estimated."""
+        if self._exact is not None and self._exact[0] is rounded:  # the model has not moved since
+            return self._exact[1]
         try:
             size = _bytes_of_copy(self._model, self._items, rounded)
         except Exception:  # whatever a model of somebody's own raises
             self.is_known = False
             return self.nearly(rounded)
-        self._frame = size - sum(one.bytes for one in rounded) - self._rest()
+        self._exact = rounded, size, self._rest()
         return size
 
     def nearly(self, rounded: Sequence[Rounded]) -> int:
@@ -82,6 +86,10 @@ class FileSize:
     @property
     def beside(self) -> int:
         """About the bytes of all but the rounded weights."""
+        if self._exact is not None:
+            rounded, size, rest = self._exact
+            self._exact = None  # so that its integers are not kept
+            self._frame = size - sum(one.bytes for one in rounded) - rest
         if self._frame is None:
             every = _payload(self._model.variables)
             plain = saved_bytes(self._model, architecture=False)
