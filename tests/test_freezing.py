@@ -167,3 +167,43 @@ def test_two_models_of_one_file_that_share_a_pool(tmp_path):
     np.testing.assert_allclose(before, said(first), atol=1e-6)
     train(loaded[1])
     np.testing.assert_array_equal(said(loaded[0]), before)
+
+
+def nest(x):
+    return keras.Sequential([layers.Dense(4), layers.Dense(3)], name="inner")(x)
+
+
+INSIDE = {  # shape, and a layer with layers inside
+    "attention": ((6, 8), lambda x: layers.MultiHeadAttention(2, 4, name="inner")(x, x)),
+    "grouped": ((6, 8), lambda x: layers.GroupQueryAttention(4, 2, 2, name="inner")(x, x)),
+    "convolutional": ((4, 6, 2), lambda x: layers.ConvLSTM1D(3, 2, name="inner")(x)),
+    "both ways": ((6, 8), lambda x: layers.Bidirectional(layers.GRU(3), name="inner")(x)),
+    "nested": ((6, 8), nest),
+}
+DOORS = {
+    "as it is": lambda model: model,
+    "compressed": lambda model: smh.compress(model, 0.5),
+    "pruned": lambda model: smh.prune(model, 0.5),
+    "shrunk": lambda model: smh.shrink(model, quality=60) and model,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("kind", INSIDE)
+def test_what_a_frozen_layer_has_inside_is_frozen_in_a_file(kind, door, tmp_path):
+    """Keras itself gives what attention and convolutional LSTMs have inside back as trainable."""
+    shape, layer = INSIDE[kind]
+    x = keras.Input(shape)
+    model = keras.Model(x, layers.Dense(3, name="top")(layer(x)))
+    DOORS[door](model)
+    freeze(model, "inner")
+    if kind == "nested":
+        model.get_layer("inner").layers[0].trainable = True  # whether the outer one is or not
+    smh.save(model, tmp_path / "model.smh")
+    loaded = [smh.load(tmp_path / "model.smh")]
+    if door != "as it is":
+        model.save(tmp_path / "model.keras")
+        loaded.append(keras.saving.load_model(tmp_path / "model.keras"))
+    for again in loaded:
+        assert len(again.trainable_variables) == len(model.trainable_variables)
+        assert [v.trainable for v in again.weights] == [v.trainable for v in model.weights]

@@ -69,7 +69,10 @@ class Compressed:
         from smh.blueprint.restore import restore
         from smh.errors import ArtifactError
         from smh.virtual_variable.inside_keras.random_state import set_random_state
-        from smh.virtual_variable.inside_keras.rebuilding import naming_what_is_unknown
+        from smh.virtual_variable.inside_keras.rebuilding import (
+            freeze_made_by_frozen,
+            naming_what_is_unknown,
+        )
         from smh.virtual_variable.inside_keras.serialization import (
             ENTRY,
             has_presets,
@@ -91,6 +94,7 @@ class Compressed:
         if not isinstance(layer, keras.Layer):
             raise ArtifactError(f"A compressed layer is described as {own['layer']!r:.200}.")
         _check_is_built(layer)
+        freeze_made_by_frozen(layer)
         known = objects_being_loaded()
         if known is None and not own.get("complete") and not has_presets(type(layer)):
             raise ArtifactError(_incomplete(layer))

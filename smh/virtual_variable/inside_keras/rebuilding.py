@@ -101,9 +101,34 @@ def from_dense_config(
     """
     with naming_what_is_unknown(config, custom_objects or {}), sharing_layers():
         # A copy: Keras empties the configuration while it reads it.
-        return keras.saving.deserialize_keras_object(
+        layer = keras.saving.deserialize_keras_object(
             copy.deepcopy(dict(config)), custom_objects, safe_mode=safe_mode
         )
+    if isinstance(layer, keras.Layer):
+        freeze_made_by_frozen(layer)
+    return layer
+
+
+def freeze_made_by_frozen(model: keras.Layer) -> None:
+    """Freezes what frozen layers have made for themselves, such as the products of an attention.
+
+    Those that a layer is given have configurations of their own, and their own state in it.
+
+    Relies on: `trainable` is in a layer's configuration, and is handed down where it is set, but
+    not where a layer is made; on TensorFlow not either where it is set to what it is. Of the
+    objects in a configuration, layers have a `build_config`.
+    """
+    for layer in own_layers(model):
+        _, *inner = own_layers(layer)
+        if inner and not layer.trainable and not _is_in("build_config", layer.get_config()):
+            for part in inner:
+                part.trainable = False
+
+
+def _is_in(key: str, config: Any) -> bool:
+    if isinstance(config, dict):
+        return key in config or any(_is_in(key, value) for value in config.values())
+    return isinstance(config, list | tuple) and any(_is_in(key, value) for value in config)
 
 
 @contextlib.contextmanager
