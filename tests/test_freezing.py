@@ -169,6 +169,39 @@ def test_two_models_of_one_file_that_share_a_pool(tmp_path):
     np.testing.assert_array_equal(said(loaded[0]), before)
 
 
+class Residual(layers.Layer):
+    """Made by another layer, and so without a configuration."""
+
+    def __init__(self, units, **settings):
+        super().__init__(**settings)
+        self.dense = layers.Dense(units)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        return x + self.dense(x)
+
+
+@keras.saving.register_keras_serializable("test_freezing")
+class Adapted(layers.Layer):
+    """Its class freezes its body and trains what it adds."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.body, self.adapter = Residual(8), layers.Dense(8)
+        self.trainable = True  # else TensorFlow leaves the next out where it is frozen already
+        self.trainable = False
+        self.adapter.trainable = True
+
+    def build(self, shape):
+        self.body.build(shape)
+        self.adapter.build(shape)
+
+    def call(self, x):
+        return self.adapter(self.body(x))
+
+
 def nest(x):
     return keras.Sequential([layers.Dense(4), layers.Dense(3)], name="inner")(x)
 
@@ -179,6 +212,7 @@ INSIDE = {  # shape, and a layer with layers inside
     "convolutional": ((4, 6, 2), lambda x: layers.ConvLSTM1D(3, 2, name="inner")(x)),
     "both ways": ((6, 8), lambda x: layers.Bidirectional(layers.GRU(3), name="inner")(x)),
     "nested": ((6, 8), nest),
+    "adapted": ((6, 8), lambda x: Adapted(name="inner")(x)),
 }
 DOORS = {
     "as it is": lambda model: model,
@@ -196,7 +230,8 @@ def test_what_a_frozen_layer_has_inside_is_frozen_in_a_file(kind, door, tmp_path
     x = keras.Input(shape)
     model = keras.Model(x, layers.Dense(3, name="top")(layer(x)))
     DOORS[door](model)
-    freeze(model, "inner")
+    if kind != "adapted":  # which does so itself
+        freeze(model, "inner")
     if kind == "nested":
         model.get_layer("inner").layers[0].trainable = True  # whether the outer one is or not
     smh.save(model, tmp_path / "model.smh")

@@ -34,7 +34,7 @@ from smh.training.keeping import KeepState
 from smh.training.metrics import draw_curves, read_metrics, write_metrics
 from smh.training.session import train
 from smh.virtual_variable import seen, virtual_variables
-from smh.virtual_variable.inside_keras.random_state import random_state
+from smh.virtual_variable.inside_keras.random_state import random_state, torch_state
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--model", "lenet5", "--data", "digits", "--fraction", "0.1", "--batch-size", "256"]
@@ -288,7 +288,24 @@ def test_a_checkpoint_of_an_older_version_is_loaded(older, tmp_path):
     if older:  # the generators of the model alone
         (path / "random_state.json").write_text(json.dumps(states["model"]))
     assert states["model"] and random_state(load_checkpoint(path)) == states["model"]
-    assert isinstance(load_torch_state(path), list)
+    assert load_torch_state(path) == ([] if older else torch_state())
+
+
+TORCH = ["AAAA", ["x"], ["é"], [1], None]
+TORCH += [[""], ["AAAA"]] if keras.backend.backend() == "torch" else []
+
+
+@pytest.mark.backend_agnostic
+@pytest.mark.parametrize("damaged", TORCH, ids=repr)
+def test_damaged_states_of_generators_are_told(damaged, tmp_path):
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    path = save_checkpoint(model, tmp_path / "run" / "checkpoints", Place())
+    states = json.loads((path / "random_state.json").read_text())
+    (path / "random_state.json").write_text(json.dumps({**states, "torch": damaged}))
+    before = torch_state()
+    with pytest.raises(ArtifactError, match="is damaged"):
+        load_torch_state(path)
+    assert torch_state() == before
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):

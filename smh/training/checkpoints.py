@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -20,6 +21,7 @@ from smh.container import plain_json
 from smh.errors import ArtifactError
 from smh.training.models import reason_of
 from smh.virtual_variable.inside_keras.random_state import (
+    check_torch_state,
     random_state,
     set_random_state,
     torch_state,
@@ -74,7 +76,7 @@ def save_checkpoint(model: keras.Model, folder: Path, place: Place) -> Path:
     states = {
         "backend": keras.backend.backend(),
         "model": random_state(model),
-        "torch": torch_state(),
+        "torch": [base64.b64encode(state).decode() for state in torch_state()],
     }
     (partial / _RANDOM).write_text(plain_json.dumps(states, indent=1))
     if place.step:
@@ -122,13 +124,17 @@ def load_checkpoint(path: Path) -> keras.Model:
     return model
 
 
-def load_torch_state(path: Path) -> list[str]:
+def load_torch_state(path: Path) -> list[bytes]:
     """What PyTorch's own generators were when the checkpoint was written; none elsewhere.
 
     Raises:
         ArtifactError: the checkpoint is damaged.
     """
-    return _random(path)["torch"]
+    states = _random(path)["torch"]
+    with _told(path):
+        found = [base64.b64decode(state, validate=True) for state in states]
+        check_torch_state(found)
+        return found
 
 
 def _random(path: Path) -> dict[str, Any]:

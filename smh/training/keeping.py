@@ -34,7 +34,7 @@ class KeepState(keras.callbacks.Callback):
         rows: list[Row],
         every: Every,
         begun: tuple[Place, Any] | None,
-        torch: list[str],
+        torch: list[bytes],
     ):
         super().__init__()
         self._torch, self._is_torch_set = torch, False

@@ -35,6 +35,7 @@ class WeightSpec:
 
 
 _CHUNK = 2**16  # numbers: a few passes over them stay in the caches
+_CHUNK_FROM_DEVICE = 2**20  # numbers
 
 
 def std_of(value: Any) -> float:
@@ -44,12 +45,17 @@ def std_of(value: Any) -> float:
     to double precision.
     """
     flat = _flat(value)
+    size_of_chunk = _CHUNK if isinstance(flat, np.ndarray) else _CHUNK_FROM_DEVICE
     count, mean, squares = 0, 0.0, 0.0  # squares: the sum of squared distances from the mean
-    is_constant = True
-    for begin in range(0, flat.size, _CHUNK):
-        chunk = flat[begin : begin + _CHUNK].astype("float64")
+    first, is_constant = 0.0, True
+    for begin in range(0, flat.shape[0], size_of_chunk):
+        chunk = flat[begin : begin + size_of_chunk]
+        if not isinstance(chunk, np.ndarray):
+            chunk = ops.convert_to_numpy(chunk)
+        chunk = np.array(chunk, "float64")
         # NaN is not equal to itself, and shows in the sums: `compress` refuses such weights.
-        is_constant = is_constant and bool((chunk == flat[0].astype("float64")).all())
+        first = first if begin else float(chunk[0])
+        is_constant = is_constant and bool((chunk == first).all())
         size, own = chunk.size, chunk.mean()
         chunk -= own
         distance = own - mean
@@ -59,15 +65,18 @@ def std_of(value: Any) -> float:
         count += size
     if count == 0:
         return 0.0
-    return float(abs(flat[0])) if is_constant else float(np.sqrt(squares / count))
+    return abs(first) if is_constant else float(np.sqrt(squares / count))
 
 
-def _flat(value: Any) -> np.ndarray:
-    """All numbers, looked at where they are if a CPU holds them."""
+def _flat(value: Any) -> Any:
+    """All numbers in a row: an array that shares what a CPU holds, else a tensor."""
     if isinstance(value, np.ndarray | np.generic):  # inside a TF1 graph `ops` makes these symbolic
-        return np.reshape(value, -1)
-    if keras.backend.backend() == "tensorflow":
-        # Relies on: `EagerTensor.__array__` copies nothing; a variable's own, and Keras'
-        # `convert_to_numpy`, do.
-        return np.asarray(ops.reshape(value, [-1]))
-    return np.reshape(ops.convert_to_numpy(value), -1)
+        return np.asarray(value).reshape(-1)
+    # Relies on: tensors' own `__array__` copies nothing; Keras' `convert_to_numpy` does.
+    if keras.backend.backend() == "jax":  # where each slice of another place would be compiled
+        return np.asarray(value.value if isinstance(value, keras.Variable) else value).reshape(-1)
+    tensor = ops.reshape(value, [-1])
+    if keras.backend.backend() == "torch":
+        tensor = tensor.detach()
+    shared = keras.backend.standardize_dtype(tensor.dtype) in FLOATS - {"bfloat16"}
+    return np.asarray(tensor) if shared and "cpu" in str(tensor.device).lower() else tensor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import keras
@@ -45,8 +44,8 @@ def generator_states(model: keras.Layer) -> list[keras.Variable]:
     return list(found.values())
 
 
-def torch_state() -> list[str]:
-    """Returns the states of PyTorch's own generators as text; none on another backend.
+def torch_state() -> list[bytes]:
+    """Returns the states of PyTorch's own generators; none on another backend.
 
     Relies on: on PyTorch a dropout without a seed draws from these, whatever its generator says.
     """
@@ -54,20 +53,31 @@ def torch_state() -> list[str]:
         return []
     import torch
 
-    states = [torch.get_rng_state(), *torch.cuda.get_rng_state_all()]
-    return [base64.b64encode(state.numpy().tobytes()).decode() for state in states]
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [state.numpy().tobytes() for state in (torch.get_rng_state(), *on_gpus)]
 
 
-def set_torch_state(states: list[str]) -> None:
-    """Sets what `torch_state` returned, of as many devices as there are here."""
+def set_torch_state(states: list[bytes]) -> None:
+    """Sets what `torch_state` returned, of as many devices as there are here.
+
+    Raises:
+        RuntimeError: those are no states; none was set.
+    """
     if keras.backend.backend() != "torch" or not states:
         return
     import torch
 
-    read = (list(base64.b64decode(state)) for state in states)
-    on_cpu, *on_gpus = (torch.tensor(state, dtype=torch.uint8) for state in read)
+    on_cpu, *on_gpus = (torch.tensor(list(state), dtype=torch.uint8) for state in states)
     torch.set_rng_state(on_cpu)
-    torch.cuda.set_rng_state_all(on_gpus[: torch.cuda.device_count()])
+    for number, state in enumerate(on_gpus[: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state, number)
+
+
+def check_torch_state(states: list[bytes]) -> None:
+    """Raises an error unless `set_torch_state` can set them; changes nothing."""
+    before = torch_state()
+    set_torch_state(states)
+    set_torch_state(before)
 
 
 def _is_state(state: Any, variable: keras.Variable) -> bool:

@@ -17,6 +17,14 @@ from smh.virtual_variable.inside_keras.own import layers_in_several, own_layers
 from smh.virtual_variable.inside_keras.serialization import plain_configurations, sharing_layers
 from smh.virtual_variable.registered import unknown_objects
 
+_MAKE_THEIR_OWN = (
+    keras.layers.MultiHeadAttention,
+    keras.layers.GroupQueryAttention,
+    keras.layers.ConvLSTM1D,
+    keras.layers.ConvLSTM2D,
+    keras.layers.ConvLSTM3D,
+)
+
 
 def rebuild(
     model: keras.Layer, edit: Callable[[dict[str, Any]], dict[str, Any]] | None = None
@@ -110,25 +118,17 @@ def from_dense_config(
 
 
 def freeze_made_by_frozen(model: keras.Layer) -> None:
-    """Freezes what frozen layers have made for themselves, such as the products of an attention.
+    """Freezes what frozen layers of Keras have inside where a file gives it back as trainable.
 
-    Those that a layer is given have configurations of their own, and their own state in it.
-
-    Relies on: `trainable` is in a layer's configuration, and is handed down where it is set, but
-    not where a layer is made; on TensorFlow not either where it is set to what it is. Of the
-    objects in a configuration, layers have a `build_config`.
+    Relies on: `trainable` is in a layer's configuration, but is handed down where it is set, not
+    where a layer is made; on TensorFlow not either where it is set to what it is. Those of these
+    classes make what they have inside themselves, others have its configuration in their own.
     """
     for layer in own_layers(model):
-        _, *inner = own_layers(layer)
-        if inner and not layer.trainable and not _is_in("build_config", layer.get_config()):
-            for part in inner:
+        if isinstance(layer, _MAKE_THEIR_OWN) and not layer.trainable:
+            _, *inside = own_layers(layer)
+            for part in inside:
                 part.trainable = False
-
-
-def _is_in(key: str, config: Any) -> bool:
-    if isinstance(config, dict):
-        return key in config or any(_is_in(key, value) for value in config.values())
-    return isinstance(config, list | tuple) and any(_is_in(key, value) for value in config)
 
 
 @contextlib.contextmanager
