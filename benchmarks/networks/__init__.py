@@ -16,6 +16,7 @@ MODULES = {
     "resnet_8": "resnet",
     "resnet_20": "resnet",
     "resnet_20_half": "resnet",
+    "resnet_20_quarter": "resnet",
     "vww_96": "mlperf_tiny",
     "ad01": "mlperf_tiny",
     "deeplc": "deeplc",

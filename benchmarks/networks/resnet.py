@@ -37,6 +37,11 @@ def resnet_20_half(folder: Path) -> Network:
     return _of_the_zoo("resnet_20_half", "resnet_20-half-seed1.smh", folder)
 
 
+def resnet_20_quarter(folder: Path) -> Network:
+    """A quarter of the multiply-adds of `resnet_20`, in the same way; kept beside it."""
+    return _of_the_zoo("resnet_20_quarter", "resnet_20-quarter-seed1.smh", folder)
+
+
 def _of_the_zoo(name: str, file: str, folder: Path) -> Network:
     model = smh.load(KEPT / file)
     data = cifar10(folder)
