@@ -77,7 +77,7 @@ def execute(run: Run, folder: Path, out: Path, write) -> Measured:
     found = error(load_into_fresh(run, bare), validation)
     if error(smh.load(whole), validation) != found:
         raise SystemExit(f"{whole} and {bare} predict differently.")
-    write(str(smh.inspect(bare)))
+    write(str(replace(smh.inspect(bare), path=bare.name)))
     return Measured(
         fraction, trained_numbers(model, run, fraction), found, None, *sizes, round(seconds, 1)
     )
