@@ -38,7 +38,7 @@ def resnet_20_half(folder: Path) -> Network:
 
 
 def resnet_20_quarter(folder: Path) -> Network:
-    """A quarter of the multiply-adds of `resnet_20`, in the same way; kept beside it."""
+    """85.20 %: a quarter of the multiply-adds of `resnet_20`, in the same way; kept beside it."""
     return _of_the_zoo("resnet_20_quarter", "resnet_20-quarter-seed1.smh", folder)
 
 
