@@ -125,7 +125,7 @@ INSIDE_DOORS = [
     {"slimming.seen", "slimming.removable", "pools_for", "importance"},
     {"slimming.elementwise", "slimming.shaping"},
     {"slimming.mixing", "slimming.recurrent"},
-    {"slimming.attention", "slimming.cutting"},
+    {"slimming.attention", "slimming.cutting", "slimming.folding"},
     {"slimming.rules", "slimming.report"},
     {"slimming.walking"},
     {"slimming.choosing"},
@@ -150,9 +150,9 @@ INSIDE_SENSITIVITY = [
     {"scan"},
 ]
 INSIDE_SHRINKING = [
-    {"patches", "watching", "rounding", "request", "searching.tries"},
-    {"products", "dead_biases", "searching.copies"},
-    {"items", "searching.by_drop"},
+    {"patches", "watching", "pricing", "request", "searching.tries"},
+    {"products", "dead_biases", "searching.copies", "tiles"},
+    {"items", "searching.by_drop", "rounding"},
     {"statistics", "shares", "rest"},
     {"flow"},
     {"applying", "report", "curve"},

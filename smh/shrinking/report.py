@@ -50,7 +50,8 @@ class Attempt:
 
     Attributes:
         multiplier: the price of a bit.
-        bytes: of the file, within some bytes; where one may be chosen by them, exactly.
+        bytes: of the file, within some bytes; where one may be chosen by them, exactly. Where a
+            score decided, estimated, and all moved by as much as the chosen one's are off.
         error: what it adds to the outputs, as the statistics have it: of probabilities twice the
             divergence, of others the squared change over their variance.
         score: what `evaluate` returned, or `None`.

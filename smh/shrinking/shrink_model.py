@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,7 +15,6 @@ from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
 from smh.sensitivity.examples import batches_of, joined
-from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking.applying import FileSize, apply, zeros
 from smh.shrinking.curve import Curve, expected_bytes
 from smh.shrinking.dead_biases import fold_biases
@@ -96,8 +96,8 @@ def shrink(
 
     Cost: two forward and backward passes of the examples, then one to fourteen roundings, each a
         forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: ten seconds
-        for a ResNet-8. Memory: three times the weights, `n * n + m * m` for each matrix, and the
-        layers' inputs.
+        for a ResNet-8. Memory: three times the weights, with `max_drop` five times, `n * n + m * m`
+        for each matrix, and the layers' inputs.
 
     Example:
         >>> report = smh.shrink(model, x[:500], target_size=2_000)
@@ -134,9 +134,10 @@ def _shrunk(work: _Work) -> ShrinkReport:
         rules = ["inputs" if item.calls else "numbers" for item in items]
         paths = [item.path for item in items]
         rows = tuple(rows_of(paths, best, rules))
-        attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
         baseline = None if work.score is None else work.score.baseline
         size = work.size.exactly(best)
+        chosen = work.measured(chosen, size)
+        attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
         apply(model, found, best)
     size = size if work.size.is_known else _saved(model)
     return ShrinkReport(model.name, rows, size, work.before, attempts, chosen, baseline)
@@ -165,6 +166,8 @@ class _Work:
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
         self._last: tuple[float, list[Rounded]] | None = None
+        # The smallest that kept the score, with the numbers that the model had.
+        self._kept: tuple[Attempt, list[Rounded], list] | None = None
 
     @contextlib.contextmanager
     def put_back_on_errors(self) -> Iterator[None]:
@@ -179,10 +182,10 @@ class _Work:
         """Gathers the statistics, then finds the price of a bit."""
         dead = fold_biases(self.model)
         self._start = snapshot(self.model, self.items)
-        gather(self.model, self.items, self._batches)
+        squares = gather(self.model, self.items, self._batches, self._rest)
         put_back(self._states)
         if self._batches:
-            self._squares = squared_gradients(self.model, self._rest, self._batches)
+            self._squares = squares
         self._flow = Flow(self.model, self.items, self._at_once(), dead)
         numbers = sum(item.original.size for item in self.items)
         name, request = self.model.name, self.request
@@ -226,7 +229,14 @@ class _Work:
         error = sum(one.error for one in rounded)
         made = Attempt(multiplier, size, error, score)
         self.attempts.append(made)
+        if self._keeps_score(made) and (self._kept is None or size < self._kept[0].bytes):
+            self._kept = made, rounded, snapshot(self.model, self.items)
         return made
+
+    def _keeps_score(self, made: Attempt) -> bool:
+        if self.request.drop is None or self.score is None or made.score is None:
+            return False
+        return made.score >= self.score.baseline - self.request.drop
 
     def _round(self, multiplier: float) -> list[Rounded]:
         assert self._flow is not None
@@ -245,7 +255,23 @@ class _Work:
         """The model at the price that was chosen."""
         if self._last is not None and self._last[0] == chosen.multiplier:
             return self._last[1]
+        if self._kept is not None and self._kept[0] == chosen:
+            put_back(self._kept[2])
+            return self._kept[1]
         return self._round(chosen.multiplier)
+
+    def measured(self, chosen: Attempt, size: int) -> Attempt:
+        """The one that was chosen, its file measured, and the others as far off as it was.
+
+        By a score only: otherwise sizes are known already.
+        """
+        if self.request.drop is None:
+            return chosen
+        scale = size / max(1, chosen.bytes)
+        place = self.attempts.index(chosen)
+        self.attempts = [replace(one, bytes=round(scale * one.bytes)) for one in self.attempts]
+        self.attempts[place] = replace(chosen, bytes=size)
+        return self.attempts[place]
 
     def _expected(self, price: float) -> float:
         put_back(self._start)
@@ -255,11 +281,13 @@ class _Work:
 
     def _bytes(self, rounded: list[Rounded]) -> int:
         wanted = self.request.size
+        if self.request.drop is not None:
+            return round(self.size.about(rounded))  # a score decides; the chosen is measured
         if not self.attempts:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
         size = self.size.nearly(rounded)
         if wanted is None or not self.size.is_known:
-            return size  # some bytes decide nothing; the chosen is measured
+            return size  # some bytes decide nothing
         if not LEAST * wanted - _BESIDE <= size <= wanted + _BESIDE:
             return size
         return self.size.exactly(rounded)

@@ -28,13 +28,22 @@ _PRIOR = 2.0  # examples that every channel is taken to have, in which it is as 
 _ALIKE = 0.1  # of the outputs' spread: how far they may be from the product that they are
 
 
-def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) -> None:
+def gather(
+    model: keras.Layer,
+    items: Sequence[Item],
+    batches: Sequence[Any],
+    others: Sequence[keras.Variable] = (),
+) -> list[np.ndarray]:
     """Fills in `inputs`, `outputs`, `weights` and `calls` of all items.
 
     Args:
         model: is run with `training=False`.
         items: of the model.
         batches: each what the model takes; none: only the weights themselves count.
+        others: variables of the model that are no items.
+
+    Returns:
+        for each of the `others` its mean squared gradient, per example, in its shape.
 
     Raises:
         ArgumentError: numbers inside the model overflow.
@@ -42,8 +51,9 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
     Cost: two forward passes of each batch and a backward pass.
     """
     seen = [_Seen(item) for item in items]
+    squares = [np.zeros(tuple(variable.shape)) for variable in others]
     if batches:
-        _look(model, seen, batches)
+        _look(model, seen, batches, others, squares)
     for one in seen:
         item, moments, prior = one.item, one.mean_moments(), _PRIOR / max(1, one.examples)
         sums = (moments, one.squares, () if one.gradients is None else one.gradients)
@@ -58,11 +68,16 @@ def gather(model: keras.Layer, items: Sequence[Item], batches: Sequence[Any]) ->
         if not batches:
             item.weights = np.full((1, 1), _by_numbers_alone(item, items))
             continue
-        squares = item.product.to_matrices(one.squares / one.examples)
-        item.weights = _weights(squares, moments, len(batches), prior)
+        own = item.product.to_matrices(one.squares / one.examples)
+        item.weights = _weights(own, moments, len(batches), prior)
         if one.gradients is not None and one.pairs and item.weights.size > 1:
             halves = one.halves(one.gradients)
             item.outputs = Outputs.of(one.gradients.sum(0, dtype=np.float64), item.weights, halves)
+    return [each / max(1, sum(map(_examples, batches))) for each in squares]
+
+
+def _examples(batch: Any) -> int:
+    return len(keras.tree.flatten(batch)[0])
 
 
 def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
@@ -161,9 +176,16 @@ class _Seen:
         return one, other
 
 
-def _look(model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any]) -> None:
+def _look(
+    model: keras.Layer,
+    seen: Sequence[_Seen],
+    batches: Sequence[Any],
+    others: Sequence[keras.Variable],
+    squares: Sequence[np.ndarray],
+) -> None:
+    """Runs the batches; adds the squared gradients of the `others` to `squares`."""
     layers = {id(one.item.layer): one.item.layer for one in seen if one.item.layer is not None}
-    stored = [one.item.stored for one in seen]
+    stored = [*(one.item.stored for one in seen), *others]
     random, signs = np.random.default_rng(0), np.random.default_rng(0)
     scale = Noticeable.of(model, batches[0])
 
@@ -200,9 +222,11 @@ def _look(model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any]) -> 
         with watched(model, layers.values(), before), tapped(layers.values(), note):
             model(batch, training=False)
         found = gradients(score, [*stored, *added.values()])
-        for one, gradient in zip(seen, found, strict=False):
+        for one, gradient in zip(seen, found[: len(seen)], strict=True):
             one.squares += np.square(gradient, dtype=np.float64)
-            one.examples += len(keras.tree.flatten(batch)[0])
+            one.examples += _examples(batch)
+        for total, gradient in zip(squares, found[len(seen) : len(stored)], strict=True):
+            total += np.square(gradient, dtype=np.float64)
         by_layer = dict(zip(added, found[len(stored) :], strict=True))
         for one in seen:
             if id(one.item.layer) in by_layer:
