@@ -3,7 +3,8 @@
 The channels are chosen by magnitude and nothing is trained: time does not depend on that. LiteRT,
 onnxruntime and Keras run both in turns, one image at a time (Keras `--images`), then both take
 training steps, in turns as well.
-`ratio` is the time over that of the dense side.
+`ratio` is the time over that of the dense side. With `--fold-normalization` Keras also runs the
+slim network with its batch normalisations in the layers before them.
 
     python benchmarks/slim.py --model resnet_34 --share 0.5
     python benchmarks/slim.py --model mobilenet_v2 --size 96 --share 0.5
@@ -31,7 +32,10 @@ def networks(args):
     masked.set_weights(dense.get_weights())
     smh.prune(masked, args.share, structure="channels", of="multiply_adds", round_to=args.round_to)
     small, report = smh.slim(masked, return_report=True)
-    return {"dense": dense, "slim": small}, report
+    sides = {"dense": dense, "slim": small}
+    if args.fold_normalization:
+        sides["folded"] = smh.slim(masked, fold_normalization=True)
+    return sides, report
 
 
 def one_call(sides, args):
@@ -42,6 +46,8 @@ def one_call(sides, args):
         for runtime in RUNTIMES:
             runs, size = {}, {}
             for name, model in sides.items():
+                if name == "folded" and runtime != "keras":
+                    continue  # the others fold all that they can on their own
                 path = str(Path(folder, f"{name}{SUFFIX[runtime]}"))
                 smh.export(model, path, runtime)
                 size[name] = Path(path).stat().st_size
@@ -57,7 +63,8 @@ def training_step(sides, args):
     rng, steps = np.random.default_rng(SEED), {}
     x = rng.random((args.batch, args.size, args.size, 3)).astype("float32")
     y = rng.integers(0, args.classes, args.batch)
-    for name, model in sides.items():
+    for name in ("dense", "slim"):
+        model = sides[name]
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile("sgd", loss)
         steps[name] = lambda model=model: model.train_on_batch(x, y)
@@ -67,7 +74,12 @@ def training_step(sides, args):
 def row(times, more=()):
     """Times of both sides and their ratio."""
     shown = {f"{name}_ms": round(1000 * seconds, 2) for name, seconds in times.items()}
-    return {**shown, "ratio": round(times["slim"] / times["dense"], 3), **dict(more)}
+    ratios = {
+        "ratio" if name == "slim" else f"{name}_ratio": round(seconds / times["dense"], 3)
+        for name, seconds in times.items()
+        if name != "dense"
+    }
+    return {**shown, **ratios, **dict(more)}
 
 
 def main(argv=None):
@@ -80,6 +92,7 @@ def main(argv=None):
     parser.add_argument("--round-to", type=int, default=8, help="of channels a multiple stays")
     parser.add_argument("--rounds", type=int, default=30, help="images for each time")
     parser.add_argument("--images", type=int, default=1, help="in a call of Keras")
+    parser.add_argument("--fold-normalization", action="store_true")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=8, help="training steps for each time")
     parser.add_argument("--threads", type=int, default=1)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from keras import layers
 from models import CASES as COMPRESSED
-from slim_models import CASES, ODD, randomize
+from slim_models import CASES, ODD, Case, conv, randomize
 
 import smh
 from smh.doors.output_units import units_of
+from smh.doors.slimming.folding import pairs_of
 from smh.doors.slimming.walking import walk
 from smh.errors import ArgumentError, SelectionError
 from smh.sizes.multiply_adds import count_multiply_adds
@@ -552,3 +553,117 @@ def test_networks_give_what_they_gave_masked(name, level):
     np.testing.assert_allclose(got, wanted, atol=1e-3 * np.abs(wanted).max(), rtol=0)
     assert report.numbers[1] < report.numbers[0] * (1 - 0.5 * level)
     assert report.multiply_adds[1] == count_multiply_adds(small).multiply_adds
+    without = smh.slim(model, fold_normalization=True)
+    assert_equal(model, without, data, off=1e-7)
+    assert not pairs_of(without)
+
+
+def folds(x):
+    """Each kind of product, with and without a bias, a scale and an offset."""
+    norm = layers.BatchNormalization
+    x = norm()(conv(6, use_bias=False)(x))
+    x = norm(scale=False)(layers.DepthwiseConv2D(3, depth_multiplier=2)(layers.ReLU()(x)))
+    x = norm(center=False)(layers.SeparableConv2D(8, 3, depth_multiplier=2)(layers.ReLU()(x)))
+    x = norm()(layers.Conv2DTranspose(5, 3, strides=2)(layers.ReLU()(x)))
+    y = norm()(conv(10, groups=5, use_bias=False)(layers.ReLU()(x)))
+    x = norm()(conv(10)(x)) + y  # a residual of what was normalised
+    x = norm()(layers.Dense(7, use_bias=False)(x))
+    inner = keras.Sequential([layers.Dense(6), norm(), layers.ReLU()])
+    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
+    return norm()(layers.Dense(4)(inner(x)))
+
+
+def stays_after_an_activation(x):
+    return layers.BatchNormalization()(conv(4, activation="relu")(x))
+
+
+def stays_where_two_read(x):
+    x = conv(4)(x)
+    return layers.BatchNormalization()(x) + x
+
+
+def stays_where_the_model_gives_it(x):
+    x = conv(4)(x)
+    return [layers.BatchNormalization()(x), x]
+
+
+def stays_on_another_axis(x):
+    return layers.BatchNormalization(axis=1)(conv(4)(x))
+
+
+def stays_with_its_own_batch(x):
+    return layers.BatchNormalization()(conv(4)(x), training=True)
+
+
+def stays_in_a_layer_that_is_called_twice(x):
+    one = conv(2)
+    return layers.BatchNormalization()(one(one(x)))
+
+
+def stays_with_a_constraint(x):
+    return layers.BatchNormalization()(conv(4, kernel_constraint="non_neg")(x))
+
+
+def stays_in_front(x):
+    return conv(4)(layers.BatchNormalization()(x))
+
+
+class Doubled(layers.BatchNormalization):
+    """Computes something else than its base class."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def stays_of_another_class(x):
+    return Doubled()(conv(4)(x))
+
+
+STAY = [value for name, value in globals().items() if name.startswith("stays_")]
+
+
+@table
+def test_normalisations_are_folded(case):
+    """Whatever they follow: the same predictions, and where it can be none is left."""
+    model, data = case.build(), case.data()
+    before = len(pairs_of(model))
+    small, report = smh.slim(model, fold_normalization=True, return_report=True)
+    assert_equal(model, small, data)
+    assert len(report.folded) == before
+    assert not pairs_of(small)
+
+
+def test_every_kind_of_product_takes_a_normalisation_in(tmp_path):
+    case = Case("folds", folds, ((9, 9, 2),))
+    model, data = case.build(), case.data()
+    smh.prune(model, 0.3, structure="channels")
+    small, report = smh.slim(model, fold_normalization=True, return_report=True)
+    assert len(report.folded) == 9 and "layer before: 9" in str(report)
+    assert "batch_normalization" not in " ".join(v.path for v in small.variables)
+    assert_equal(model, small, data)
+    trains(small, data)
+    small.save(tmp_path / "small.keras")
+    assert_equal(small, keras.saving.load_model(tmp_path / "small.keras"), data)
+    smh.save(small, tmp_path / "small.smh")
+    assert_equal(small, smh.load(tmp_path / "small.smh"), data)
+
+
+@pytest.mark.parametrize("make", STAY, ids=lambda make: make.__name__)
+def test_a_normalisation_that_cannot_be_folded_stays(make):
+    case = Case("stays", make, ((7, 7, 2),))
+    model, data = case.build(), case.data()
+    small, report = smh.slim(model, fold_normalization=True, return_report=True)
+    assert report.folded == ()
+    assert small.count_params() == model.count_params()
+    assert_equal(model, small, data)
+
+
+@pytest.mark.parametrize("name, count", [("resnet_20", 19), ("mobilenet_v2", 52)])
+def test_networks_have_no_normalisation_left(name, count):
+    model = smh.zoo.build(name, (32, 32, 3), 10)
+    randomize(model)
+    small, report = smh.slim(model, fold_normalization=True, return_report=True)
+    assert len(report.folded) == count
+    assert not [x for x in small.layers if isinstance(x, layers.BatchNormalization)]
+    data = [np.random.default_rng(0).random((3, 32, 32, 3)).astype("float32")]
+    assert_equal(model, small, data)

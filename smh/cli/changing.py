@@ -127,6 +127,11 @@ def add_commands(commands: Any) -> None:
         commands, "slim", _slim, "take out what pruning made zero", _SLIM, _SLIM_EXAMPLE
     )
     add_model(parser)
+    parser.add_argument(
+        "--fold-normalization",
+        action="store_true",
+        help="batch normalisations become part of the layers before them, for a model that is done",
+    )
     add_output(parser, _OUT)
 
     parser = add_command(
@@ -201,7 +206,7 @@ def _slim(args: argparse.Namespace) -> None:
     model = open_model(args)
     import smh
 
-    small, report = smh.slim(model, return_report=True)
+    small, report = smh.slim(model, fold_normalization=args.fold_normalization, return_report=True)
     write_model(small, args)
     print(report)
     before, after = report.numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from smh.virtual_variable.inside_keras.members import (
     members_named,
     names_of,
     paired,
+    paths_by_name,
 )
 from smh.virtual_variable.inside_keras.own import set_trainable_alone
 from smh.virtual_variable.inside_keras.own_state import load_anew, load_own_states, own_states
@@ -27,6 +28,7 @@ def remade(
     edit: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     numbers: Callable[[keras.Variable], np.ndarray] = copy_of,
     biases: Mapping[int, np.ndarray] | None = None,
+    without: Collection[int] = (),
 ) -> keras.Layer:
     """Returns a new plain model with the weights of `model`, what is frozen, and other states.
 
@@ -35,18 +37,21 @@ def remade(
         edit: changes its configuration, if the new model is to be another one.
         numbers: what a variable of `model` is in the new one.
         biases: for layers of `model`, by their `id`, the bias that `edit` gives them in addition.
+        without: the `id`s of layers that `edit` takes out.
 
     Raises:
         ArgumentError: the model cannot be rebuilt from its own configuration.
     """
     plain = rebuild(model, edit)
-    counted, added = members(model), biases or {}
+    counted, added = [m for m in members(model) if id(m.layer) not in without], biases or {}
+    # Without a layer Keras' files call others differently.
+    paths, new_paths = (paths_by_name(x) if without else None for x in (model, plain))
     values = {id(m.layer): [numbers(variable) for variable in m.variables] for m in counted}
     for key, bias in added.items():
         values[key].append(bias)  # Keras makes a bias after the kernel
     try:
         unlike: dict[int, keras.Layer] = {}
-        found = members_named(plain, names_of(counted, model), unlike)
+        found = members_named(plain, names_of(counted, model, paths), unlike, new_paths)
         shapes = {key: [value.shape for value in of_layer] for key, of_layer in values.items()}
         same = paired(counted, found, unlike, lambda member: shapes[id(member.layer)])
     except ArgumentError as error:

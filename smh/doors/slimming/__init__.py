@@ -2,7 +2,7 @@
 
 `labels` says which channels are one, the rules (`rules` lists them) what each layer does to them,
 `walking` asks them, `removable` finds what can go, `cutting` makes the model without it,
-`choosing` finds what is best taken.
+`choosing` finds what is best taken, `folding` takes normalisations into the layers before them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import keras
 
 from smh.doors.built import check_is_built
 from smh.doors.slimming.cutting import cut
+from smh.doors.slimming.folding import folded, pairs_of
 from smh.doors.slimming.removable import removable
 from smh.doors.slimming.report import SlimReport, SlimRow, report_of
 from smh.doors.slimming.walking import walk
@@ -21,14 +22,18 @@ __all__ = ["SlimReport", "SlimRow", "slim"]
 
 
 @overload
-def slim(model: keras.Model, *, return_report: Literal[False] = False) -> keras.Model: ...
+def slim(
+    model: keras.Model, *, fold_normalization: bool = False, return_report: Literal[False] = False
+) -> keras.Model: ...
 
 
 @overload
-def slim(model: keras.Model, *, return_report: Literal[True]) -> tuple[keras.Model, SlimReport]: ...
+def slim(
+    model: keras.Model, *, fold_normalization: bool = False, return_report: Literal[True]
+) -> tuple[keras.Model, SlimReport]: ...
 
 
-def slim(model: keras.Model, *, return_report: bool = False):
+def slim(model: keras.Model, *, fold_normalization: bool = False, return_report: bool = False):
     """Returns a smaller plain Keras model that gives the same: what pruning made zero is gone.
 
     Use it when `smh.prune(model, 0.5, structure="channels")` and training are done: the new model
@@ -44,6 +49,9 @@ def slim(model: keras.Model, *, return_report: bool = False):
         model: a built sequential or functional model, with others inside it or not, pruned or
             compressed by smh or not. It is not changed. Neither optimizer nor compilation is
             carried over.
+        fold_normalization: whether batch normalisations that follow a dense layer or a convolution
+            become part of it, which makes each call of the model in Keras shorter; other runtimes
+            do that on their own. For a model that is done: it trains on without normalising.
         return_report: whether to return a `SlimReport` as well.
 
     Returns:
@@ -70,4 +78,8 @@ def slim(model: keras.Model, *, return_report: bool = False):
     net = walk(model)
     gone = removable(net)
     plain = cut(model, net, gone)
-    return (plain, report_of(model, plain, net, gone)) if return_report else plain
+    pairs = pairs_of(plain) if fold_normalization else []
+    plain = folded(plain, pairs) if pairs else plain
+    if not return_report:
+        return plain
+    return plain, report_of(model, plain, net, gone, [pair.norm.path for pair in pairs])

@@ -53,6 +53,7 @@ class SlimReport(Printed):
         multiply_adds: of one example in layers that have a rule, before and after; `None` where a
             side of the input is free.
         left: the layers around which nothing could be cut.
+        folded: the normalisations that became part of the layer before them.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SlimReport(Printed):
     numbers: tuple[int, int]
     multiply_adds: tuple[int | None, int | None]
     left: tuple[Left, ...]
+    folded: tuple[str, ...] = ()
 
     def __rich__(self) -> Table:
         """The table that `rich` prints."""
@@ -75,6 +77,8 @@ class SlimReport(Printed):
         before, after = self.numbers
         lines = [f"numbers: {before:,} -> {after:,} ({after / max(1, before):.1%})"]
         lines += [f"left whole around {x.layer} ({x.kind}): {x.reason}" for x in self.left]
+        if self.folded:
+            lines.append(f"normalisations that became part of the layer before: {len(self.folded)}")
         odd = sum(row.before != row.after and row.is_odd for row in self.rows)
         if odd:
             lines.append(
@@ -85,7 +89,13 @@ class SlimReport(Printed):
         return table
 
 
-def report_of(model: keras.Model, plain: keras.Model, net: Wiring, gone: np.ndarray) -> SlimReport:
+def report_of(
+    model: keras.Model,
+    plain: keras.Model,
+    net: Wiring,
+    gone: np.ndarray,
+    folded: Sequence[str] = (),
+) -> SlimReport:
     """Returns the report of what went from `model` to `plain`."""
     everything, rest = counting(np.zeros_like(gone)), counting(gone)
     rows: dict[int, SlimRow] = {}
@@ -102,6 +112,7 @@ def report_of(model: keras.Model, plain: keras.Model, net: Wiring, gone: np.ndar
         (dense_numbers(model), dense_numbers(plain)),
         (_adds(net, everything), _adds(net, rest)),
         tuple(net.left.values()),
+        tuple(folded),
     )
 
 

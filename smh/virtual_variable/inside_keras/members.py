@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from smh.errors import ArgumentError, ArtifactError
+from smh.virtual_variable.inside_keras.graph import configured_layers, graph_of
 from smh.virtual_variable.inside_keras.hooks import saved
 from smh.virtual_variable.inside_keras.own import own_layers, own_seeds, own_variables
 from smh.virtual_variable.inside_keras.saveables import saveables
@@ -50,20 +51,28 @@ def members(model: keras.Layer) -> list[Member]:
     return [Member(layer, own_variables(layer)) for layer in own_layers(model)]
 
 
-def names_of(counted: Sequence[Member], model: keras.Layer) -> list[Any]:
+def names_of(
+    counted: Sequence[Member], model: keras.Layer, paths: Mapping[str, keras.Layer] | None = None
+) -> list[Any]:
     """Returns how each member is found in a model that is made again, as plain JSON.
+
+    Args:
+        counted: the members.
+        model: theirs.
+        paths: all its layers, by other paths than those in Keras' files.
 
     Returns:
         `[path, keys]` for each, with a key or null for each variable; `keys` is null where they are
         "0", "1" and so on, and there is one.
     """
-    paths = {id(layer): path for path, layer in _paths(model).items()}
+    by_path = _paths(model) if paths is None else paths
+    path_of = {id(layer): path for path, layer in by_path.items()}
     names: list[Any] = []
     for member in counted:
         keys: Any = keys_of(member)
         if keys and keys == [str(i) for i in range(len(keys))]:
             keys = None
-        names.append([paths[id(member.layer)], keys])
+        names.append([path_of[id(member.layer)], keys])
     return names
 
 
@@ -75,7 +84,10 @@ def members_as(
 
 
 def members_named(
-    model: keras.Layer, names: Any, unlike: dict[int, keras.Layer] | None = None
+    model: keras.Layer,
+    names: Any,
+    unlike: dict[int, keras.Layer] | None = None,
+    paths: Mapping[str, keras.Layer] | None = None,
 ) -> list[Member | None]:
     """Returns the members of `model` that `names_of` has named in one that is made like it.
 
@@ -87,12 +99,13 @@ def members_named(
         unlike: takes up layers, by their numbers, that have other variables than the named ones,
             but methods of their own to load them; by default they are an error. (Those with LoRA
             save themselves as if they had none.)
+        paths: as for `names_of`.
 
     Raises:
         ArtifactError: the names are malformed; they may come from a file.
         ArgumentError: the model is another one; the message says in which layer.
     """
-    paths = _paths(model)
+    paths = _paths(model) if paths is None else paths
     found: list[Member | None] = []
     for number, name in enumerate(names):
         path, keys = _checked(name)
@@ -147,6 +160,30 @@ def _paths(model: keras.Layer) -> dict[str, keras.Layer]:
     return found | {f"{_NO_PATH}{i}": layer for i, layer in enumerate(others)}
 
 
+def paths_by_name(model: keras.Layer) -> dict[str, keras.Layer]:
+    """The layers of a model by the names that they have in its graph and in the graphs inside it.
+
+    Keras' files count layers by their class, so that without one of them others are called
+    differently. Names are an attribute of each layer, and no two of a graph have the same.
+    """
+    found: dict[str, keras.Layer] = {}
+
+    def walk(path: str, layer: keras.Layer) -> None:
+        found[path] = layer
+        if graph_of(layer) is None:
+            inside = list(own_layers(layer))[1:]
+            found.update({f"{path}/{_NO_PATH}{i}": inner for i, inner in enumerate(inside)})
+            return
+        for inner in configured_layers(layer):
+            if isinstance(inner, keras.Layer):
+                walk(f"{path}/{inner.name}", inner)
+
+    walk("", model)
+    known = {id(layer) for layer in found.values()}
+    others = [layer for layer in own_layers(model) if id(layer) not in known]
+    return found | {f"{_NO_PATH}{i}": layer for i, layer in enumerate(others)}
+
+
 def keys_of(member: Member, stored: Mapping[str, Any] | None = None) -> list[str | None]:
     """Returns the key under which the layer saves each of its variables, if it saves it as it is.
 
@@ -188,7 +225,7 @@ def _checked(name: Any) -> tuple[str, list[str | None] | None]:
 
 
 def _named(
-    paths: dict[str, keras.Layer], path: str, keys: list[str | None] | None
+    paths: Mapping[str, keras.Layer], path: str, keys: list[str | None] | None
 ) -> Member | None:
     layer = paths.get(path)
     if layer is None and keys == []:
