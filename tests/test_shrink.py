@@ -330,6 +330,11 @@ def test_max_drop_is_kept_and_used():
     report = smh.shrink(model, x, max_drop=0.1, evaluate=explained)
     assert report.baseline == 1 and 0.9 <= explained(model) == report.chosen.score
     assert any(one.score < 0.9 for one in report.attempts)
+    assert report.chosen in report.attempts and report.chosen.bytes == report.bytes
+    # The first price is that of the usual quality; its bytes are estimated.
+    usual = smh.shrink(network(), x).chosen
+    first = min(report.attempts, key=lambda one: abs(one.multiplier - usual.multiplier))
+    assert first.multiplier == usual.multiplier and abs(first.bytes / usual.bytes - 1) < 0.1
 
 
 def percent_accuracy(y, outputs):

@@ -8,8 +8,9 @@ from smh.errors import ArgumentError
 from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import factors, rounding
 from smh.shrinking.factors import ALONE, DAMPINGS, Inputs, Outputs
+from smh.shrinking.pricing import Price
 from smh.shrinking.report import Attempt
-from smh.shrinking.rounding import Price, round_in_order
+from smh.shrinking.rounding import round_in_order
 from smh.shrinking.search import to_drop
 
 pytestmark = pytest.mark.backend_agnostic
@@ -171,7 +172,7 @@ def both(n, m, seed=0):
     return seen(correlated(n, seed=seed)), outputs, taken
 
 
-@pytest.mark.parametrize("n, m", [(7, 5), (150, 12), (5, 90)])
+@pytest.mark.parametrize("n, m", [(7, 5), (150, 12), (5, 90), (1, 4), (140, 131)])
 def test_by_diagonals_is_number_by_number(n, m):
     """The same as one number at a time, each made good by all after it."""
     inputs, outputs, _ = both(n, m)
@@ -297,3 +298,38 @@ def test_no_price_that_keeps_the_score():
     """It ends, and says what the finest one has."""
     with pytest.raises(ArgumentError, match="keeps a score of 0.65: the finest has 0.5"):
         to_drop(lambda price: Attempt(price, 9, 0.0, 0.5), 0.7, 0.05, 1.0, "model")
+
+
+def alike_nearby(n, length):
+    """Moments of what is more alike the nearer it is, as pixels are."""
+    places = np.arange(n)
+    far = np.abs(places[:, None] - places)
+    return np.exp(-far / length)[None] + 1e-3 * np.eye(n)
+
+
+@pytest.mark.parametrize("n, m, together", [(200, 30, False), (120, 60, True)])
+def test_bits_know_that_numbers_answer_for_the_ones_before(monkeypatch, n, m, together):
+    """Where few bits are left, much less of both on balance; where there are many, the same."""
+    moments, gradients, own = alike_nearby(n, 50), alike_nearby(m, 50), np.ones(m)
+    inputs = seen(moments)
+    outputs = Outputs.of(gradients, own, (gradients, gradients)) if together else None
+    weights = np.random.default_rng(1).laplace(size=(1, n, m))
+    level = inputs.level[0] * (1.0 if outputs is None else outputs.relief[0])
+
+    def paid(multiplier):
+        step = np.full(m, np.sqrt(6 * multiplier / np.log(2) / level))
+        found = round_in_order(weights, inputs, step, own, multiplier, None, outputs)[0]
+        error = found * step - weights[0]
+        if together:
+            error = error @ np.linalg.cholesky(gradients[0])
+        bits = float(Price(found)(found).sum())
+        return cost(error[None], moments) + multiplier * bits, bits / found.size
+
+    prices = 10.0 ** np.arange(-3, 1, 0.5)
+    with monkeypatch.context() as as_they_are:
+        as_they_are.setattr(rounding, "_ERROR", 0.0)
+        before = np.array([paid(price) for price in prices])
+    ratios = [paid(price)[0] for price in prices] / before[:, 0]
+    many, few = before[:, 1] > 2, (before[:, 1] < 0.4) & (before[:, 1] > 0.02)
+    assert many.sum() > 1 and few.sum() > 1
+    assert ratios[many].max() < 1.02 and ratios[few].max() < 0.9

@@ -83,10 +83,6 @@ class FileSize:
         """All numbers exactly, and what was beside them when a size was last found exactly."""
         return sum(one.bytes for one in rounded) + self.beside
 
-    def about(self, rounded: Sequence[Rounded]) -> float:
-        """Nothing is coded: all numbers by how often each integer occurs."""
-        return sum(one.entropy for one in rounded) + self.beside
-
     @property
     def beside(self) -> int:
         """About the bytes of all but the rounded weights."""

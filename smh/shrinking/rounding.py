@@ -58,20 +58,20 @@ def round_in_order(
     step = np.take_along_axis(np.broadcast_to(steps, (groups, m)), order, axis=1)
     scaled = (matrices[at] / step[:, None]).astype(np.float32)
     kept = None if keep is None else keep[at]
-    found = scaled + _answers(inputs, outputs, at)
-    found = np.rint(found if kept is None else found * kept)
-    if outputs is None:
+    columns = None if outputs is None else (outputs.factor / step[:, None]).astype(np.float32)
+    found = scaled + _answers(inputs.factor, columns, at)
+    price = Price(np.rint(found if kept is None else found * kept), multiplier)
+    if columns is None:
         cost = np.broadcast_to(weights * np.square(steps), (groups, m)).astype(np.float32)
-        found = _by_rows(scaled, inputs.factor, cost, Price(found, multiplier), kept)
+        found = _by_rows(scaled, inputs.factor, cost, price, kept)
     else:
-        factor = (outputs.factor / step[:, None]).astype(np.float32)
-        found = round_in_tiles(scaled, inputs.factor, factor, Price(found, multiplier), kept)
+        found = round_in_tiles(scaled, inputs.factor, columns, price, kept)
     out = np.empty(found.shape, np.int32)
     out[at] = found
     return out
 
 
-def _answers(inputs: Inputs, outputs: Outputs | None, at: tuple) -> np.ndarray:
+def _answers(rows: np.ndarray, columns: np.ndarray | None, at: tuple) -> np.ndarray:
     """By how much about each number will have moved when its turn comes: `[groups, n, m]`.
 
     A number answers for the errors `e` before it, by `-sum U_ia e_ij V_jb / (U_ii V_jj)`. These are
@@ -81,14 +81,18 @@ def _answers(inputs: Inputs, outputs: Outputs | None, at: tuple) -> np.ndarray:
     LeNet-5's files were a sixth larger for the same error (`benchmarks/README.md`).
 
     Args:
-        inputs: `U`, as `Inputs.factor`.
-        outputs: `V` likewise; `None`: the columns are independent.
+        rows: `U`, as `Inputs.factor`.
+        columns: `V` likewise, of numbers over their steps; `None`: the columns are independent.
         at: the places of the numbers, in the order of both.
     """
-    rows, (_, _, order) = _sums(inputs.factor), at
-    columns = np.ones((len(rows), order.shape[-1])) if outputs is None else _sums(outputs.factor)
-    variance = _ERROR * np.maximum(rows[:, :, None] * columns[:, None] - 1, 0)
-    return np.random.default_rng(0).standard_normal(variance.shape)[at] * np.sqrt(variance)
+    across = 1.0 if columns is None else _sums(columns)[:, None]
+    shape = np.broadcast_shapes(*(places.shape for places in at))
+    spread = np.empty(shape, np.float32)
+    spread[:] = _sums(rows)[:, :, None] * across - 1
+    np.sqrt(_ERROR * np.maximum(spread, 0, out=spread), out=spread)
+    if spread.any():
+        spread *= np.random.default_rng(0).standard_normal(spread.shape, np.float32)[at]
+    return spread
 
 
 def _sums(factor: np.ndarray) -> np.ndarray:

@@ -136,7 +136,7 @@ def _shrunk(work: _Work) -> ShrinkReport:
         rows = tuple(rows_of(paths, best, rules))
         baseline = None if work.score is None else work.score.baseline
         size = work.size.exactly(best)
-        chosen = work.measured(chosen, size)
+        chosen = work.measured(chosen, best, size)
         attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
         apply(model, found, best)
     size = size if work.size.is_known else _saved(model)
@@ -166,6 +166,7 @@ class _Work:
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
         self._last: tuple[float, list[Rounded]] | None = None
+        self._estimates: dict[float, float] = {}  # bytes of the weights, by the price
         # The smallest that kept the score, with the numbers that the model had.
         self._kept: tuple[Attempt, list[Rounded], list] | None = None
 
@@ -224,7 +225,7 @@ class _Work:
     def attempt(self, multiplier: float) -> Attempt:
         """Rounds the model at a price."""
         rounded = self._round(multiplier)
-        size = self._bytes(rounded)
+        size = self._bytes(multiplier, rounded)
         score = None if self.score is None else self.score()
         error = sum(one.error for one in rounded)
         made = Attempt(multiplier, size, error, score)
@@ -260,17 +261,22 @@ class _Work:
             return self._kept[1]
         return self._round(chosen.multiplier)
 
-    def measured(self, chosen: Attempt, size: int) -> Attempt:
+    def measured(self, chosen: Attempt, rounded: list[Rounded], size: int) -> Attempt:
         """The one that was chosen, its file measured, and the others as far off as it was.
 
         By a score only: otherwise sizes are known already.
         """
         if self.request.drop is None:
             return chosen
-        scale = size / max(1, chosen.bytes)
+        coded, estimated = sum(one.bytes for one in rounded), self._estimates[chosen.multiplier]
+        ratio, beside = coded / max(1.0, estimated), size - coded - (chosen.bytes - estimated)
+
+        def corrected(one: Attempt) -> Attempt:
+            numbers = self._estimates[one.multiplier]
+            return replace(one, bytes=round(one.bytes + numbers * (ratio - 1) + beside))
+
         place = self.attempts.index(chosen)
-        self.attempts = [replace(one, bytes=round(scale * one.bytes)) for one in self.attempts]
-        self.attempts[place] = replace(chosen, bytes=size)
+        self.attempts = [corrected(one) for one in self.attempts]
         return self.attempts[place]
 
     def _expected(self, price: float) -> float:
@@ -279,10 +285,11 @@ class _Work:
         self._last = None
         return expected_bytes(self.items, price) + self.size.beside
 
-    def _bytes(self, rounded: list[Rounded]) -> int:
+    def _bytes(self, multiplier: float, rounded: list[Rounded]) -> int:
         wanted = self.request.size
-        if self.request.drop is not None:
-            return round(self.size.about(rounded))  # a score decides; the chosen is measured
+        if self.request.drop is not None:  # a score decides: nothing is coded but what it chose
+            self._estimates[multiplier] = sum(one.entropy for one in rounded)
+            return round(self._estimates[multiplier] + self.size.beside)
         if not self.attempts:
             return self.size.exactly(rounded)  # what is beside the numbers is known from then on
         size = self.size.nearly(rounded)
