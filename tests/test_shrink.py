@@ -337,6 +337,21 @@ def test_max_drop_is_kept_and_used():
     assert first.multiplier == usual.multiplier and abs(first.bytes / usual.bytes - 1) < 0.1
 
 
+@pytest.mark.parametrize("kind", ["all goes", "all zero", "its own class"])
+def test_sizes_of_a_search_by_a_score_are_those_of_its_files(kind):
+    """Also where nothing but zeros is chosen, or the size is known only in the end."""
+    x, model = examples(), network()
+    if kind == "all zero":
+        for variable in model.trainable_variables:
+            variable.assign(0 * variable)
+    elif kind == "its own class":
+        model = Subclassed()
+        model(x[:2])
+    report = smh.shrink(model, x, max_drop=0.01, evaluate=lambda model: 1.0)
+    assert report.chosen.bytes == report.bytes and report.chosen in report.attempts
+    assert max(one.bytes for one in report.attempts) < 2 * report.before
+
+
 def percent_accuracy(y, outputs):
     return 100 * keras.metrics.sparse_categorical_accuracy(y, outputs)
 

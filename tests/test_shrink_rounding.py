@@ -300,6 +300,23 @@ def test_no_price_that_keeps_the_score():
         to_drop(lambda price: Attempt(price, 9, 0.0, 0.5), 0.7, 0.05, 1.0, "model")
 
 
+@pytest.mark.parametrize("scale", [1e-40, 1e-20, 1e20, 1e40])
+def test_scales_of_inputs_and_outputs_cancel(scale):
+    """Inputs that are tiny beside gradients that are large are rounded as all others."""
+    inputs, outputs, _ = both(20, 12)
+    weights = np.random.default_rng(1).normal(size=(1, 20, 12)) * 3
+    root = np.float32(np.sqrt(scale))
+    moved = (
+        Inputs(inputs.order, inputs.factor / root, inputs.level * scale),
+        Outputs(outputs.order, outputs.factor * root, outputs.relief),
+    )
+    one, other = (
+        round_in_order(weights, a, np.ones(12), np.ones(12), 0.1, None, b)
+        for a, b in ((inputs, outputs), moved)
+    )
+    assert (one != other).mean() < 0.02  # sums of other numbers tip one now and then
+
+
 def alike_nearby(n, length):
     """Moments of what is more alike the nearer it is, as pixels are."""
     places = np.arange(n)

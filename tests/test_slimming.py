@@ -595,6 +595,11 @@ def stays_with_its_own_batch(x):
     return layers.BatchNormalization()(conv(4)(x), training=True)
 
 
+def stays_inside_what_is_called_as_in_training(x):
+    inner = [conv(4), layers.BatchNormalization()]
+    return keras.Sequential([keras.Input(x.shape[1:]), *inner])(x, training=True)
+
+
 def stays_in_a_layer_that_is_called_twice(x):
     one = conv(2)
     return layers.BatchNormalization()(one(one(x)))
@@ -656,6 +661,30 @@ def test_a_normalisation_that_cannot_be_folded_stays(make):
     assert report.folded == ()
     assert small.count_params() == model.count_params()
     assert_equal(model, small, data)
+
+
+def test_layers_with_a_map_of_dtypes_are_folded():
+    dtype = keras.DTypePolicy("float32")
+    each = keras.dtype_policies.DTypePolicyMap(default_policy=dtype)
+    model = keras.Sequential(
+        [keras.Input((5,)), layers.Dense(3, dtype=each), layers.BatchNormalization(dtype=each)]
+    )
+    randomize(model)
+    small, report = smh.slim(model, fold_normalization=True, return_report=True)
+    assert len(report.folded) == 1
+    assert_equal(model, small, [np.random.default_rng(0).normal(size=(4, 5)).astype("float32")])
+
+
+def test_what_float16_cannot_hold_stays():
+    given = keras.Input((5,), dtype="float16")
+    dense, norm = layers.Dense(3, dtype="float16"), layers.BatchNormalization(dtype="float16")
+    norm.epsilon = 1e-7
+    model = keras.Model(given, norm(dense(given)))
+    dense.kernel.assign(np.full((5, 3), 50.0))
+    norm.moving_variance.assign(np.full(3, 1e-7))
+    small, report = smh.slim(model, fold_normalization=True, return_report=True)
+    assert report.folded == ()
+    assert np.isfinite(outputs(small, [np.full((2, 5), 1e-3, "float16")])[0]).all()
 
 
 @pytest.mark.parametrize("name, count", [("resnet_20", 19), ("mobilenet_v2", 52)])

@@ -32,6 +32,7 @@ from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
+_TELLING = 256  # bytes of a file's weights: those of fewer do not tell how far off others are
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -136,10 +137,10 @@ def _shrunk(work: _Work) -> ShrinkReport:
         rows = tuple(rows_of(paths, best, rules))
         baseline = None if work.score is None else work.score.baseline
         size = work.size.exactly(best)
-        chosen = work.measured(chosen, best, size)
-        attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
         apply(model, found, best)
     size = size if work.size.is_known else _saved(model)
+    chosen = work.measured(chosen, best, size)
+    attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
     return ShrinkReport(model.name, rows, size, work.before, attempts, chosen, baseline)
 
 
@@ -269,7 +270,8 @@ class _Work:
         if self.request.drop is None:
             return chosen
         coded, estimated = sum(one.bytes for one in rounded), self._estimates[chosen.multiplier]
-        ratio, beside = coded / max(1.0, estimated), size - coded - (chosen.bytes - estimated)
+        ratio = coded / estimated if estimated >= _TELLING else 1.0
+        beside = size - chosen.bytes - estimated * (ratio - 1)
 
         def corrected(one: Attempt) -> Attempt:
             numbers = self._estimates[one.multiplier]

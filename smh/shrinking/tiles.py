@@ -98,7 +98,8 @@ def _rounded(wanted, passed, down, side, price: Price, keeps):
     """
     many, tall, wide = wanted.shape
     ups, sides = (np.diagonal(x, axis1=1, axis2=2).copy() for x in (down, side))
-    costs, side_costs = 1 / np.square(ups), 1 / np.square(sides)
+    scale = np.exp(np.log(ups).mean(1, keepdims=True))  # inputs may be tiny, and gradients large
+    costs, side_costs = 1 / np.square(ups / scale), 1 / np.square(sides * scale)
     integers, z = np.zeros((2, many, tall, wide), np.float32)
     whole = np.zeros((many, wide, tall), np.float32)  # without what was passed
     left = wanted - down @ passed

@@ -10,7 +10,7 @@ Integer-Arithmetic-Only Inference", CVPR 2018, section 3.2.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,13 @@ class Pair:
         deviation = np.sqrt(copy_of(norm.moving_variance).astype(np.float64) + norm.epsilon)
         return (copy_of(norm.gamma) if norm.scale else 1.0) / deviation
 
+    @property
+    def fits(self) -> bool:
+        """Whether the numbers are in the range of what the layer computes in."""
+        most = 65504.0 if self.product.compute_dtype == "float16" else np.finfo(np.float32).max
+        numbers = (self.scaled_kernel(), self.new_bias())
+        return all(bool((np.abs(each.astype(np.float64)) <= most).all()) for each in numbers)
+
     def scaled_kernel(self) -> np.ndarray:
         """The kernel that gives normalised channels."""
         kernel, factors = copy_of(self.kernel), self.factors
@@ -81,13 +88,14 @@ class Pair:
 
 def pairs_of(model: keras.Layer) -> list[Pair]:
     """All normalisations of a plain graph, and of those inside it, that can be folded."""
-    graphs = list(_graphs(model, set()))
+    found: dict[int, tuple[Graph, bool]] = {}
+    _visit(model, False, found)
     used: Counter[int] = Counter()
-    for graph in graphs:
+    for graph, _ in found.values():
         for call in graph.calls:
             used.update({id(call.operation), *map(id, _inside(call.operation))})
     pairs = []
-    for graph in graphs:
+    for graph in (graph for graph, trains in found.values() if not trains):
         makers = {id(tensor): call for call in graph.calls for tensor in call.outputs}
         read = Counter(id(x) for call in graph.calls for x in call.inputs)
         read.update(map(id, graph.outputs))
@@ -102,13 +110,19 @@ def pairs_of(model: keras.Layer) -> list[Pair]:
     return pairs
 
 
-def _graphs(model: Any, known: set[int]) -> Iterator[Graph]:
+def _visit(model: Any, trains: bool, found: dict[int, tuple[Graph, bool]]) -> None:
+    """Notes the graphs inside a model, and which are called as in training, by whatever call."""
     graph = graph_of(model)
-    if graph is not None and id(model) not in known:
-        known.add(id(model))
-        yield graph
-        for call in graph.calls:
-            yield from _graphs(call.operation, known)
+    if graph is None:
+        return
+    _, before = found.get(id(model), (graph, False))
+    found[id(model)] = graph, trains or before
+    for call in graph.calls:
+        _visit(call.operation, trains or _as_in_training(call), found)
+
+
+def _as_in_training(call: Call) -> bool:
+    return any(value is True for value in keras.tree.flatten((call.args, call.kwargs)))
 
 
 def _inside(operation: Any) -> Iterable[keras.Layer]:
@@ -119,7 +133,7 @@ def _inside(operation: Any) -> Iterable[keras.Layer]:
 
 
 def _can_fold(product: Any, call: Call) -> bool:
-    """Whether predicting is the same, and training begins with the same numbers."""
+    """Whether predictions are the same without it."""
     norm = call.operation
     if not (isinstance(product, _PRODUCTS) and calls_as_keras(product) and calls_as_keras(norm)):
         return False
@@ -128,11 +142,13 @@ def _can_fold(product: Any, call: Call) -> bool:
     return (
         axis == channel_axis(product, shape)
         and product.activation is keras.activations.linear
-        and not call.kwargs.get("training")
+        and not _as_in_training(call)
         and len(call.args) == 1
         and all(type(variable) is keras.Variable for variable in (*product.weights, *norm.weights))
-        and product.dtype_policy == norm.dtype_policy
+        and product.compute_dtype == norm.compute_dtype
+        and product.variable_dtype == norm.variable_dtype
         and not _is_held(product)
+        and Pair(product, norm).fits
     )
 
 
