@@ -51,7 +51,8 @@ def slim(model: keras.Model, *, fold_normalization: bool = False, return_report:
             carried over.
         fold_normalization: whether batch normalisations that follow a dense layer or a convolution
             become part of it, which makes each call of the model in Keras shorter; other runtimes
-            do that on their own. For a model that is done: it trains on without normalising.
+            do that on their own. For a model that is done: it trains on without normalising and
+            without penalties of the normalisations, and a layer stays frozen if it was.
         return_report: whether to return a `SlimReport` as well.
 
     Returns:
