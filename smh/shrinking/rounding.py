@@ -78,7 +78,7 @@ def _answers(rows: np.ndarray, columns: np.ndarray | None, at: tuple) -> np.ndar
     drawn by chance. The histogram that bits are taken from has to know of it: numbers that have
     moved are larger, and fewer are zero. By that of the numbers as they are, or of a pass by such
     bits, zeros seem cheap, and what their errors cost the numbers after them is paid for nowhere:
-    LeNet-5's files were a sixth larger for the same error (`benchmarks/README.md`).
+    LeNet-5's files were a fifth larger for the same error (`benchmarks/README.md`).
 
     Args:
         rows: `U`, as `Inputs.factor`.
