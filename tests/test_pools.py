@@ -10,6 +10,7 @@ from models import numpy_of
 from smh.errors import ArgumentError
 from smh.index_store import PADDING_VALUE, Slot
 from smh.pools import base as pool_base
+from smh.pools.factor_initializers import OrthogonalRows
 from smh.pools.hashing import hashed_indices
 from smh.pools.products import HashedVector, KroneckerProduct
 from smh.pools.shape import PoolShape
@@ -143,6 +144,17 @@ def test_pools_start_with_the_asked_deviation():
         lambda: HashVariablePool(True, 0.5, 40_000, 0.4, seed=3),
     ):
         assert oracle(make()).std() == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 4), (7, 7), (11, 43), (11, 44), (50, 2000)])
+def test_rows_are_orthogonal_and_those_of_keras(shape, dtype):
+    rows = numpy_of(OrthogonalRows(2.5, seed=3)(shape, dtype)).astype("float64")
+    drawn = "float64" if dtype == "float64" else "float32"
+    expected = numpy_of(keras.initializers.Orthogonal(2.5, seed=3)(shape, drawn))
+    error = {"bfloat16": 2e-2, "float16": 2e-3}.get(dtype, 1e-5)
+    np.testing.assert_allclose(rows @ rows.T, 6.25 * np.eye(shape[0]), atol=6.25 * error)
+    np.testing.assert_allclose(rows, expected, atol=2.5 * error)
 
 
 def test_random_hash_is_seeded_spread_and_stable():

@@ -18,6 +18,8 @@ from smh.pools.shape import PoolShape
 
 Initializer = Callable[..., Any]
 
+_COLUMNS_PER_ROW = 4  # for fewer, the products of the rows lose too many digits
+
 
 def factor_seeds(seed: int | None, count: int) -> list[int | None]:
     """Independent seeds for `count` factors; `None` draws from Keras' global seed."""
@@ -83,12 +85,48 @@ class UnitRows(keras.initializers.Initializer):
 
 
 @keras.saving.register_keras_serializable(package="smh")
+class OrthogonalRows(keras.initializers.Initializer):
+    """A matrix `[m, n]` of orthogonal rows of length `gain`, `m <= n`.
+
+    The numbers of Keras' `Orthogonal`, but for rounding; for few rows in a quarter of the time, and in all
+    floating dtypes (no backend decomposes bfloat16). Householder's method does half of its work on
+    one column after the other. The Cholesky factor of the rows' products with each other takes
+    matrix products alone, but squares the condition number: at most 3 for Gaussian rows with
+    `m <= n / 4` (Marchenko, Pastur 1967), and rising fast beyond, where Keras' own is used.
+
+    Reference: Stathopoulos, Wu, "A block orthogonalization procedure with constant
+    synchronization requirements" (2002).
+    """
+
+    def __init__(self, gain: float, seed: int | None = None):
+        self.gain, self.seed = gain, seed
+        self._keras = keras.initializers.Orthogonal(gain, seed)
+
+    def __call__(self, shape, dtype=None):
+        """Returns an array of `shape`."""
+        rows, columns = shape
+        dtype = keras.backend.standardize_dtype(dtype)
+        wide_enough = "float64" if dtype == "float64" else "float32"
+        if rows * _COLUMNS_PER_ROW > columns:
+            return ops.cast(self._keras(shape, dtype=wide_enough), dtype)
+        # Relies on: `Orthogonal` draws a tall matrix, and makes R's diagonal positive.
+        tall = keras.random.normal((columns, rows), seed=self._keras.seed, dtype=wide_enough)
+        wide = ops.transpose(tall)
+        triangle = ops.cholesky(ops.matmul(wide, tall))
+        return ops.cast(self.gain * ops.solve_triangular(triangle, wide, lower=True), dtype)
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {"gain": self.gain, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="smh")
 class OrthogonalBlocks(keras.initializers.Initializer):
     """A matrix `[blocks * m, n]` of blocks of orthogonal rows, `m <= n`, one below the other."""
 
     def __init__(self, blocks: int, gain: float, seed: int | None = None):
         self.blocks, self.gain, self.seed = blocks, gain, seed
-        self._each = [keras.initializers.Orthogonal(gain, s) for s in factor_seeds(seed, blocks)]
+        self._each = [OrthogonalRows(gain, s) for s in factor_seeds(seed, blocks)]
 
     def __call__(self, shape, dtype=None):
         """Returns an array of `shape`."""
@@ -114,7 +152,7 @@ def balanced_factors(
     gain = stddev * math.sqrt(shape.cols)
     if shape.blocks > 1:
         return UnitRows(seeds[0]), OrthogonalBlocks(shape.blocks, gain, seeds[1])
-    return UnitRows(seeds[0]), keras.initializers.Orthogonal(gain, seeds[1])
+    return UnitRows(seeds[0]), OrthogonalRows(gain, seeds[1])
 
 
 _OTHERWISE = {
