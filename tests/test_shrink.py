@@ -331,10 +331,32 @@ def test_max_drop_is_kept_and_used():
     assert report.baseline == 1 and 0.9 <= explained(model) == report.chosen.score
     assert any(one.score < 0.9 for one in report.attempts)
     assert report.chosen in report.attempts and report.chosen.bytes == report.bytes
-    # The first price is that of the usual quality; its bytes are estimated.
-    usual = smh.shrink(network(), x).chosen
-    first = min(report.attempts, key=lambda one: abs(one.multiplier - usual.multiplier))
-    assert first.multiplier == usual.multiplier and abs(first.bytes / usual.bytes - 1) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["dense", "pruned", "compressed", "one left out"])
+def test_sizes_of_what_was_tried_are_near_those_of_its_files(kind, monkeypatch):
+    x, one = examples(), "depthwise" if kind == "one left out" else None
+
+    def made():
+        model = network()
+        if kind == "pruned":
+            smh.prune(model, 0.7)
+        if kind == "compressed":
+            smh.compress(model, 0.5, seed=0)
+        return model
+
+    model = made()
+    expected = predictions(model, x)
+
+    def score(model):
+        return -float(np.square(predictions(model, x) - expected).mean() / expected.var(0).mean())
+
+    report = smh.shrink(model, x, max_drop=0.01, evaluate=score, exclude=one)
+    finest = report.attempts[0]
+    assert finest != report.chosen
+    monkeypatch.setattr(shrink_model, "price_of_quality", lambda *_: finest.multiplier)
+    size = smh.shrink(made(), x, exclude=one).bytes
+    assert abs(finest.bytes / size - 1) < 0.03
 
 
 @pytest.mark.parametrize("kind", ["all goes", "all zero", "its own class"])

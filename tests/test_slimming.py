@@ -546,7 +546,10 @@ def test_networks_give_what_they_gave_masked(name, level):
     normalise_as_after_training(model, data)
     smh.prune(model, level, structure="channels")
     small, report = smh.slim(model, return_report=True)
-    assert_equal(model, small, data, off=1e-7)
+    # EfficientNetV2S enlarges an error of rounding 1e8 times with these weights.
+    (expected,), (near,) = (outputs(model, [x]) for x in (*data, data[0] * (1 + 1e-15)))
+    off = max(1e-7, 10 * np.abs(near - expected).max() / np.abs(expected).max())
+    assert_equal(model, small, data, off=off)
     # What two images make of it as well: little, where no normalisation keeps the signal up.
     wanted, got = (np.subtract(*outputs(m, data)[0][:2]) for m in (model, small))
     assert np.abs(wanted).max() > 1e-12
@@ -554,7 +557,7 @@ def test_networks_give_what_they_gave_masked(name, level):
     assert report.numbers[1] < report.numbers[0] * (1 - 0.5 * level)
     assert report.multiply_adds[1] == count_multiply_adds(small).multiply_adds
     without = smh.slim(model, fold_normalization=True)
-    assert_equal(model, without, data, off=1e-7)
+    assert_equal(model, without, data, off=off)
     assert not pairs_of(without)
 
 

@@ -89,10 +89,18 @@ def saved_bytes(
     model: keras.Layer, rest: str = "float32", architecture: bool = True, checked: bool = True
 ) -> int:
     """The bytes of the file that `save` writes of a model; the rest as in `write`."""
+    return saved_parts(model, rest, architecture, checked)[0]
+
+
+def saved_parts(
+    model: keras.Layer, rest: str = "float32", architecture: bool = True, checked: bool = True
+) -> tuple[int, int]:
+    """The bytes of the file that `save` writes of a model, and how many of them are its numbers."""
+    meta, tensors = encode_models([model], Options(None, rest, "range"), architecture, checked)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.smh")
-        write([model], path, Options(None, rest, "range"), architecture, checked)
-        return os.path.getsize(path)
+        container.write(path, meta, tensors, deflate_header=True)
+        return os.path.getsize(path), sum(len(tensor.payload) for tensor in tensors)
 
 
 def load(

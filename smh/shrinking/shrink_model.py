@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from smh.artifact.files import saved_bytes
+from smh.artifact.files import saved_parts
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
@@ -32,7 +32,7 @@ from smh.virtual_variable.inside_keras.rematerialising import not_rematerialised
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
-_TELLING = 256  # bytes of a file's weights: those of fewer do not tell how far off others are
+_TELLING = 256  # bytes of a file's numbers: those of fewer do not tell how far off others are
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 _MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
@@ -136,19 +136,20 @@ def _shrunk(work: _Work) -> ShrinkReport:
         paths = [item.path for item in items]
         rows = tuple(rows_of(paths, best, rules))
         baseline = None if work.score is None else work.score.baseline
-        size = work.size.exactly(best)
+        parts = work.size.exactly(best, is_last=True)
         apply(model, found, best)
-    size = size if work.size.is_known else _saved(model)
-    chosen = work.measured(chosen, best, size)
+    size, numbers = parts if work.size.is_known else _saved(model)
+    chosen = work.measured(chosen, size, numbers)
     attempts = tuple(sorted(work.attempts, key=lambda one: one.multiplier))
     return ShrinkReport(model.name, rows, size, work.before, attempts, chosen, baseline)
 
 
-def _saved(model: keras.Layer) -> int:
+def _saved(model: keras.Layer) -> tuple[int, int]:
+    """The bytes of its file, and how many of them are numbers."""
     try:
-        return saved_bytes(model)
+        return saved_parts(model)
     except ArgumentError:  # its architecture has no description
-        return saved_bytes(model, architecture=False)
+        return saved_parts(model, architecture=False)
 
 
 class _Work:
@@ -160,14 +161,13 @@ class _Work:
         self._batches = batches
         self.attempts: list[Attempt] = []
         self.score = None if request.measure is None else Score(request.measure)
-        self.before = _saved(model)
+        self.before, _ = _saved(model)
         self._saved = self._start = snapshot(model, items)
         self._rest = rest_of(model, items)
         self.size = FileSize(model, items)
         self._squares: list[np.ndarray] | None = None
         self._flow: Flow | None = None
         self._last: tuple[float, list[Rounded]] | None = None
-        self._estimates: dict[float, float] = {}  # bytes of the weights, by the price
         # The smallest that kept the score, with the numbers that the model had.
         self._kept: tuple[Attempt, list[Rounded], list] | None = None
 
@@ -215,7 +215,7 @@ class _Work:
     def _check_possible(self, size: int) -> None:
         smallest = zeros(self.items)
         self._round_rest(1e-3)
-        least = self.size.exactly(smallest)
+        least, _ = self.size.exactly(smallest)
         if least > size:
             raise ArgumentError(
                 f"No rounding of '{self.model.name}' makes a file of {size:,} bytes: the smallest "
@@ -226,7 +226,7 @@ class _Work:
     def attempt(self, multiplier: float) -> Attempt:
         """Rounds the model at a price."""
         rounded = self._round(multiplier)
-        size = self._bytes(multiplier, rounded)
+        size = self._bytes(rounded)
         score = None if self.score is None else self.score()
         error = sum(one.error for one in rounded)
         made = Attempt(multiplier, size, error, score)
@@ -262,23 +262,19 @@ class _Work:
             return self._kept[1]
         return self._round(chosen.multiplier)
 
-    def measured(self, chosen: Attempt, rounded: list[Rounded], size: int) -> Attempt:
+    def measured(self, chosen: Attempt, size: int, numbers: int) -> Attempt:
         """The one that was chosen, its file measured, and the others as far off as it was.
 
         By a score only: otherwise sizes are known already.
         """
         if self.request.drop is None:
             return chosen
-        coded, estimated = sum(one.bytes for one in rounded), self._estimates[chosen.multiplier]
-        ratio = coded / estimated if estimated >= _TELLING else 1.0
-        beside = size - chosen.bytes - estimated * (ratio - 1)
-
-        def corrected(one: Attempt) -> Attempt:
-            numbers = self._estimates[one.multiplier]
-            return replace(one, bytes=round(one.bytes + numbers * (ratio - 1) + beside))
-
+        ratio = numbers / chosen.bytes if chosen.bytes >= _TELLING else 1.0
+        beside = size - chosen.bytes * ratio
         place = self.attempts.index(chosen)
-        self.attempts = [corrected(one) for one in self.attempts]
+        self.attempts = [
+            replace(one, bytes=round(one.bytes * ratio + beside)) for one in self.attempts
+        ]
         return self.attempts[place]
 
     def _expected(self, price: float) -> float:
@@ -287,16 +283,15 @@ class _Work:
         self._last = None
         return expected_bytes(self.items, price) + self.size.beside
 
-    def _bytes(self, multiplier: float, rounded: list[Rounded]) -> int:
+    def _bytes(self, rounded: list[Rounded]) -> int:
         wanted = self.request.size
-        if self.request.drop is not None:  # a score decides: nothing is coded but what it chose
-            self._estimates[multiplier] = sum(one.entropy for one in rounded)
-            return round(self._estimates[multiplier] + self.size.beside)
+        if self.request.drop is not None:  # a score decides: nothing is coded but what it chose,
+            return round(self.size.about(rounded))  # and all have the same beside their numbers
         if not self.attempts:
-            return self.size.exactly(rounded)  # what is beside the numbers is known from then on
+            return self.size.exactly(rounded)[0]  # what is beside them is known from then on
         size = self.size.nearly(rounded)
         if wanted is None or not self.size.is_known:
             return size  # some bytes decide nothing
         if not LEAST * wanted - _BESIDE <= size <= wanted + _BESIDE:
             return size
-        return self.size.exactly(rounded)
+        return self.size.exactly(rounded)[0]
