@@ -88,10 +88,10 @@ class UnitRows(keras.initializers.Initializer):
 class OrthogonalRows(keras.initializers.Initializer):
     """A matrix `[m, n]` of orthogonal rows of length `gain`, `m <= n`.
 
-    The numbers of Keras' `Orthogonal`, but for rounding; for few rows in a quarter of the time, and in all
-    floating dtypes (no backend decomposes bfloat16). Householder's method does half of its work on
-    one column after the other. The Cholesky factor of the rows' products with each other takes
-    matrix products alone, but squares the condition number: at most 3 for Gaussian rows with
+    The numbers of Keras' `Orthogonal`, but for rounding; for few rows in a quarter of the time, and
+    in all floating dtypes (no backend decomposes bfloat16). Householder's method does half of its
+    work on one column after the other. The Cholesky factor of the rows' products with each other
+    takes matrix products alone, but squares the condition number: at most 3 for Gaussian rows with
     `m <= n / 4` (Marchenko, Pastur 1967), and rising fast beyond, where Keras' own is used.
 
     Reference: Stathopoulos, Wu, "A block orthogonalization procedure with constant

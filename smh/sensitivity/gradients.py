@@ -116,6 +116,11 @@ class Noticeable:
             outputs = model(batch, training=False)
         return cls([_scale_of(y) for y in keras.tree.flatten(outputs)])
 
+    @property
+    def probabilities(self) -> list[bool]:
+        """Whether each float output is one."""
+        return [scale is None for scale in self._scales if scale != 0]
+
     def __call__(self, outputs: Any) -> list[Tensor]:
         """The float outputs, in float32, on that scale."""
         found = []

@@ -18,7 +18,13 @@ from smh.sensitivity.picture import without_middle
 from smh.sensitivity.result import ScanResult, ScanRow
 from smh.sensitivity.resuming import resuming
 from smh.sensitivity.scanned import Scanned
-from smh.sensitivity.second_order import DIVERGENCE, check_are_examples, divergences
+from smh.sensitivity.second_order import (
+    DIVERGENCE,
+    SecondOrder,
+    check_are_examples,
+    corrected,
+    places_to_measure,
+)
 from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 METHODS = ("exact", "fisher")
@@ -114,11 +120,15 @@ def _measure_all(plan: Plan, resume, show, add) -> None:
             numel, bits = sum(c.numel for c in group), group[0].bits
             for level in plan.levels:
                 show(f"{without_middle(path, 24)} {level:g}", None)
-                for candidate, own in zip(group, stored, strict=True):
-                    number = plan.candidates.index(candidate)
-                    candidate.variable.assign(plan.change(candidate, own, level, number))
+                _change(plan, group, stored, level)
                 if add(ScanRow(path, level, numel, bits, measure())):
                     return
+
+
+def _change(plan: Plan, group: Sequence[Scanned], stored: Sequence[np.ndarray], level) -> None:
+    for candidate, own in zip(group, stored, strict=True):
+        number = plan.candidates.index(candidate)
+        candidate.variable.assign(plan.change(candidate, own, level, number))
 
 
 def _nothing_changed() -> dict[str, float]:
@@ -126,15 +136,31 @@ def _nothing_changed() -> dict[str, float]:
 
 
 def _estimate_all(model, plan: Plan, data, show, add) -> None:
-    """As `_measure_all`, by the numbers alone."""
+    """As `_measure_all`, but nearly all by the numbers alone."""
     groups = [[(c.variable, _changes(plan, c)) for c in group] for group in plan.groups.values()]
-    found = divergences(model, data, groups)
-    for (path, group), own in zip(plan.groups.items(), found, strict=True):
+    second_order = SecondOrder(model, data)
+    estimates = second_order.divergences(groups)
+    for (path, group), own in zip(plan.groups.items(), estimates, strict=True):
         numel, bits = sum(c.numel for c in group), group[0].bits
-        for level, divergence in zip(plan.levels, own.tolist(), strict=True):
-            show(f"{without_middle(path, 24)} {level:g}", None)
+        show(f"{without_middle(path, 24)}", None)
+        places = places_to_measure(own)
+        found = corrected(own, _measured(plan, group, places, second_order) if places else {})
+        for level, divergence in zip(plan.levels, found.tolist(), strict=True):
             if add(ScanRow(path, level, numel, bits, {DIVERGENCE: divergence})):
                 return
+
+
+def _measured(
+    plan: Plan, group: Sequence[Scanned], places: Sequence[int], second_order: SecondOrder
+) -> dict[int, float]:
+    """The divergence that these make together, at some of the levels."""
+    found, divergence = {}, second_order.measuring(group)
+    with contextlib.ExitStack() as stack:
+        stored = [stack.enter_context(candidate.kept()) for candidate in group]
+        for place in places:
+            _change(plan, group, stored, plan.levels[place])
+            found[place] = divergence()
+    return found
 
 
 def _changes(plan: Plan, candidate: Scanned) -> np.ndarray:

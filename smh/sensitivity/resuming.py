@@ -32,6 +32,8 @@ _CLOSE = 1e-5  # relative, of the metrics of the whole and of a part
 _HOMES = ("keras", "keras_hub")  # whose layers use no variable that they do not track
 
 Measure = Callable[[], dict[str, float]]
+Outputs = Callable[[], Any]
+GoesOn = Callable[[Sequence[Scanned]], Outputs | None]
 
 
 def resuming(
@@ -89,37 +91,84 @@ def _layers_of(operation: Any) -> list[keras.Layer]:
     return list(own_layers(operation)) if isinstance(operation, keras.Layer) else []
 
 
+def goes_on(model: keras.Layer, x: Any) -> GoesOn:
+    """Returns what calls a model on arrays `x` again and again, with one part of it changed."""
+    graph = graph_of(model)
+    inputs = None if graph is None else _arrays(graph, (x,))
+    if graph is None or inputs is None or not _is_simple(model, graph):
+        return lambda group: None
+    kept = _Kept(model, graph, inputs)
+
+    def of(group: Sequence[Scanned]) -> Outputs | None:
+        found = kept.part(group)
+        if found is None:
+            return None
+        part, arrays = found
+        batch = [keras.ops.convert_to_tensor(a) for a in arrays]
+        return lambda: part.outputs_of(batch)
+
+    return of
+
+
 class _Resuming:
-    """Keeps the outputs that the last part went on from: the next ones are near them."""
+    """Measures by parts, as long as these give what the whole gave."""
 
     def __init__(self, model, graph: Graph, inputs, targets, measure: Measure, baseline):
-        self._model, self._graph, self._targets = model, graph, targets
-        self._inputs = {id(t): a for t, a in zip(graph.inputs, inputs, strict=True)}
-        self._kept: dict[int, np.ndarray] = {}
+        self._model, self._targets = model, targets
+        self._kept = _Kept(model, graph, inputs)
         self._whole, self._baseline = measure, baseline
         self._is_right: bool | None = None  # not known yet
 
     def __call__(self, group: Sequence[Scanned]) -> Measure:
         if self._is_right is False:
             return self._whole
-        behind = self._behind(
-            {id(layer) for c in group for layer in layers_that_use(self._model, c)}
-        )
-        if behind is None or len(behind) == len(self._graph.calls):
-            return self._whole
-        needed = _taken(behind)
         try:
-            if not self._keep(needed):
+            found = self._kept.part(group)
+            if found is None:
                 return self._whole
-            part = _Part(behind, needed, [id(self._graph.outputs[0])])
+            part, x = found
             config = self._model.get_compile_config()
             part.compile_from_config({**config, "optimizer": "sgd"})
-            x = [self._kept[i] if i in self._kept else self._inputs[i] for i in needed]
             measure = self._measure(part, x)
             self._is_right = self._is_right or self._agrees(measure())
         except Exception:  # whatever this cannot do, the whole model can
             self._is_right = False
         return measure if self._is_right else self._whole
+
+    def _measure(self, part: _Part, x: list[np.ndarray]) -> Measure:
+        data = (x, *self._targets)
+        return lambda: {name: float(value) for name, value in of_keras(part, data).items()}
+
+    def _agrees(self, found: dict[str, float]) -> bool:
+        return found.keys() == self._baseline.keys() and all(
+            math.isclose(found[name], self._baseline[name], rel_tol=_CLOSE, abs_tol=_CLOSE)
+            for name in found
+        )
+
+
+class _Kept:
+    """Keeps the outputs that the last part went on from: the next ones are near them."""
+
+    def __init__(self, model: keras.Layer, graph: Graph, inputs: Sequence[np.ndarray]):
+        self._model, self._graph = model, graph
+        self._inputs = {id(t): a for t, a in zip(graph.inputs, inputs, strict=True)}
+        self._kept: dict[int, np.ndarray] = {}
+
+    def part(self, group: Sequence[Scanned]) -> tuple[_Part, list[np.ndarray]] | None:
+        """What lies behind variables that are about to change, and what goes into it.
+
+        `None` where that is the whole model, or more than may be kept.
+        """
+        behind = self._behind(
+            {id(layer) for c in group for layer in layers_that_use(self._model, c)}
+        )
+        if behind is None or len(behind) == len(self._graph.calls):
+            return None
+        needed = _taken(behind)
+        if not self._keep(needed):
+            return None
+        part = _Part(behind, needed, [id(self._graph.outputs[0])])
+        return part, [self._kept[i] if i in self._kept else self._inputs[i] for i in needed]
 
     def _behind(self, changed: set[int]) -> list[Call] | None:
         """The calls whose outputs may change, in order; `None` if the model's do not."""
@@ -179,16 +228,6 @@ class _Resuming:
             for place, output in zip(found, outputs, strict=True):
                 place.append(np.asarray(keras.ops.convert_to_numpy(output)))
         return {i: np.concatenate(pieces) for i, pieces in zip(new, found, strict=True)}
-
-    def _measure(self, part: _Part, x: list[np.ndarray]) -> Measure:
-        data = (x, *self._targets)
-        return lambda: {name: float(value) for name, value in of_keras(part, data).items()}
-
-    def _agrees(self, found: dict[str, float]) -> bool:
-        return found.keys() == self._baseline.keys() and all(
-            math.isclose(found[name], self._baseline[name], rel_tol=_CLOSE, abs_tol=_CLOSE)
-            for name in found
-        )
 
 
 def _taken(calls: Iterable[Call]) -> list[int]:

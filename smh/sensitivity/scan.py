@@ -71,9 +71,10 @@ def sensitivity_scan(
         stop: called with each new row; once it returns true the scan ends.
         method: `"exact"`: evaluates the model for each row. `"fisher"`: estimates all rows from the
             gradients of up to 512 examples, which are given in the place of `evaluate`, without
-            labels or as `(x, y)`; the metric is then `divergence`, of the outputs from what they
-            were (see `smh.sensitivity.second_order`). It tells which weights bear less than others,
-            not what accuracy is left.
+            labels or as `(x, y)`, and measures two rows of each weight on 32 of them; the metric is
+            then `divergence`, of the outputs from what they were (see
+            `smh.sensitivity.second_order`). It tells which weights bear less than others, not what
+            accuracy is left.
         seed: makes the choice among equal magnitudes repeatable.
         verbose: 1 shows progress, 0 nothing.
 
@@ -96,8 +97,8 @@ def sensitivity_scan(
         Of a functional model of Keras' own layers that is compiled and evaluated on arrays, only
         what lies behind the changed weight is evaluated, on average half of it; the inputs of that
         are kept, up to 1 GiB (`smh.sensitivity.resuming`).
-        By `"fisher"`, a forward and a backward pass of the examples, and memory for as many copies
-        of the weights as there are sparsities.
+        By `"fisher"`, a forward and a backward pass of the examples, two forward passes of 32 for
+        each weight, and memory for as many copies of the weights as there are sparsities.
 
     Example:
         >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)
@@ -159,7 +160,7 @@ def bits_scan(
         metric: which of several measured numbers decides.
         higher_is_better: in which direction.
         stop: called with each new row; once it returns true the scan ends.
-        method: `"exact"` or `"fisher"`, which evaluates nothing; see `smh.sensitivity_scan`.
+        method: `"exact"`, or `"fisher"`, which takes no labels; see `smh.sensitivity_scan`.
         seed: makes `"random"` and `"k-means++"` repeatable.
         verbose: 1 shows progress, 0 nothing.
 
