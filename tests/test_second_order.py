@@ -7,7 +7,7 @@ from keras import layers, ops
 
 import smh
 from smh.errors import ArgumentError
-from smh.sensitivity import second_order
+from smh.sensitivity import resuming, second_order
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -99,7 +99,8 @@ def test_large_changes_are_measured(scan, levels, places, monkeypatch):
         ({3: 32.0}, [2**0.25, 4 * 2**0.5, 9 * 2**0.75, 32]),
         ({1: 8.0, 3: 16.0}, [2**0.5, 8, 9 * 2**0.5, 16]),
         ({1: 0.0, 3: 16.0}, [1, 0, 9, 16]),
-        ({1: np.nan, 3: np.inf}, [1, 4, 9, 16]),
+        ({1: np.inf, 3: 16.0}, [1, np.inf, np.inf, 16]),
+        ({3: np.nan}, [1, 4, 9, np.nan]),
     ],
 )
 def test_between_what_was_measured_the_ratio_goes_with_the_change(measured, expected):
@@ -109,10 +110,48 @@ def test_between_what_was_measured_the_ratio_goes_with_the_change(measured, expe
 
 @pytest.mark.parametrize(
     "estimates, places",
-    [([1.0], [0]), ([1e-3], []), ([1e-3, 1.0], [1]), ([1.0] * 9, [4, 8]), ([1e-3] * 4 + [1], [4])],
+    [
+        ([1.0], [0]),
+        ([1e-3], []),
+        ([1e-3, 1.0], [1]),
+        ([1.0] * 9, [4, 8]),
+        ([1e-3] * 4 + [1], [4]),
+        ([1e-3, np.nan, 1.0, np.inf], [0, 1, 2, 3]),
+    ],
 )
 def test_the_middle_and_the_last_are_measured_where_they_are_not_small(estimates, places):
     assert second_order.places_to_measure(np.array(estimates)) == places
+
+
+def test_without_finite_gradients_what_was_measured_stands():
+    found = second_order.corrected(np.array([1.0, np.inf, np.nan]), {0: 2.0, 1: 1e-200, 2: 3.0})
+    np.testing.assert_array_equal(found, [2.0, 1e-200, 3.0])
+
+
+def in_training_mode():
+    """Layers that change a state of theirs when they are called with `training=True`."""
+    x = keras.Input((6,))
+    y = layers.BatchNormalization()(layers.Dense(8, "relu")(x), training=True)
+    y = layers.Dropout(0.3, seed=1)(layers.Dense(8, "relu")(y), training=True)
+    model = keras.Model(x, layers.Dense(3, "softmax")(y))
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("method", ["exact", "fisher"])
+def test_a_scan_goes_on_from_the_changed_layer_and_leaves_all_states(method, monkeypatch):
+    model, parts = in_training_mode(), []
+    computed = resuming._Part._computed
+    monkeypatch.setattr(
+        resuming._Part, "_computed", lambda *args: parts.append(args) or computed(*args)
+    )
+    x = np.random.default_rng(0).normal(size=(40, 6)).astype("float32")
+    before = [np.array(ops.convert_to_numpy(v.value)) for v in model.variables]
+    data = x if method == "fisher" else (x, np.arange(40) % 3)
+    found = smh.sensitivity_scan(model, data, [0.5, 0.9], method=method, verbose=0)
+    assert len(found.rows) == 6 and parts
+    for v, was in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(ops.convert_to_numpy(v.value), was, err_msg=v.path)
 
 
 def test_where_second_order_is_zero_what_was_measured_stands():
@@ -134,7 +173,7 @@ def test_a_suggestion_and_a_compressed_model():
         ({"method": "hessian"}, "method must be one of exact, fisher"),
         ({"method": "fisher", "metric": "accuracy"}, "takes no metric"),
         ({"method": "fisher", "higher_is_better": True}, "no higher_is_better"),
-        ({"method": "fisher", "evaluate": lambda model: 1.0}, "in the place of a function"),
+        ({"method": "fisher", "evaluate": lambda model: 1.0}, "calls no function"),
         ({"method": "fisher", "evaluate": inputs(4)[..., :1]}, "cannot be called on these data"),
         ({"method": "fisher", "evaluate": inputs(0)}, "one example or more"),
     ],

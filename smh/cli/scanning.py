@@ -87,8 +87,8 @@ def _add_common(parser: argparse.ArgumentParser, budget: str) -> None:
         "--method",
         choices=("exact", "fisher"),
         default="exact",
-        help="fisher: an estimate from the gradients of some examples, of the divergence of the "
-        "outputs in nats; much sooner done, for --budget only",
+        help="fisher: an estimate from the gradients of some examples, and a few measurements, of "
+        "the divergence of the outputs in nats; much sooner done, for --budget only",
     )
     add_json(parser)
     parser.add_argument("--csv", metavar="FILE", help="write all that was measured")

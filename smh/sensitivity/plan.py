@@ -20,6 +20,7 @@ from smh.sensitivity.resuming import resuming
 from smh.sensitivity.scanned import Scanned
 from smh.sensitivity.second_order import (
     DIVERGENCE,
+    Change,
     SecondOrder,
     check_are_examples,
     corrected,
@@ -120,15 +121,11 @@ def _measure_all(plan: Plan, resume, show, add) -> None:
             numel, bits = sum(c.numel for c in group), group[0].bits
             for level in plan.levels:
                 show(f"{without_middle(path, 24)} {level:g}", None)
-                _change(plan, group, stored, level)
+                for candidate, own in zip(group, stored, strict=True):
+                    number = plan.candidates.index(candidate)
+                    candidate.variable.assign(plan.change(candidate, own, level, number))
                 if add(ScanRow(path, level, numel, bits, measure())):
                     return
-
-
-def _change(plan: Plan, group: Sequence[Scanned], stored: Sequence[np.ndarray], level) -> None:
-    for candidate, own in zip(group, stored, strict=True):
-        number = plan.candidates.index(candidate)
-        candidate.variable.assign(plan.change(candidate, own, level, number))
 
 
 def _nothing_changed() -> dict[str, float]:
@@ -140,25 +137,31 @@ def _estimate_all(model, plan: Plan, data, show, add) -> None:
     groups = [[(c.variable, _changes(plan, c)) for c in group] for group in plan.groups.values()]
     second_order = SecondOrder(model, data)
     estimates = second_order.divergences(groups)
-    for (path, group), own in zip(plan.groups.items(), estimates, strict=True):
+    scanned = zip(plan.groups.items(), groups, estimates, strict=True)
+    for (path, group), changes, own in scanned:
         numel, bits = sum(c.numel for c in group), group[0].bits
         show(f"{without_middle(path, 24)}", None)
-        places = places_to_measure(own)
-        found = corrected(own, _measured(plan, group, places, second_order) if places else {})
+        found = corrected(own, _measured(group, changes, places_to_measure(own), second_order))
         for level, divergence in zip(plan.levels, found.tolist(), strict=True):
             if add(ScanRow(path, level, numel, bits, {DIVERGENCE: divergence})):
                 return
 
 
 def _measured(
-    plan: Plan, group: Sequence[Scanned], places: Sequence[int], second_order: SecondOrder
+    group: Sequence[Scanned],
+    changes: Sequence[Change],
+    places: Sequence[int],
+    second_order: SecondOrder,
 ) -> dict[int, float]:
     """The divergence that these make together, at some of the levels."""
+    if not places:
+        return {}
     found, divergence = {}, second_order.measuring(group)
     with contextlib.ExitStack() as stack:
         stored = [stack.enter_context(candidate.kept()) for candidate in group]
         for place in places:
-            _change(plan, group, stored, plan.levels[place])
+            for (variable, off), own in zip(changes, stored, strict=True):
+                variable.assign((own + off[place].reshape(own.shape)).astype(own.dtype))
             found[place] = divergence()
     return found
 

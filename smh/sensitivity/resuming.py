@@ -222,7 +222,8 @@ class _Kept:
         found: list[list[np.ndarray]] = [[] for _ in new]
         for start in range(0, count, _BATCH):
             batch = [keras.ops.convert_to_tensor(a[start : start + _BATCH]) for a in arrays]
-            outputs = part.outputs_of(batch)
+            with keras.StatelessScope():
+                outputs = part.outputs_of(batch)
             if any(map(has_mask, outputs)):
                 return None
             for place, output in zip(found, outputs, strict=True):
@@ -251,7 +252,7 @@ class _Part(keras.Model):
         self.built = True
 
     def call(self, inputs, training=None):
-        outputs = self._computed(inputs)
+        outputs = self._computed(inputs, training)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def outputs_of(self, batch: list[Any]) -> list[Any]:
@@ -259,7 +260,7 @@ class _Part(keras.Model):
         outputs = self(batch, training=False)
         return [outputs] if len(self._made) == 1 else list(outputs)
 
-    def _computed(self, inputs) -> list[Any]:
+    def _computed(self, inputs, training) -> list[Any]:
         tensors = dict(zip(self._given, inputs, strict=True))
 
         def filled(value):
@@ -267,6 +268,8 @@ class _Part(keras.Model):
 
         for call in self._calls_of_part:
             args, kwargs = keras.tree.map_structure(filled, (call.args, call.kwargs))
+            if "training" in kwargs and training is not None:  # as in Keras' own graphs
+                kwargs["training"] = training
             outputs = call.operation(*args, **kwargs)
             flat = keras.tree.flatten(outputs)
             tensors |= {id(t): o for t, o in zip(call.outputs, flat, strict=True)}

@@ -71,10 +71,10 @@ def sensitivity_scan(
         stop: called with each new row; once it returns true the scan ends.
         method: `"exact"`: evaluates the model for each row. `"fisher"`: estimates all rows from the
             gradients of up to 512 examples, which are given in the place of `evaluate`, without
-            labels or as `(x, y)`, and measures two rows of each weight on 32 of them; the metric is
-            then `divergence`, of the outputs from what they were (see
-            `smh.sensitivity.second_order`). It tells which weights bear less than others, not what
-            accuracy is left.
+            labels or as `(x, y)`, and measures at most two rows of each weight on 32 of them, where
+            the change is not small (all, where gradients are not finite). The metric is then
+            `divergence`, of the outputs from what they were (see `smh.sensitivity.second_order`).
+            It tells which weights bear less than others, not what accuracy is left.
         seed: makes the choice among equal magnitudes repeatable.
         verbose: 1 shows progress, 0 nothing.
 
@@ -97,8 +97,9 @@ def sensitivity_scan(
         Of a functional model of Keras' own layers that is compiled and evaluated on arrays, only
         what lies behind the changed weight is evaluated, on average half of it; the inputs of that
         are kept, up to 1 GiB (`smh.sensitivity.resuming`).
-        By `"fisher"`, a forward and a backward pass of the examples, two forward passes of 32 for
-        each weight, and memory for as many copies of the weights as there are sparsities.
+        By `"fisher"`, a forward and a backward pass of the examples, at most two forward passes of
+        32 from each weight on (and of what is kept for that), and memory for as many copies of the
+        weights as there are sparsities.
 
     Example:
         >>> result = smh.sensitivity_scan(model, accuracy, [0.5, 0.9], verbose=0)
@@ -170,8 +171,8 @@ def bits_scan(
     Raises:
         As `smh.sensitivity_scan`; the model is as it was.
 
-    Cost: `1 + weights * bits` evaluations, and as many runs of k-means: some seconds for 25 million
-    numbers.
+    Cost: as of `smh.sensitivity_scan`, and a run of k-means for each row: some seconds for 25
+        million numbers.
 
     Example:
         >>> result = smh.bits_scan(model, accuracy, [4, 2], verbose=0)

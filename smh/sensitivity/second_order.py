@@ -1,4 +1,4 @@
-"""What changing a weight does to a model's outputs, without running it again: second order.
+"""What changing a weight does to a model's outputs, nearly without running it: second order.
 
 To first order a change `d` of a weight moves the outputs by `J d`, and half of the square of that
 (on the scale of `smh.sensitivity.gradients`) is the divergence that it makes. `|J d|^2` is the mean
@@ -47,8 +47,8 @@ def check_are_examples(data: Any) -> None:
     """
     if callable(data) and not hasattr(data, "__iter__"):
         raise ArgumentError(
-            "method='fisher' looks at examples and evaluates nothing: give some hundred as the "
-            "model takes them, for example x[:500], in the place of a function."
+            "method='fisher' looks at examples and calls no function: give some hundred as the "
+            "model takes them, for example x[:500]."
         )
 
 
@@ -136,19 +136,31 @@ class SecondOrder:
 
 
 def places_to_measure(estimates: np.ndarray) -> list[int]:
-    """At which levels, the mildest first: the middle and the last, unless the change is small."""
+    """At which levels, the mildest first: the middle and the last, unless the change is small.
+
+    All, where the gradients are not finite.
+    """
     last = len(estimates) - 1
-    return [place for place in sorted({(last + 1) // 2, last}) if not estimates[place] < SMALL]
+    if not np.isfinite(estimates).all():
+        return list(range(last + 1))
+    return [place for place in sorted({(last + 1) // 2, last}) if estimates[place] >= SMALL]
 
 
 def corrected(estimates: np.ndarray, measured: Mapping[int, float]) -> np.ndarray:
-    """Estimates `[levels]` of second order, by what was measured at some of the levels."""
-    sizes = np.sqrt(estimates)
-    known = {i: x for i, x in measured.items() if np.isfinite(x) and min(x, estimates[i]) > 0}
-    places = sorted(known, key=lambda i: sizes[i])
-    ratios = [math.log(known[i] / estimates[i]) for i in places]
-    found = estimates * np.exp(np.interp(sizes, [0.0, *sizes[places]], [0.0, *ratios]))
-    for place, value in measured.items():
-        if np.isfinite(value):
-            found[place] = value
+    """Estimates `[levels]` of second order, by what was measured at some of the levels.
+
+    Where that is not finite, what comes behind it is not either.
+    """
+    found, finite = estimates.copy(), np.isfinite(estimates)
+    sizes = np.sqrt(estimates[finite])
+    known = {
+        np.sqrt(estimates[i]): math.log(x) - math.log(estimates[i])
+        for i, x in measured.items()
+        if np.isfinite([x, estimates[i]]).all() and min(x, estimates[i]) > 0
+    }
+    at = sorted(known)
+    found[finite] *= np.exp(np.interp(sizes, [0.0, *at], [0.0, *(known[size] for size in at)]))
+    for place in sorted(measured):
+        value = measured[place]
+        found[place : place + 1 if np.isfinite(value) else None] = value
     return found
