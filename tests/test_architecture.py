@@ -145,7 +145,8 @@ INSIDE_SENSITIVITY = [
     {"words", "inputs"},
     {"examples", "magnitude", "suggestion", "scanned", "picture"},
     {"evaluating", "gradients", "result"},
-    {"metrics", "resuming", "second_order", "budgets"},
+    {"metrics", "resuming", "budgets"},
+    {"second_order"},
     {"plan", "importance"},
     {"scan"},
 ]
