@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import keras
 import numpy as np
@@ -31,6 +31,7 @@ _BATCH = 32  # as of `evaluate`
 _CLOSE = 1e-5  # relative, of the metrics of the whole and of a part
 _HOMES = ("keras", "keras_hub")  # whose layers use no variable that they do not track
 
+Part = TypeVar("Part")
 Measure = Callable[[], dict[str, float]]
 Outputs = Callable[[], Any]
 GoesOn = Callable[[Sequence[Scanned]], Outputs | None]
@@ -110,6 +111,35 @@ def goes_on(model: keras.Layer, x: Any) -> GoesOn:
     return of
 
 
+class InPlaceOfTheWhole(Generic[Part]):
+    """Makes parts of a model that stand for the whole; the first is held against it.
+
+    Args:
+        make: makes the part for variables that are about to change; `None` where there is none.
+        agrees: whether a part of the unchanged model gives what the whole gives.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Sequence[Scanned]], Part | None],
+        agrees: Callable[[Part], bool],
+    ):
+        self._make, self._agrees = make, agrees
+        self._is_right: bool | None = None  # not known yet
+
+    def __call__(self, group: Sequence[Scanned]) -> Part | None:
+        """Returns the part, or `None`: the whole has to do."""
+        if self._is_right is False:
+            return None
+        try:
+            part = self._make(group)
+            if part is not None:
+                self._is_right = self._is_right or self._agrees(part)
+        except Exception:  # whatever a part cannot do, the whole model can
+            self._is_right = False
+        return part if self._is_right else None
+
+
 class _Resuming:
     """Measures by parts, as long as these give what the whole gave."""
 
@@ -117,25 +147,18 @@ class _Resuming:
         self._model, self._targets = model, targets
         self._kept = _Kept(model, graph, inputs)
         self._whole, self._baseline = measure, baseline
-        self._is_right: bool | None = None  # not known yet
+        self._in_place = InPlaceOfTheWhole(self._behind, lambda part: self._agrees(part()))
 
     def __call__(self, group: Sequence[Scanned]) -> Measure:
-        if self._is_right is False:
-            return self._whole
-        try:
-            found = self._kept.part(group)
-            if found is None:
-                return self._whole
-            part, x = found
-            config = self._model.get_compile_config()
-            part.compile_from_config({**config, "optimizer": "sgd"})
-            measure = self._measure(part, x)
-            self._is_right = self._is_right or self._agrees(measure())
-        except Exception:  # whatever this cannot do, the whole model can
-            self._is_right = False
-        return measure if self._is_right else self._whole
+        return self._in_place(group) or self._whole
 
-    def _measure(self, part: _Part, x: list[np.ndarray]) -> Measure:
+    def _behind(self, group: Sequence[Scanned]) -> Measure | None:
+        found = self._kept.part(group)
+        if found is None:
+            return None
+        part, x = found
+        config = self._model.get_compile_config()
+        part.compile_from_config({**config, "optimizer": "sgd"})
         data = (x, *self._targets)
         return lambda: {name: float(value) for name, value in of_keras(part, data).items()}
 

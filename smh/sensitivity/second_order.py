@@ -27,7 +27,7 @@ import numpy as np
 from smh.errors import ArgumentError
 from smh.sensitivity.examples import batches_of, joined, values
 from smh.sensitivity.gradients import Noticeable, signed_gradients
-from smh.sensitivity.resuming import Outputs, goes_on
+from smh.sensitivity.resuming import InPlaceOfTheWhole, Outputs, goes_on
 from smh.sensitivity.scanned import Scanned
 
 DIVERGENCE = "divergence"
@@ -69,8 +69,9 @@ class SecondOrder:
         self._few = joined(self._batches, FEW)
         self._scale = Noticeable.of(model, self._few)
         self._before = self._scaled(self._whole)
-        self._goes_on = goes_on(model, self._few)
-        self._is_right: bool | None = None  # not known yet
+        self._behind = InPlaceOfTheWhole(
+            goes_on(model, self._few), lambda outputs: self._agree(self._scaled(outputs))
+        )
 
     def divergences(self, groups: Sequence[Sequence[Change]]) -> np.ndarray:
         """Returns the divergence that each change makes, `[groups, levels]`, of second order.
@@ -101,18 +102,6 @@ class SecondOrder:
         """
         called = self._behind(group) or self._whole
         return lambda: self._divergence(self._scaled(called))
-
-    def _behind(self, group: Sequence[Scanned]) -> Outputs | None:
-        """The first part that is called is held against the whole."""
-        if self._is_right is False:
-            return None
-        try:
-            outputs = self._goes_on(group)
-            if outputs is not None:
-                self._is_right = self._is_right or self._agree(self._scaled(outputs))
-        except Exception:  # whatever this cannot do, the whole model can
-            self._is_right = False
-        return outputs if self._is_right else None
 
     def _whole(self) -> Any:
         return self._model(self._few, training=False)
