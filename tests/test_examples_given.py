@@ -9,7 +9,7 @@ from keras import layers
 
 import smh
 from smh.errors import ArgumentError
-from smh.sensitivity.examples import batches_of
+from smh.sensitivity.examples import batches_of, values
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -560,3 +560,17 @@ def test_advice_about_evaluate_is_what_the_caller_takes(answer, door):
     assert ("metric=" in message) == (door == "scan" and answer != "no number")
     if door == "shrink":
         assert all(words in message for words in said), message
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "int8", "uint8", "int32", "float16", "bfloat16", "float32"]
+)
+def test_the_numbers_of_a_tensor(dtype):
+    """Of a tensor, a variable and an array: the same, half precision as float32."""
+    array = np.arange(6).reshape(2, 3) % 2
+    tensor = keras.ops.convert_to_tensor(array, dtype)
+    for given in (tensor, keras.Variable(tensor, dtype=dtype, trainable=False).value):
+        found = values(given)
+        assert isinstance(found, np.ndarray) and found.shape == (2, 3)
+        assert found.dtype.name == ("float32" if "float" in dtype else dtype)
+        assert (found == array).all()

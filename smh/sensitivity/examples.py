@@ -195,7 +195,13 @@ def _is_text(array: np.ndarray) -> bool:
 
 
 def values(tensor: Any) -> np.ndarray:
-    """A tensor's numbers; half precision as float32."""
-    array = np.asarray(keras.ops.convert_to_numpy(tensor))
+    """A tensor's numbers, to be read only: no copy where the backend needs none.
+
+    Half precision becomes float32.
+
+    Relies on: NumPy gives a view of a TensorFlow tensor in memory, where `convert_to_numpy` copies.
+    """
+    dense = hasattr(tensor, "__array__") and keras.backend.backend() == "tensorflow"
+    array = np.asarray(tensor if dense else keras.ops.convert_to_numpy(tensor))
     known = array.dtype.kind in "biu" or array.dtype.name in ("float32", "float64")
     return array if known else array.astype(np.float32)
