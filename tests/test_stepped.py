@@ -307,3 +307,34 @@ def test_a_million_integers_take_seconds():
 def test_integers_of_the_whole_range_come_back(whole):
     found = integers.read(Reader(integers.write(whole)), whole.size)
     np.testing.assert_array_equal(found, whole.ravel())
+
+
+def test_integers_are_coded_once(monkeypatch):
+    """What is measured and then written; never what has another shape, coder or integer."""
+    random = np.random.default_rng(0)
+    whole = random.integers(-3, 4, (24, 36))
+    blocks = []
+    coded = integers.write_plain
+    monkeypatch.setattr(integers, "write_plain", lambda *a: blocks.append(a) or coded(*a))
+    other = whole.copy()
+    other[5, 7] += 1
+    cases = [(whole, "range"), (whole.T, "range"), (whole.reshape(8, -1), "range")]
+    cases += [(whole, "huffman"), (whole, "packed"), (other, "range")]
+    made = [integers.write(*case) for case in cases]
+    assert len(blocks) == len(cases)
+    again = [integers.write(x.astype(np.int64).copy(), coder) for x, coder in cases]
+    assert again == made and len(blocks) == len(cases)
+    for (x, _), block in zip(cases, made, strict=True):
+        assert (integers.read(Reader(block), x.size) == x.ravel()).all()
+
+
+def test_few_blocks_are_remembered(monkeypatch):
+    """By number and by size, the newest."""
+    monkeypatch.setattr(integers, "_blocks", {})
+    monkeypatch.setattr(integers, "_MOST", 5)
+    for number in range(9):
+        integers.write(np.full(3, number))
+    assert len(integers._blocks) == 5
+    monkeypatch.setattr(integers, "_MOST_BYTES", 40)
+    block = integers.write(np.random.default_rng(0).integers(0, 16, 1000))
+    assert len(block) > 40 and not integers._blocks

@@ -8,7 +8,9 @@ does: a wavefront takes ten times as long as `lanes`.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import threading
 
 import numpy as np
 
@@ -20,10 +22,15 @@ from smh.coding.wavefront import LARGEST
 PLAIN, WAVEFRONT = range(2)  # the latter plus how many of the lowest bits are stored apart
 _PART = 1 << 18  # of many integers, on which a wavefront has to win
 _ALPHABET_BITS = 12  # of the plain kind: `symbols` takes alphabets of up to 4096
+_MOST, _MOST_BYTES = 256, 2**24  # of blocks that are remembered
+_blocks: dict[tuple, bytes] = {}  # by a checksum of the integers, their shape and the coder
+_lock = threading.Lock()
 
 
 def write(integers: np.ndarray, coder: str = "range") -> bytes:
     """Returns a block of integers.
+
+    The last ones are remembered: what is measured and then written is coded once.
 
     Args:
         integers: whole numbers of any shape, below `2**24` in size. The shape says which are
@@ -35,9 +42,23 @@ def write(integers: np.ndarray, coder: str = "range") -> bytes:
     """
     if not integers.size:
         return b""
-    flat = integers.astype(np.int32).ravel()
-    blocks = [wavefront(flat, settings) for settings in wavefronts(integers, coder)]
-    return min([write_plain(flat, coder), *blocks], key=len)
+    integers = np.ascontiguousarray(integers, np.int32)
+    key = hashlib.blake2b(integers.data, digest_size=32).digest(), integers.shape, coder
+    block = _blocks.get(key)
+    if block is None:
+        flat = integers.ravel()
+        ways = [wavefront(flat, settings) for settings in wavefronts(integers, coder)]
+        block = min([write_plain(flat, coder), *ways], key=len)
+        _remember(key, block)
+    return block
+
+
+def _remember(key: tuple, block: bytes) -> None:
+    """Keeps a block in the place of those that were made first."""
+    with _lock:
+        _blocks[key] = block
+        while len(_blocks) > _MOST or sum(map(len, _blocks.values())) > _MOST_BYTES:
+            del _blocks[next(iter(_blocks))]
 
 
 def read(reader: Reader, count: int) -> np.ndarray:
