@@ -30,12 +30,18 @@ _APART = 1.003  # of two prices at least
 _FARTHEST = 64  # times the highest price: what is expected is flat where all is zero
 _BESIDE_JUMP = 1.03  # by so much a price is lowered, again and again, to find one that fits
 _POWER = 1.4  # of what may be lost over what was: by so much a price is raised or lowered
-_STEPS = 4.0, 16.0  # the least and the most of it, until one keeps the score and one does not
+_STEPS = 4.0, 64.0  # the least and the most of it, until one keeps the score and one does not
+_TOLD_STEPS = 2.0, 256.0  # likewise, where two tries tell the power
 _BRACKET = 2  # tries for that, as a rule
 _CLOSE = 1.06  # a bit's price known so nearly is near enough: a hundredth of the file
 _BETWEEN = 5  # tries for that at most
+_NEAR = 0.96  # of the drop: what loses so much is near enough
+_LEAST_PART = 0.1  # of what is between two prices
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 _MOST_ROUNDS = 3  # of these, each where the one before found a smaller file
+_AROUND, _TELLING = 6, 4  # tries by which chance is judged: the nearest, and the fewest
+_CHANCES = 2.0  # deviations of the logarithm of what is lost
+_LEAST_CHANCE = 0.1
 
 
 def price_of_quality(quality: float, numbers: int) -> float:
@@ -142,73 +148,120 @@ def to_drop(attempt: Try, baseline: float, drop: float, start: float, name: str)
 
     What is lost grows about as a power of the price, and the next price is taken from that. But a
     score does not fall with every step, least of all one of few examples: a little beyond the
-    first price that is too high, others are tried, and beyond these where one of them kept it.
+    first price that is too high, others are tried, as far as what was seen to be chance gives them
+    a hope, and beyond these where one of them kept it.
 
     Raises:
         ArgumentError: no rounding keeps the score.
     """
-    good: Attempt | None = None
-    bad: Attempt | None = None
-    prices: list[float] = []
     with task("rounding as far as the score allows", _BRACKET + _BETWEEN + len(_BEYOND)) as advance:
+        found = _Drop(attempt, baseline, drop, advance)
+        price, before = start, None
+        while (found.good is None or found.bad is None) and start * 1e-12 < price < start * 1e12:
+            now = found.at(price)
+            price *= found.step(before, now)
+            before = now
+        if found.good is None:
+            least = found.bad.score if found.bad else math.nan
+            raise ArgumentError(
+                f"No rounding of '{name}' keeps a score of {baseline - drop:g}: the finest has "
+                f"{least:g}. Allow a larger drop."
+            )
+        if found.bad is not None:
+            found.close_in(found.good, found.bad)
+            for _ in range(_MOST_ROUNDS):
+                if not found.beyond():
+                    break
+    return found.good
 
-        def keeps(price: float) -> tuple[Attempt, bool]:
-            found = attempt(price)
-            advance(1)
-            prices.append(price)
-            return found, found.score is not None and found.score >= baseline - drop
 
-        price = start
-        while (good is None or bad is None) and start * 1e-12 < price < start * 1e12:
-            found, kept = keeps(price)
-            good, bad = (found, bad) if kept else (good, found)
-            price *= _step(baseline - _score(found), drop, kept)
+class _Drop:
+    """What was tried for a score.
+
+    Attributes:
+        tried: all of it.
+        good: the smallest that kept the score.
+        bad: the last that did not.
+    """
+
+    def __init__(self, attempt: Try, baseline: float, drop: float, advance: Callable[[int], None]):
+        self._attempt, self._baseline, self._drop = attempt, baseline, drop
+        self._advance = advance
+        self.tried: list[Attempt] = []
+        self.good: Attempt | None = None
+        self.bad: Attempt | None = None
+
+    def at(self, price: float) -> Attempt:
+        """Tries a price."""
+        found = self._attempt(price)
+        self._advance(1)
+        self.tried.append(found)
+        if not self._keeps(found):
+            self.bad = found
+        elif self.good is None or found.bytes < self.good.bytes:
+            self.good = found
+        return found
+
+    def _keeps(self, one: Attempt) -> bool:
+        return one.score is not None and one.score >= self._baseline - self._drop
+
+    def _lost(self, one: Attempt) -> float:
+        return math.nan if one.score is None else self._baseline - one.score
+
+    def step(self, before: Attempt | None, now: Attempt) -> float:
+        """The factor of the price that is likely to lose the drop, up if the score was kept."""
+        lost, power, (least, most) = self._lost(now), _POWER, _STEPS
+        if before is not None and lost > 0 and self._lost(before) > 0:
+            further = math.log(now.multiplier / before.multiplier)
+            more = math.log(lost / self._lost(before))
+            if further * more > 0:
+                power, (least, most) = min(further / more, _POWER), _TOLD_STEPS
+        kept = self._keeps(now)
+        if not lost > 0:  # or not a number
+            return most if kept else 1 / least
+        wanted = (self._drop / lost) ** power
+        return min(max(wanted, least), most) if kept else 1 / min(max(1 / wanted, least), most)
+
+    def close_in(self, good: Attempt, bad: Attempt) -> None:
+        """Finds where between two prices the drop is lost."""
         sides = [False, True]
-        for _ in range(_BETWEEN if good and bad else 0):
-            assert good is not None and bad is not None
-            if bad.multiplier < _CLOSE * good.multiplier:
+        for _ in range(_BETWEEN):
+            if bad.multiplier < _CLOSE * good.multiplier or self._lost(good) >= _NEAR * self._drop:
                 break
-            part = _part(baseline - _score(good), baseline - _score(bad), drop)
+            part = self._part(self._lost(good), self._lost(bad))
             part = 0.5 if sides[-1] == sides[-2] else part  # else one end might stay for ever
-            found, kept = keeps(good.multiplier * (bad.multiplier / good.multiplier) ** part)
-            good, bad = (found, bad) if kept else (good, found)
-            sides.append(kept)
-        rounds = _MOST_ROUNDS if good and bad else 0
-        for _ in range(rounds):
-            assert good is not None
-            before = good
-            for factor in _BEYOND:
-                price = good.multiplier * factor
-                if any(max(price, one) < _CLOSE * min(price, one) for one in prices):
-                    continue
-                found, kept = keeps(price)
-                if kept and found.bytes < good.bytes:
-                    good = found
-            if good is before:
-                break
-    if good is None:
-        raise ArgumentError(
-            f"No rounding of '{name}' keeps a score of {baseline - drop:g}: the finest has "
-            f"{bad.score if bad else math.nan:g}. Allow a larger drop."
-        )
-    return good
+            found = self.at(good.multiplier * (bad.multiplier / good.multiplier) ** part)
+            sides.append(self._keeps(found))
+            good, bad = (found, bad) if sides[-1] else (good, found)
 
+    def _part(self, lost: float, too_much: float) -> float:
+        """Where between two prices, by their logarithms, the drop is lost."""
+        if not 0 < lost < self._drop < too_much:  # by chance, or not a number
+            return 0.5
+        part = math.log(self._drop / lost) / math.log(too_much / lost)
+        return min(max(part, _LEAST_PART), 1 - _LEAST_PART)
 
-def _score(attempt: Attempt) -> float:
-    return math.nan if attempt.score is None else attempt.score
+    def beyond(self) -> bool:
+        """Tries prices above the best one; whether one of them is better."""
+        assert self.good is not None
+        before = self.good
+        for factor in _BEYOND:
+            price = self.good.multiplier * factor
+            tried = [one.multiplier for one in self.tried]
+            is_new = all(max(price, one) >= _CLOSE * min(price, one) for one in tried)
+            if is_new and self._hopes(price):
+                self.at(price)
+        return self.good is not before
 
-
-def _step(lost: float, drop: float, kept: bool) -> float:
-    """The factor of the price that is likely to lose the drop, up if the score was kept."""
-    least, most = _STEPS
-    wanted = (drop / lost) ** _POWER if lost > 0 else math.nan
-    if kept:
-        return min(max(wanted, least), most) if wanted == wanted else most
-    return max(min(wanted, 1 / least), 1 / most) if wanted == wanted else 1 / least
-
-
-def _part(lost: float, too_much: float, drop: float) -> float:
-    """Where between two prices, by their logarithms, the drop is lost."""
-    if not 0 < lost < drop < too_much:  # by chance, or not a number
-        return 0.5
-    return min(max(math.log(drop / lost) / math.log(too_much / lost), 0.2), 0.8)
+    def _hopes(self, price: float) -> bool:
+        """Whether chance, as the tries around show it, may let this price keep the score."""
+        told = [one for one in self.tried if self._lost(one) > 0]
+        told.sort(key=lambda one: abs(math.log(one.multiplier / price)))
+        if len(told) < _TELLING:
+            return True
+        x = np.log([one.multiplier for one in told[:_AROUND]])
+        y = np.log([self._lost(one) for one in told[:_AROUND]])
+        slope, level = np.polyfit(x, y, 1)
+        off = math.sqrt(np.square(y - slope * x - level).sum() / (len(x) - 2))
+        least = slope * math.log(price) + level - _CHANCES * max(off, _LEAST_CHANCE)
+        return least <= math.log(self._drop)
