@@ -30,12 +30,13 @@ from smh.shrinking.factors import solve_lower
 from smh.shrinking.items import Item, assign
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.shares import steps_of
-from smh.shrinking.statistics import some
+from smh.shrinking.statistics import enough, some
 from smh.shrinking.watching import watched
 from smh.virtual_variable import own_layers
 
 _ROWS_PER_INPUT = 32
-_LEAST_ROWS = 4096
+_MANY_ROWS, _LEAST_PER_INPUT = 16384, 8  # of a weight with more inputs
+_ROWS = 4096  # of a normalisation's inputs
 _MOST_GAIN = 16.0  # of a channel of a normalisation, and its inverse
 _ALPHABET_BITS = 8  # of a histogram of integers
 _RIDGE = 0.1  # of the mean square of an input: how much the weight stays what it was
@@ -107,8 +108,7 @@ class Flow:
             x = values(inputs[0])
             for item in self._of(layer):
                 if item.product.whole and item.calls == 1:
-                    wanted = max(_LEAST_ROWS, _ROWS_PER_INPUT * item.original.shape[1])
-                    item.places = some(item.product.count(x), wanted, random)
+                    item.places = some(item.product.count(x), _rows_of(item), random)
                     item.targets = item.product.rows(x, item.places) @ item.original
             if layer in self._norms:
                 again = id(layer) in self._before
@@ -172,6 +172,12 @@ class Flow:
         return Rounded(product.from_matrices(integers), steps, error)
 
 
+def _rows_of(item: Item) -> int:
+    """How many rows of its inputs tell how a weight makes good what was lost before it."""
+    most = max(_MANY_ROWS, _LEAST_PER_INPUT * item.original.shape[1])
+    return min(enough(item, _ROWS_PER_INPUT), most)
+
+
 def _refit(rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """What to add to the weight so that the rows give what is missing: ridge regression."""
     n = rows.shape[-1]
@@ -216,7 +222,7 @@ class _Inputs:
     def of(cls, norm: Any, x: np.ndarray, random: np.random.Generator) -> _Inputs:
         """Of some rows of `x`."""
         rows = _by_channel(norm, x)
-        places = some(len(rows), _LEAST_ROWS, random)
+        places = some(len(rows), _ROWS, random)
         return cls(rows.mean(0, dtype=np.float64), places, rows[places])
 
     def kept_by(self, norm: Any, x: np.ndarray) -> None:

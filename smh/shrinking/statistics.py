@@ -20,7 +20,7 @@ from smh.shrinking.watching import watched
 from smh.virtual_variable import Source
 
 _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more change little
-_LEAST_ROWS = 4096
+_LEAST_ROWS, _LEAST_OF_A_GROUP = 4096, 1024  # a group of a depthwise layer has few inputs
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
 _MOST_OUTPUTS = 2048  # of a product with more, each counts for itself: `m * m` numbers are too many
@@ -195,7 +195,7 @@ def _look(
     def before(layer: keras.Layer, inputs: list[Any]) -> None:
         for one in of(layer):
             x, product = values(inputs[one.item.product.argument]), one.item.product
-            wanted = max(_LEAST_ROWS, _ROWS_PER_INPUT * one.moments.shape[-1]) // len(batches)
+            wanted = enough(one.item, _ROWS_PER_INPUT) // len(batches)
             one.inputs(x, some(product.count(x), wanted, random))
 
     for number, batch in enumerate(track(batches, "looking at the layers")):
@@ -231,6 +231,12 @@ def _look(
         for one in seen:
             if id(one.item.layer) in by_layer:
                 one.gradient(by_layer[id(one.item.layer)])
+
+
+def enough(item: Item, per_input: int) -> int:
+    """How many rows of its inputs tell what a weight has to be."""
+    groups, n, _ = item.original.shape
+    return max(_LEAST_ROWS if groups == 1 else _LEAST_OF_A_GROUP, per_input * n)
 
 
 def some(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
