@@ -34,12 +34,12 @@ _STEPS = 4.0, 64.0  # the least and the most of it, until one keeps the score an
 _TOLD_STEPS = 2.0, 256.0  # likewise, where two tries tell the power
 _BRACKET = 2  # tries for that, as a rule
 _CLOSE = 1.06  # a bit's price known so nearly is near enough: a hundredth of the file
-_BETWEEN = 5  # tries for that at most
+_BETWEEN, _AGAIN = 5, 1  # tries for that at most, and after a better one was found beyond
 _NEAR = 0.96  # of the drop: what loses so much is near enough
 _LEAST_PART = 0.1  # of what is between two prices
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 _MOST_ROUNDS = 3  # of these, each where the one before found a smaller file
-_AROUND, _TELLING = 6, 4  # tries by which chance is judged: the nearest, and the fewest
+_AROUND, _TELLING = 5, 4  # tries by which chance is judged: the nearest, and the fewest
 _CHANCES = 2.0  # deviations of the logarithm of what is lost
 _LEAST_CHANCE = 0.1
 
@@ -167,11 +167,11 @@ def to_drop(attempt: Try, baseline: float, drop: float, start: float, name: str)
                 f"No rounding of '{name}' keeps a score of {baseline - drop:g}: the finest has "
                 f"{least:g}. Allow a larger drop."
             )
-        if found.bad is not None:
-            found.close_in(found.good, found.bad)
-            for _ in range(_MOST_ROUNDS):
-                if not found.beyond():
-                    break
+        found.close_in(_BETWEEN)
+        for _ in range(_MOST_ROUNDS if found.bad else 0):
+            if not found.beyond():
+                break
+            found.close_in(_AGAIN)
     return found.good
 
 
@@ -222,10 +222,15 @@ class _Drop:
         wanted = (self._drop / lost) ** power
         return min(max(wanted, least), most) if kept else 1 / min(max(1 / wanted, least), most)
 
-    def close_in(self, good: Attempt, bad: Attempt) -> None:
-        """Finds where between two prices the drop is lost."""
-        sides = [False, True]
-        for _ in range(_BETWEEN):
+    def close_in(self, tries: int) -> None:
+        """Finds where the drop is lost, between the best price and the next above that is not."""
+        good, sides = self.good, [False, True]
+        assert good is not None
+        above = [t for t in self.tried if not self._keeps(t) and t.multiplier > good.multiplier]
+        if not above:
+            return
+        bad = min(above, key=lambda one: one.multiplier)
+        for _ in range(tries):
             if bad.multiplier < _CLOSE * good.multiplier or self._lost(good) >= _NEAR * self._drop:
                 break
             part = self._part(self._lost(good), self._lost(bad))
