@@ -520,14 +520,66 @@ def test_a_loss_is_not_taken_for_a_score(kind, door):
         measured.__name__ = evaluate.__name__
         return measured
 
-    if (door, kind) == ("search_drop", "a key"):
-        said = "one finite number"
     if said is None:
         run()
         return
     with pytest.raises(ArgumentError, match=said):
         run()
     assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+
+
+def training(model):
+    model.fit(arrays(1)[0], LABELS, verbose=0)
+    return 0.5
+
+
+def assigning(model):
+    bias = model.layers[0].bias
+    bias.assign(bias + 1)
+    return {"accuracy": 0.5}
+
+
+def failing(model):
+    assigning(model)
+    raise KeyboardInterrupt
+
+
+def pruning(model):
+    smh.prune(model, 0.5)
+    return 0.5
+
+
+CHANGING = {
+    "training": (training, ArgumentError, r"changed '.*' and \d more, which have been put back"),
+    "assigning": (assigning, ArgumentError, "changed '[^']*bias', which have been put back"),
+    "failing": (failing, KeyboardInterrupt, None),
+    "pruning": (pruning, ArgumentError, "other weights, which it still has"),
+}
+MEASURING = {
+    "shrink": lambda model, evaluate: smh.shrink(model, max_drop=0.1, evaluate=evaluate),
+    "scan": lambda model, evaluate: smh.sensitivity_scan(model, evaluate, [0.5], verbose=0),
+    "bits": lambda model, evaluate: smh.bits_scan(model, evaluate, [4], verbose=0),
+    "search": lambda model, evaluate: smh.search_drop(model, 0.1, evaluate, bits=4),
+}
+
+
+@pytest.mark.parametrize("door", MEASURING)
+@pytest.mark.parametrize("kind", CHANGING)
+def test_what_only_measures_does_not_change_the_model(kind, door):
+    """Else a score is of numbers that nobody gets, and a model is not put back as it was."""
+    evaluate, error, said = CHANGING[kind]
+    model = compiled(wide)
+    weights = model.get_weights()
+    with pytest.raises(error, match=said):
+        MEASURING[door](model, evaluate)
+    if kind != "pruning":
+        assert all(np.array_equal(x, y) for x, y in zip(weights, model.get_weights(), strict=True))
+
+
+def test_what_was_trained_is_not_given_back_by_a_recover():
+    """It would be lost."""
+    with pytest.raises(ArgumentError, match="in place, and returned another"):
+        smh.search_size(wide(), 3000, bits=4, recover=lambda model: wide())
 
 
 def scores(model):

@@ -180,7 +180,7 @@ WRONG = {
     "no bits": (lambda m: smh.search_drop(m, 0.1, len, bits=[]), ArgumentError, "from 2 to 8"),
     "drop": (lambda m: smh.search_drop(m, -1, len), ArgumentError, "max_drop must be a number"),
     "evaluate": (lambda m: smh.search_drop(m, 0, 3), ArgumentError, "evaluate must be a function"),
-    "score": (lambda m: smh.search_drop(m, 0, lambda m: "a"), ArgumentError, "one finite number"),
+    "score": (lambda m: smh.search_drop(m, 0, lambda m: "a"), ArgumentError, "must return numbers"),
     "compressed": (
         lambda m: smh.search_size(smh.compress(m, 0.5), 9000),
         SelectionError,

@@ -13,10 +13,11 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.sensitivity.examples import batches_of, is_batch
+from smh.sensitivity.examples import batches_of, is_batch, values
 from smh.sensitivity.inputs import MOST_PARTS, Inputs, told
 
 _NAMES = ("x", "y", "sample_weight")
+_COPY = "Train or prune a copy in it: smh.materialize(model) makes one."
 
 
 def checked(model: keras.Layer, evaluate: Any) -> Callable[[keras.Layer], Any] | tuple:
@@ -48,6 +49,53 @@ def checked(model: keras.Layer, evaluate: Any) -> Callable[[keras.Layer], Any] |
             "or take some batches of it, dataset.take(100)."
         )
     return (evaluate,)
+
+
+class Unchanging:
+    """A function of a model that has to leave its weights as they are: the first call is watched.
+
+    Args:
+        evaluate: the function.
+    """
+
+    def __init__(self, evaluate: Callable[[keras.Layer], Any]):
+        self._evaluate, self._is_known = evaluate, False
+
+    def __call__(self, model: keras.Layer) -> Any:
+        """Returns what the function returns.
+
+        Raises:
+            ArgumentError: it changed the model. Its numbers are put back.
+
+        Cost: a copy of the weights during the first call.
+        """
+        if self._is_known:
+            return self._evaluate(model)
+        before = [(v, values(v.value).copy()) for v in _float_weights(model)]
+        moved: list[str] = []
+        try:
+            returned = self._evaluate(model)
+        finally:  # of a call that was stopped, too
+            for variable, numbers in before:
+                if not np.array_equal(values(variable.value), numbers, equal_nan=True):
+                    variable.assign(numbers)
+                    moved.append(variable.path)
+        if list(map(id, _float_weights(model))) != [id(variable) for variable, _ in before]:
+            raise ArgumentError(
+                f"evaluate gave '{model.name}' other weights, which it still has: it is called "
+                f"again and again, and must only measure. {_COPY}"
+            )
+        if moved:
+            raise ArgumentError(
+                f"evaluate changed '{moved[0]}'{f' and {len(moved) - 1} more' * (len(moved) > 1)}, "
+                f"which have been put back: it must only measure what the model is. {_COPY}"
+            )
+        self._is_known = True
+        return returned
+
+
+def _float_weights(model: keras.Layer) -> list[keras.Variable]:
+    return [v for v in model.weights if keras.backend.is_float_dtype(v.dtype)]
 
 
 def of_keras(model: keras.Model, data: tuple) -> dict[str, Any]:

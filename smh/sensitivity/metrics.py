@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.sensitivity.evaluating import evaluated
+from smh.sensitivity.evaluating import Unchanging, evaluated
 from smh.sensitivity.words import better_when_higher
 
 
@@ -30,6 +30,11 @@ class Metric:
     higher_is_better: bool
     is_guess: bool
 
+    def score(self, measured: Mapping[str, float]) -> float:
+        """The number, or its negative: more is better."""
+        value = measured[self.name]
+        return value if self.higher_is_better else -value
+
 
 def as_measure(
     model: keras.Layer, evaluate: Any, metric: Any, *, choosable: bool = True
@@ -43,14 +48,15 @@ def as_measure(
         choosable: whether the caller has a `metric=`, for what errors advise.
 
     Raises:
-        ArgumentError: `metric` is neither.
+        ArgumentError: `metric` is neither. From the function: it changed the model.
     """
     if metric is not None and not isinstance(metric, str) and not _is_index(metric):
         raise ArgumentError(
             f"metric must be a name, or an index into what evaluate returns, got {metric!r}."
         )
     if callable(evaluate):
-        return lambda: _named(evaluate(model), evaluate, metric, choosable)
+        watched = Unchanging(evaluate)
+        return lambda: _named(watched(model), evaluate, metric, choosable)
     return lambda: _named(evaluated(model, evaluate), evaluate, metric, choosable)
 
 

@@ -71,7 +71,7 @@ class Request:
         if evaluate is not None:
             evaluate = checked(model, evaluate)
             if drop is not None and callable(evaluate):
-                evaluate = _scored(evaluate)
+                evaluate = scored(evaluate)
             measure = Measure(as_measure(model, evaluate, None, choosable=False), drop)
         if not named:
             quality = USUAL_QUALITY
@@ -106,7 +106,7 @@ def name_of(evaluate: Callable) -> str:
     return name if name.isidentifier() else ""  # of a lambda
 
 
-def _scored(evaluate: Callable) -> Callable:
+def scored(evaluate: Callable) -> Callable:
     """`evaluate`, which must not be called a loss if it returns one number, without a name."""
 
     def measured(model: keras.Layer) -> Any:
@@ -129,7 +129,7 @@ def _count(evaluate: Any) -> int | None:
 def warn_of_chance(accuracy: float, drop: float, examples: int) -> None:
     """Warns if an accuracy on so many examples moves by chance more than it may fall.
 
-    The search looks at some dozen roundings, and takes the smallest that passes: the luckiest.
+    The search looks at some roundings, and takes the smallest that passes: the luckiest.
     """
     likely = (accuracy * examples + 1) / (examples + 2)  # never 0 or 1, as of few it would be
     error = math.sqrt(likely * (1 - likely) / examples)
@@ -176,7 +176,7 @@ class Score:
         self._measure = measure
         first = measure.run()
         self.metric: Metric = choose_metric(first, None, None)
-        self.baseline = self._of(first)
+        self.baseline = self.metric.score(first)
         self._rounded: list[float] = []
 
     def __call__(self) -> float:
@@ -185,12 +185,8 @@ class Score:
         Raises:
             ArgumentError: it is a loss whose name does not say so.
         """
-        score = self._of(self._measure.run())
+        score = self.metric.score(self._measure.run())
         self._rounded.append(score)
         if self.metric.is_guess and self._measure.drop is not None:
             check_is_score(self._rounded, self.baseline, self._measure.drop)
         return score
-
-    def _of(self, measured: dict[str, float]) -> float:
-        value = float(measured[self.metric.name])
-        return value if self.metric.higher_is_better else -value

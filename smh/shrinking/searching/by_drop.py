@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,9 +12,16 @@ from smh.artifact.files import saved_bytes
 from smh.errors import ArgumentError
 from smh.errors.limits import DROP
 from smh.progress import task
+from smh.sensitivity.metrics import Metric, as_measure, choose_metric
 from smh.sensitivity.words import Shown
-from smh.shrinking.request import SMALLEST, check_is_no_loss, check_is_score, name_of
-from smh.shrinking.searching.copies import Copies, Search, check_functions, checked_bits
+from smh.shrinking.request import SMALLEST, check_is_score, scored
+from smh.shrinking.searching.copies import (
+    Copies,
+    Search,
+    check_functions,
+    checked_bits,
+    recovered,
+)
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.typing import Selector
 
@@ -49,9 +55,10 @@ def search_drop(
         model: a built dense model, trained. It is not changed; copies are made from its
             configuration.
         max_drop: how far the score may fall, in units of the score: 0.01 is a point of accuracy.
-        evaluate: returns the score of a model; higher is better. Use validation data. One that is
-            called a loss (`dice_loss`) is refused, and so is one above zero that rises in copies
-            that are not trained yet.
+        evaluate: returns the score of a model; higher is better, of what a dictionary calls a loss
+            lower. Use validation data. A function that is called a loss (`dice_loss`) is refused,
+            and so is a score above zero that rises in copies that are not trained yet, or what
+            changes the model.
         recover: trains a model in place. Default: nothing is trained.
         bits: for the factors, 2 to 8, or 32: float; several are compared.
         rest: as for `smh.save`.
@@ -81,23 +88,26 @@ def search_drop(
     if evaluate is None:
         raise ArgumentError("evaluate must be a function of the model, got None.")
     check_functions(evaluate=evaluate, recover=recover)
-    is_clear = check_is_no_loss(evaluate)
     widths, copies = checked_bits(bits), Copies.of(model, apply_to, exclude, seed)
-    baseline = _score(evaluate, model)
+    evaluate = scored(evaluate)
+    first = _measured(evaluate, model)
     search = _ByDrop(copies, rest, show)
-    search.evaluate, search.recover = evaluate, recover
-    search.baseline, search.drop, search.is_clear = baseline, max_drop, is_clear
+    search.evaluate, search.recover, search.drop = evaluate, recover, max_drop
+    search.metric = choose_metric(first, None, None)
+    search.baseline = search.metric.score(first)
     halvings = math.ceil(math.log2(len(_steps(copies.largest.replicas)) + 1))
     with task("looking for the smallest pool", halvings * len(widths)) as search.advance:
         for width in widths:
             search.run(width)
-    metric = name_of(evaluate) or "score"
-    return search.result(lambda: _too_far(model, search, metric), baseline, metric)
+    name = search.metric.name if search.metric.higher_is_better else ""
+    shown = "score" if name in ("", "metric") else name  # of a lambda
+    return search.result(lambda: _too_far(model, search, shown), search.baseline, shown)
 
 
 def _too_far(model: keras.Model, search: _ByDrop, metric: str) -> str:
-    near = max((one for one in search.tries), key=lambda one: one.score or -math.inf)
-    score, baseline = near.score or 0.0, search.baseline
+    scores = [-math.inf if one.score is None else one.score for one in search.tries]
+    score, baseline = max((x for x in scores if x == x), default=math.nan), search.baseline
+    near = search.tries[scores.index(score) if score == score else 0]
     shown = Shown.of(metric, [baseline, score])
     return (
         f"No compressed '{model.name}' came within {shown.amount(search.drop)} of "
@@ -110,11 +120,11 @@ def _too_far(model: keras.Model, search: _ByDrop, metric: str) -> str:
 class _ByDrop(Search):
     """Keeps the smallest of the models that are good enough."""
 
-    evaluate: Callable[[keras.Model], float]
+    evaluate: Callable[[keras.Model], Any]
     recover: Callable[[keras.Model], Any] | None
     baseline: float
     drop: float
-    is_clear: bool  # that more of the score is better
+    metric: Metric
 
     def __init__(self, copies: Copies, rest: str, show: Callable[[Try], Any] | None):
         super().__init__(copies, rest, show)
@@ -139,9 +149,9 @@ class _ByDrop(Search):
         model, energy = self.copies.make(replicas, bits)
         score = self._untrained_score(model)
         if self.recover is not None:
-            self.recover(model)
+            recovered(self.recover, model)
             score = None
-        score = _score(self.evaluate, model) if score is None else score
+        score = self._score(model) if score is None else score
         size = saved_bytes(model, self.rest, checked=False)
         fraction, fits = self.copies.fraction(replicas), score >= self.baseline - self.drop
         one = Try(fraction, bits, size, energy, score, fits)
@@ -150,11 +160,17 @@ class _ByDrop(Search):
 
     def _untrained_score(self, model: keras.Model) -> float | None:
         """That of a copy that is not trained yet, of which the first few tell a loss; or `None`."""
-        if self.is_clear or len(self._untrained) == SMALLEST:
+        if not self.metric.is_guess or len(self._untrained) == SMALLEST:
             return None
-        self._untrained.append(_score(self.evaluate, model))
+        self._untrained.append(self._score(model))
         check_is_score(self._untrained, self.baseline, self.drop)
         return self._untrained[-1]
+
+    def _score(self, model: keras.Model) -> float:
+        measured = _measured(self.evaluate, model)
+        if self.metric.name not in measured:
+            raise ArgumentError(f"evaluate no longer returns {self.metric.name!r}.")
+        return self.metric.score(measured)
 
 
 def _steps(most: int) -> list[int]:
@@ -165,8 +181,5 @@ def _steps(most: int) -> list[int]:
     return steps
 
 
-def _score(evaluate: Callable[[keras.Model], float], model: keras.Model) -> float:
-    score = evaluate(model)
-    if not isinstance(score, numbers.Real) or not math.isfinite(score):
-        raise ArgumentError(f"evaluate must return one finite number, got {score!r:.80}.")
-    return float(score)
+def _measured(evaluate: Callable[[keras.Model], Any], model: keras.Model) -> dict[str, float]:
+    return as_measure(model, evaluate, None, choosable=False)()

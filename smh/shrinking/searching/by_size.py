@@ -13,7 +13,13 @@ from smh.artifact.files import saved_bytes
 from smh.doors.quantization import quantize_factors
 from smh.errors.limits import BYTES
 from smh.progress import task
-from smh.shrinking.searching.copies import Copies, Search, check_functions, checked_bits
+from smh.shrinking.searching.copies import (
+    Copies,
+    Search,
+    check_functions,
+    checked_bits,
+    recovered,
+)
 from smh.shrinking.searching.tries import SearchResult, Try
 from smh.shrinking.shrink_model import shrink
 from smh.typing import Selector
@@ -93,7 +99,7 @@ def search_size(
 def _recovered(search: _BySize, found: SearchResult, recover: Callable, data: Any) -> SearchResult:
     """Trains what was found, and keeps its file within the budget."""
     model = found.model
-    recover(model)
+    recovered(recover, model)
     if saved_bytes(model, search.rest, checked=False) > search.target:
         quantize_factors(model, None)
         shrink(model, data, target_size=search.target)

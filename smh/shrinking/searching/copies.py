@@ -108,6 +108,20 @@ class Search:
         return SearchResult(self.model, self.best, tuple(self.tries), baseline, metric)
 
 
+def recovered(recover: Callable[[keras.Model], Any], model: keras.Model) -> None:
+    """Trains a model in place.
+
+    Raises:
+        ArgumentError: `recover` returned another one, which would be lost.
+    """
+    returned = recover(model)
+    if isinstance(returned, keras.Model) and returned is not model:
+        raise ArgumentError(
+            "recover must train the model that it is given, in place, and returned another one: "
+            "give it what was trained, model.set_weights(other.get_weights())."
+        )
+
+
 def _check_is_dense(model: keras.Model) -> None:
     """Raises if a weight is computed: the copies would have it dense again, and not say so."""
     paths = [virtual.path for virtual in virtual_variables(model)]
