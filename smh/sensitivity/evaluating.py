@@ -71,16 +71,20 @@ class Unchanging:
         """
         if self._is_known:
             return self._evaluate(model)
-        before = [(v, values(v.value).copy()) for v in _float_weights(model)]
+        before = {id(v): values(v.value).copy() for v in _float_weights(model)}
         moved: list[str] = []
         try:
             returned = self._evaluate(model)
         finally:  # of a call that was stopped, too
-            for variable, numbers in before:
-                if not np.array_equal(values(variable.value), numbers, equal_nan=True):
+            now = _float_weights(model)
+            for variable in now:
+                numbers = before.get(id(variable))
+                if numbers is not None and not np.array_equal(
+                    values(variable.value), numbers, equal_nan=True
+                ):
                     variable.assign(numbers)
                     moved.append(variable.path)
-        if list(map(id, _float_weights(model))) != [id(variable) for variable, _ in before]:
+        if list(map(id, now)) != list(before):
             raise ArgumentError(
                 f"evaluate gave '{model.name}' other weights, which it still has: it is called "
                 f"again and again, and must only measure. {_COPY}"
