@@ -40,8 +40,9 @@ _LEAST_PART = 0.1  # of what is between two prices
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 _MOST_ROUNDS = 3  # of these, each where the one before found a smaller file
 _AROUND, _TELLING = 5, 4  # tries by which chance is judged: the nearest, and the fewest
-_CHANCES = 2.0  # deviations of the logarithm of what is lost
+_CHANCES = 3.0  # deviations of the logarithm of what is lost
 _LEAST_CHANCE = 0.1
+_LITTLE = 0.1  # of the drop: what loses less, or gains, is taken to lose so much
 
 
 def price_of_quality(quality: float, numbers: int) -> float:
@@ -211,16 +212,19 @@ class _Drop:
     def step(self, before: Attempt | None, now: Attempt) -> float:
         """The factor of the price that is likely to lose the drop, up if the score was kept."""
         lost, power, (least, most) = self._lost(now), _POWER, _STEPS
-        if before is not None and lost > 0 and self._lost(before) > 0:
+        was = math.nan if before is None else self._lost(before)
+        if before is not None and 0 < min(lost, was) and max(lost, was) < math.inf:
             further = math.log(now.multiplier / before.multiplier)
-            more = math.log(lost / self._lost(before))
+            more = math.log(lost / was)
             if further * more > 0:
                 power, (least, most) = min(further / more, _POWER), _TOLD_STEPS
         kept = self._keeps(now)
         if not lost > 0:  # or not a number
             return most if kept else 1 / least
-        wanted = (self._drop / lost) ** power
-        return min(max(wanted, least), most) if kept else 1 / min(max(1 / wanted, least), most)
+        share = self._drop / lost
+        wanted = power * math.log(share) if share > 0 else -math.inf
+        least, most = (1 / most, 1 / least) if not kept else (least, most)
+        return math.exp(min(max(wanted, math.log(least)), math.log(most)))
 
     def close_in(self, tries: int) -> None:
         """Finds where the drop is lost, between the best price and the next above that is not."""
@@ -260,12 +264,12 @@ class _Drop:
 
     def _hopes(self, price: float) -> bool:
         """Whether chance, as the tries around show it, may let this price keep the score."""
-        told = [one for one in self.tried if self._lost(one) > 0]
+        told = [one for one in self.tried if math.isfinite(self._lost(one))]
         told.sort(key=lambda one: abs(math.log(one.multiplier / price)))
-        if len(told) < _TELLING:
+        if len(told) < _TELLING or self._drop == 0:
             return True
         x = np.log([one.multiplier for one in told[:_AROUND]])
-        y = np.log([self._lost(one) for one in told[:_AROUND]])
+        y = np.log([max(self._lost(one), _LITTLE * self._drop) for one in told[:_AROUND]])
         slope, level = np.polyfit(x, y, 1)
         off = math.sqrt(np.square(y - slope * x - level).sum() / (len(x) - 2))
         least = slope * math.log(price) + level - _CHANCES * max(off, _LEAST_CHANCE)
