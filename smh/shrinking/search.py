@@ -32,6 +32,7 @@ _BESIDE_JUMP = 1.03  # by so much a price is lowered, again and again, to find o
 _POWER = 1.4  # of what may be lost over what was: by so much a price is raised or lowered
 _STEPS = 4.0, 64.0  # the least and the most of it, until one keeps the score and one does not
 _TOLD_STEPS = 2.0, 256.0  # likewise, where two tries tell the power
+_BLIND = 16.0  # and where a score says nothing of how far it is
 _BRACKET = 2  # tries for that, as a rule
 _CLOSE = 1.06  # a bit's price known so nearly is near enough: a hundredth of the file
 _BETWEEN, _AGAIN = 5, 1  # tries for that at most, and after a better one was found beyond
@@ -219,12 +220,11 @@ class _Drop:
             if further * more > 0:
                 power, (least, most) = min(further / more, _POWER), _TOLD_STEPS
         kept = self._keeps(now)
-        if not lost > 0:  # or not a number
-            return most if kept else 1 / least
-        share = self._drop / lost
-        wanted = power * math.log(share) if share > 0 else -math.inf
+        share = self._drop / lost if 0 < lost < math.inf else 0.0
+        if share == 0:  # nothing tells how far it is
+            return _BLIND if kept else 1 / _BLIND
         least, most = (1 / most, 1 / least) if not kept else (least, most)
-        return math.exp(min(max(wanted, math.log(least)), math.log(most)))
+        return math.exp(min(max(power * math.log(share), math.log(least)), math.log(most)))
 
     def close_in(self, tries: int) -> None:
         """Finds where the drop is lost, between the best price and the next above that is not."""
