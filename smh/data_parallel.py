@@ -23,8 +23,8 @@ def exchange_factors(model: keras.Model) -> keras.Model:
     JAX's compiler sums a gradient over the devices where the batch is contracted: at the dense
     weight, before it is carried back to the factors. So a compressed model would exchange as much
     as a dense one. After this call each device carries its own gradient back to the factors, and
-    the factors' gradients are summed. `tf.distribute` does that by itself: on the TensorFlow
-    backend, and while no `DataParallel` is set, this changes nothing.
+    the factors' gradients are summed. `tf.distribute` does that by itself, and Keras has no
+    `DataParallel` on PyTorch: there, and while none is set, this changes nothing.
 
     Each device then sees its own part of the batch only, as in `tf.distribute`: batch
     normalisation uses that part's statistics, a loss must be a mean over the batch (Keras' default;
