@@ -510,7 +510,7 @@ def test_a_loss_is_not_taken_for_a_score(kind, door):
             smh.shrink(model, x, max_drop=0.05, evaluate=make(x))
             assert dice_loss(model) <= before + 0.051
         else:
-            smh.search_drop(model, 9.0 if kind == "a score" else 0.05, ready(make(x)), bits=4)
+            smh.search_drop(model, 9.0 if said is None else 0.05, ready(make(x)), bits=4)
 
     def ready(evaluate):
         def measured(copy):
