@@ -77,7 +77,8 @@ def shrink(
             the three is given.
         evaluate: for `max_drop`: a function of the model that returns its score, or `(x, y)` for a
             compiled model. More of a score is better: a function returns the negative of a loss,
-            or gives it by name, `{"loss": 0.1}`. Beside another budget it is reported.
+            or gives it by name, `{"loss": 0.1}`. It must leave the model as it is. Beside another
+            budget it is reported.
         apply_to: which weights, as in `smh.compress`. Default: kernels, embeddings and other
             trained weights of rank 2 or more; biases and scales stay (`smh.doors.weight_roles`).
         exclude: which weights to leave alone.
@@ -95,7 +96,7 @@ def shrink(
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: two forward and backward passes of the examples, then one to fourteen roundings, each a
+    Cost: two forward and backward passes of the examples, then one to fifteen roundings, each a
         forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: ten seconds
         for a ResNet-8. Memory: three times the weights, with `max_drop` five times, `n * n + m * m`
         for each matrix, and the layers' inputs.
