@@ -582,6 +582,13 @@ def test_what_was_trained_is_not_given_back_by_a_recover():
         smh.search_size(wide(), 3000, bits=4, recover=lambda model: wide())
 
 
+def test_a_try_whose_score_is_no_number_does_not_end_a_search():
+    """What was tried before would be lost."""
+    scores = iter([0.5, float("nan")])
+    found = smh.search_drop(wide(), 0.1, lambda model: next(scores, 0.5), bits=4)
+    assert [one.fits for one in found.tries][0] is False and found.best.fits
+
+
 def scores(model):
     return [0.5, 0.9]
 
