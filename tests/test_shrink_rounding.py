@@ -276,12 +276,12 @@ def test_the_search_ends_near_the_highest_price_that_keeps_the_score(curve, star
     found = to_drop(attempt, 0.7, 0.031, start, "model")
     allowed = [price for price in np.geomspace(1, 10, 10000) if lost(price) <= 0.031]
     assert lost(found.multiplier) < 0.031 + 1e-9
-    assert 0.9 * max(allowed) < found.multiplier <= max(allowed) * 1.001
+    assert 0.88 * max(allowed) < found.multiplier <= max(allowed) * 1.001
     assert len(prices) <= 9 + abs(np.log(start / 3)) / np.log(4)
 
 
 def test_a_score_without_chance_takes_few_tries():
-    """What is lost as a power of the price: 5.8 tries on average, 9 in the search before."""
+    """What is lost as a power of the price: 5.0 tries on average, 9 in the first search."""
     counts = []
     for power in (0.3, 0.7, 1.0, 2.0, 3.0):
         for start in (1e-4, 0.05, 1.0, 3.0, 70.0):
@@ -293,9 +293,9 @@ def test_a_score_without_chance_takes_few_tries():
                 return Attempt(price, int(1e6 * (1 + price) ** -0.3), price, score)
 
             found = to_drop(attempt, 0.7, 0.031, start, "model")
-            assert 0.94 * 3 < found.multiplier < 3.001
+            assert 0.95 * 3 < found.multiplier < 3.001
             counts.append(len(prices))
-    assert np.mean(counts) < 6 and max(counts) <= 10
+    assert np.mean(counts) < 5.3 and max(counts) <= 9
 
 
 def test_a_score_that_chance_moves_does_not_end_the_search_at_a_tenth_of_the_price():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -65,11 +65,26 @@ def batches_of(
     return made
 
 
-def joined(batches: list[Any], most: int) -> Any:
+def joined(batches: Sequence[Any], most: int) -> Any:
     """The first `most` examples as one batch."""
     flat = [keras.tree.flatten(batch) for batch in batches]
     arrays = [np.concatenate(parts)[:most] for parts in zip(*flat, strict=True)]
     return keras.tree.pack_sequence_as(batches[0], arrays)
+
+
+def pieces_of(batches: Sequence[Any], size: int) -> list[Any]:
+    """The examples of all batches, in batches of another size."""
+    count = sum(map(examples_of, batches))
+    whole = joined(batches, count)
+    return [
+        keras.tree.map_structure(lambda x, s=start: x[s : s + size], whole)
+        for start in range(0, count, size)
+    ]
+
+
+def examples_of(batch: Any) -> int:
+    """How many there are."""
+    return len(keras.tree.flatten(batch)[0])
 
 
 def _is_data_set(data: Any) -> bool:

@@ -12,6 +12,8 @@ section 9; the random signs: Hutchinson, "A Stochastic Estimator of the Trace", 
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,11 +23,15 @@ from keras import ops
 
 from smh.errors import ArgumentError, SmhError
 from smh.progress import track
-from smh.sensitivity.examples import values
+from smh.sensitivity.examples import examples_of, values
 from smh.sensitivity.inputs import told
-from smh.typing import Tensor
+from smh.typing import Shape, Tensor
 
 _SMALL = 1e-12
+_WORTH_COMPILING = 4  # batches: it takes as long as one or two
+
+Inside = Callable[[int, Tensor], Tensor]
+Found = tuple[list[np.ndarray], dict[int, np.ndarray]]
 
 
 def squared_gradients(
@@ -44,7 +50,7 @@ def squared_gradients(
     """
     sums = [np.zeros(tuple(v.shape), np.float64) for v in variables]
     examples, scale = 0, Noticeable.of(model, batches[0])
-    for count, every in signed_gradients(model, variables, batches, scale):
+    for count, every, _ in signed_gradients(model, variables, batches, scale):
         for total, found in zip(sums, every, strict=True):
             total += np.square(found, dtype=np.float64)
         examples += count
@@ -56,47 +62,56 @@ def signed_gradients(
     variables: Sequence[keras.Variable],
     batches: Sequence[Any],
     scale: Noticeable,
-) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Yields for each batch how many examples it has, and the gradient of each variable.
+    seen: Callable[[Inside], contextlib.AbstractContextManager] | None = None,
+) -> Iterator[tuple[int, list[np.ndarray], dict[int, np.ndarray]]]:
+    """Yields for each batch how many examples it has, and the gradients of its outputs.
 
-    It is that of the outputs' sum, on their `scale`, with a random sign for each.
-    """
-    random = np.random.default_rng(0)
-    for batch in track(batches, "weighing the layers"):
-        signs = int(random.integers(2**32))
+    They are those of the outputs' sum, on their `scale`, with a random sign for each. No state of a
+    layer changes (relies on: what is assigned inside a stateless scope goes into the scope alone).
 
-        def score(batch=batch, signs=signs) -> Tensor:
-            return signed_sum(scale(model(batch, training=False)), signs)
+    Args:
+        model: is run with `training=False`; on TensorFlow compiled, where there are some batches.
+        variables: stored variables of the model.
+        batches: each what the model takes.
+        scale: of the outputs.
+        seen: is given a function `inside(key, tensor)` that returns the tensor; in what `seen`
+            returns the model runs, and gives it the tensors whose gradients are wanted as well.
 
-        yield len(keras.tree.flatten(batch)[0]), gradients(score, variables)
-
-
-def gradients(score: Callable[[], Tensor], variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Returns the gradient of a number with respect to stored variables; zeros where it has none.
-
-    No state of a layer changes (relies on: what is assigned inside a stateless scope goes into the
-    scope alone).
+    Returns:
+        the examples; the gradients of the variables, zeros where there are none; and those of the
+        tensors (where a key was given twice, of the last).
 
     Raises:
         ArgumentError: there are none on Keras' backend, or of a layer.
     """
-    if not variables:
-        return []
-    found = _GRADIENTS.get(keras.backend.backend())
-    if found is None:
+    backend = keras.backend.backend()
+    if backend not in _RUNS:
         raise ArgumentError(
-            f"There are no gradients here on Keras' backend {keras.backend.backend()}, only on "
-            f"{', '.join(_GRADIENTS)}. smh.shrink needs none without data."
+            f"There are no gradients here on Keras' backend {backend}, only on "
+            f"{', '.join(_RUNS)}. smh.shrink needs none without data."
         )
-    try:
-        return found(score, variables)
-    except SmhError:
-        raise
-    except Exception as error:  # whatever a layer's own gradient raises
-        raise ArgumentError(
-            f"The model gave no gradients: {told(error)}. On TensorFlow a layer in float8 has none "
-            "outside of a compiled function. smh.shrink needs none without data."
-        ) from error
+
+    def score(batch: Any, signs: Callable[[Shape], Tensor], inside: Inside) -> Tensor:
+        with contextlib.nullcontext() if seen is None else seen(inside):
+            total = ops.zeros(())
+            for z in scale(model(batch, training=False)):
+                total = total + ops.sum(z * signs(tuple(z.shape)))
+        return total
+
+    run = _RUNS[backend](score, variables, batches, seen is not None)
+    random = np.random.default_rng(0)
+    for batch in track(batches, "weighing the layers"):
+        seed = int(random.integers(2**32))
+        try:
+            found = run(batch, seed) if variables else ([], {})
+        except SmhError:
+            raise
+        except Exception as error:  # whatever a layer's own gradient raises
+            raise ArgumentError(
+                f"The model gave no gradients: {told(error)}. On TensorFlow a layer in float8 has "
+                "none outside of a compiled function. smh.shrink needs none without data."
+            ) from error
+        yield examples_of(batch), *found
 
 
 class Noticeable:
@@ -141,55 +156,142 @@ def _scale_of(output: Tensor) -> float | None:
     return float(y.std(dtype=np.float64)) or 1.0
 
 
-def signed_sum(scaled: Sequence[Tensor], seed: int) -> Tensor:
-    """The sum of numbers, each with a random sign."""
-    random, total = np.random.default_rng(seed), ops.zeros(())
-    for z in scaled:
-        signs = random.integers(0, 2, tuple(z.shape)).astype(np.float32) * 2 - 1
-        total = total + ops.sum(z * ops.convert_to_tensor(signs))
-    return total
+def _signs(seed: int) -> Callable[[Shape], Tensor]:
+    """One or minus one by chance, in shape after shape."""
+    random = np.random.default_rng(seed)
+    return lambda shape: ops.convert_to_tensor(_drawn(random, shape))
 
 
-def _tensorflow(score: Callable[[], Tensor], variables) -> list[np.ndarray]:
-    import tensorflow as tf
-
-    stored = [variable.value for variable in variables]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        for one in stored:
-            tape.watch(one)
-        with keras.StatelessScope():
-            total = score()
-    found = tape.gradient(total, stored, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return [values(tf.convert_to_tensor(g)) for g in found]
+def _drawn(random: np.random.Generator, shape: Shape) -> np.ndarray:
+    return random.integers(0, 2, shape).astype(np.float32) * 2 - 1
 
 
-def _jax(score: Callable[[], Tensor], variables) -> list[np.ndarray]:
-    import jax
+class _TensorFlow:
+    """Compiled, batches of as many examples as the first one has take a half to an eighth."""
 
-    def of(given):
-        with keras.StatelessScope(state_mapping=list(zip(variables, given, strict=True))):
-            return score()
+    def __init__(self, score, variables, batches, has_inside: bool):
+        self._score, self._stored = score, [variable.value for variable in variables]
+        self._size = examples_of(batches[0])
+        self._compiles = sum(examples_of(x) == self._size for x in batches) >= _WORTH_COMPILING
+        self._compiled: Callable | None = None
+        self._keys: list[int] = []
+        self._shapes: list[Shape] = []
 
-    return [values(g) for g in jax.grad(of)([variable.value for variable in variables])]
+    def __call__(self, batch: Any, seed: int) -> Found:
+        if self._compiles and examples_of(batch) == self._size:
+            try:
+                return self._by_graph(batch, seed)
+            except Exception:  # whatever a layer raises that must see numbers
+                self._compiles = False
+        return self._found(self._gradients(batch, _signs(seed)))
+
+    def _gradients(self, batch: Any, signs) -> list[Tensor]:
+        import tensorflow as tf
+
+        kept: dict[int, Tensor] = {}
+
+        def inside(key: int, tensor: Tensor) -> Tensor:
+            kept[key] = tensor
+            return tensor
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            for one in self._stored:
+                tape.watch(one)
+            with keras.StatelessScope():
+                total = self._score(batch, signs, inside)
+        self._keys = list(kept)
+        sources = [*self._stored, *kept.values()]
+        found = tape.gradient(total, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return [tf.convert_to_tensor(gradient) for gradient in found]
+
+    def _by_graph(self, batch: Any, seed: int) -> Found:
+        import tensorflow as tf
+
+        tensors = keras.tree.map_structure(ops.convert_to_tensor, batch)
+        if self._compiled is None:
+            self._compiled = tf.function(self._traced, autograph=False).get_concrete_function(
+                tensors, tf.TensorSpec([None], tf.float32)
+            )
+        random = np.random.default_rng(seed)
+        drawn = [_drawn(random, shape).ravel() for shape in self._shapes]
+        return self._found(self._compiled(tensors, tf.constant(np.concatenate(drawn))))
+
+    def _traced(self, batch: Any, flat: Tensor) -> list[Tensor]:
+        self._shapes = []
+
+        def signs(shape: Shape) -> Tensor:
+            start = sum(map(math.prod, self._shapes))
+            self._shapes.append(shape)
+            return ops.reshape(flat[start : start + math.prod(shape)], shape)
+
+        return self._gradients(batch, signs)
+
+    def _found(self, gradients: Sequence[Tensor]) -> Found:
+        found = [values(gradient) for gradient in gradients]
+        count = len(self._stored)
+        return found[:count], dict(zip(self._keys, found[count:], strict=True))
 
 
-def _torch(score: Callable[[], Tensor], variables) -> list[np.ndarray]:
-    import torch
+class _Jax:
+    """A tensor's gradient is that of zeros which are added to it, for which its shape is needed."""
 
-    stored = [variable.value for variable in variables]
-    before = [one.requires_grad for one in stored]
-    try:
-        for one in stored:
-            one.requires_grad_(True)
-        with torch.enable_grad(), keras.StatelessScope():
-            found = torch.autograd.grad(score(), stored, allow_unused=True)
-    finally:
-        for one, was in zip(stored, before, strict=True):
-            one.requires_grad_(was)
-    return [
-        np.zeros(tuple(v.shape)) if g is None else values(g)
-        for v, g in zip(variables, found, strict=True)
-    ]
+    def __init__(self, score, variables, batches, has_inside: bool):
+        self._score, self._variables, self._has_inside = score, variables, has_inside
+
+    def __call__(self, batch: Any, seed: int) -> Found:
+        import jax
+        import jax.numpy as jnp
+
+        shapes: dict[int, Shape] = {}
+        stored = [variable.value for variable in self._variables]
+
+        def of(given, added):
+            def inside(key: int, tensor: Tensor) -> Tensor:
+                shapes[key] = tensor.shape
+                return tensor + added[key].astype(tensor.dtype) if key in added else tensor
+
+            state = list(zip(self._variables, given, strict=True))
+            with keras.StatelessScope(state_mapping=state):
+                return self._score(batch, _signs(seed), inside)
+
+        if self._has_inside:
+            jax.eval_shape(of, stored, {})
+        zeros = {key: jnp.zeros(shape, jnp.float32) for key, shape in shapes.items()}
+        found, inside = jax.grad(of, argnums=(0, 1))(stored, zeros)
+        return [values(g) for g in found], {key: values(g) for key, g in inside.items()}
 
 
-_GRADIENTS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+class _Torch:
+    def __init__(self, score, variables, batches, has_inside: bool):
+        self._score, self._stored = score, [variable.value for variable in variables]
+
+    def __call__(self, batch: Any, seed: int) -> Found:
+        import torch
+
+        before = [one.requires_grad for one in self._stored]
+        kept: dict[int, Tensor] = {}
+
+        def inside(key: int, tensor: Tensor) -> Tensor:
+            if tensor.requires_grad:
+                kept[key] = tensor
+            return tensor
+
+        try:
+            for one in self._stored:
+                one.requires_grad_(True)
+            with torch.enable_grad(), keras.StatelessScope():
+                total = self._score(batch, _signs(seed), inside)
+                sources = [*self._stored, *kept.values()]
+                found = torch.autograd.grad(total, sources, allow_unused=True)
+        finally:
+            for one, was in zip(self._stored, before, strict=True):
+                one.requires_grad_(was)
+        made = [
+            np.zeros(tuple(v.shape)) if g is None else values(g)
+            for v, g in zip(sources, found, strict=True)
+        ]
+        count = len(self._stored)
+        return made[:count], dict(zip(kept, made[count:], strict=True))
+
+
+_RUNS: dict[str, Any] = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}

@@ -86,7 +86,7 @@ class SecondOrder:
         examples, variables = 0, [variable for group in groups for variable, _ in group]
         squares = np.zeros((len(groups), len(groups[0][0][1])))
         gradients = signed_gradients(self._model, variables, self._batches, self._scale)
-        for count, every in gradients:
+        for count, every, _ in gradients:
             found = iter(every)
             for total, group in zip(squares, groups, strict=True):
                 moved = sum(off @ next(found).ravel().astype(np.float32) for _, off in group)

@@ -3,14 +3,11 @@
 A layer whose turn it is sees the inputs that the rounded layers before it make. Its weight is first
 moved so that its outputs come out as they were (ridge regression of what is missing on these
 inputs), then rounded, and its bias takes up what is still missing on average. A normalisation's
-statistics become those with which it gives what it gave, by the regression of what went into each
-channel on what goes in now: where rounding has left little but noise, it is not made loud again.
+statistics follow (`smh.shrinking.normalisations`).
 
 References: Frantar, Alistarh, "Optimal Brain Compression", 2022 (2208.11580), section on sequential
 compression; Li et al., "GPTAQ", ICML 2025 (2504.02692), for inputs of the rounded layers before;
-Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019;
-Hubara et al., "Accurate Post Training Quantization With Small Calibration Sets", ICML 2021, for
-normalisations tuned to what the rounded layers before them give.
+Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019.
 """
 
 from __future__ import annotations
@@ -28,16 +25,11 @@ from smh.parametrizations.counting import Steps
 from smh.sensitivity.examples import values
 from smh.shrinking.factors import solve_lower
 from smh.shrinking.items import Item, assign
+from smh.shrinking.normalisations import Normalisations
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.shares import steps_of
-from smh.shrinking.statistics import enough, some
 from smh.shrinking.watching import watched
-from smh.virtual_variable import own_layers
 
-_ROWS_PER_INPUT = 32
-_MANY_ROWS, _LEAST_PER_INPUT = 16384, 8  # of a weight with more inputs
-_ROWS = 4096  # of a normalisation's inputs
-_MOST_GAIN = 16.0  # of a channel of a normalisation, and its inverse
 _ALPHABET_BITS = 8  # of a histogram of integers
 _RIDGE = 0.1  # of the mean square of an input: how much the weight stays what it was
 
@@ -81,8 +73,9 @@ class Flow:
 
     Args:
         model: as it was; it is after each `run` what rounding made of it.
-        items: with their statistics.
-        batch: what the model takes, or `None`: no data.
+        items: with what was seen of them.
+        batch: the examples of which their targets are, or `None`: no data.
+        norms: of the model, with what went into them.
         dead: biases that are zero and stay so.
     """
 
@@ -91,37 +84,18 @@ class Flow:
         model: keras.Layer,
         items: Sequence[Item],
         batch: Any | None,
+        norms: Normalisations,
         dead: Sequence[keras.Variable] = (),
     ):
         self._dead = {id(bias) for bias in dead}
-        self._model, self._items, self._batch = model, items, batch
-        self._norms = [x for x in own_layers(model) if _has_statistics(x)]
-        self._before: dict[int, _Inputs | None] = {}  # `None` of one that is called twice
-        if batch is not None:
-            self._look()
-
-    def _look(self) -> None:
-        """Notes the outputs of the products and the inputs of the normalisations, as they are."""
-        random = np.random.default_rng(0)
-
-        def before(layer: keras.Layer, inputs: list[Any]) -> None:
-            x = values(inputs[0])
-            for item in self._of(layer):
-                if item.product.whole and item.calls == 1:
-                    item.places = some(item.product.count(x), _rows_of(item), random)
-                    item.targets = item.product.rows(x, item.places) @ item.original
-            if layer in self._norms:
-                again = id(layer) in self._before
-                self._before[id(layer)] = None if again else _Inputs.of(layer, x, random)
-
-        with watched(self._model, self._layers(), before):
-            self._model(self._batch, training=False)
+        self._model, self._items, self._batch, self._norms = model, items, batch, norms
 
     def _of(self, layer: keras.Layer) -> list[Item]:
         return [item for item in self._items if item.layer is layer]
 
     def _layers(self) -> list[keras.Layer]:
-        layers = [item.layer for item in self._items if item.layer is not None] + self._norms
+        layers = [item.layer for item in self._items if item.layer is not None]
+        layers += self._norms.layers
         return list({id(layer): layer for layer in layers}.values())
 
     def run(self, multiplier: float) -> list[Rounded]:
@@ -136,9 +110,7 @@ class Flow:
             for item in self._of(layer):
                 if item.flows:
                     found[id(item)] = self._made_good(item, x, multiplier)
-            inputs_before = self._before.get(id(layer))
-            if inputs_before is not None:
-                inputs_before.kept_by(layer, x)
+            self._norms.keep(layer, x)
 
         if self._batch is not None:
             with watched(self._model, self._layers(), before):
@@ -172,19 +144,19 @@ class Flow:
         return Rounded(product.from_matrices(integers), steps, error)
 
 
-def _rows_of(item: Item) -> int:
-    """How many rows of its inputs tell how a weight makes good what was lost before it."""
-    most = max(_MANY_ROWS, _LEAST_PER_INPUT * item.original.shape[1])
-    return min(enough(item, _ROWS_PER_INPUT), most)
-
-
 def _refit(rows: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    """What to add to the weight so that the rows give what is missing: ridge regression."""
-    n = rows.shape[-1]
+    """What to add to the weight so that the rows give what is missing: ridge regression.
+
+    Of fewer rows than inputs by the products of the rows, `X' (X X' + r)^-1 = (X' X + r)^-1 X'`.
+    """
+    count, n = rows.shape[1:]
     across = rows.transpose(0, 2, 1)
-    square = (across @ rows).astype(np.float64)
+    square = (rows @ across if count < n else across @ rows).astype(np.float64)
     ridge = _RIDGE * np.trace(square, axis1=1, axis2=2) / n
-    square[:, np.arange(n), np.arange(n)] += np.where(ridge > 0, ridge, 1.0)[:, None]
+    every = np.arange(square.shape[-1])
+    square[:, every, every] += np.where(ridge > 0, ridge, 1.0)[:, None]
+    if count < n:
+        return across @ np.linalg.solve(square, missing.astype(np.float64))
     return np.linalg.solve(square, (across @ missing).astype(np.float64))
 
 
@@ -198,57 +170,3 @@ def _error(off: np.ndarray, item: Item) -> float:
     seen = np.take_along_axis(seen, item.outputs.order[:, None], axis=2).transpose(0, 2, 1)
     seen = solve_lower(item.outputs.factor.transpose(0, 2, 1), seen)
     return float(np.square(seen).sum(dtype=np.float64))
-
-
-def _has_statistics(layer: keras.Layer) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization) and layer.built
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What went into a normalisation before anything was rounded.
-
-    Attributes:
-        mean: of each channel.
-        places: of the rows that are kept.
-        rows: `[len(places), channels]`.
-    """
-
-    mean: np.ndarray
-    places: np.ndarray
-    rows: np.ndarray
-
-    @classmethod
-    def of(cls, norm: Any, x: np.ndarray, random: np.random.Generator) -> _Inputs:
-        """Of some rows of `x`."""
-        rows = _by_channel(norm, x)
-        places = some(len(rows), _ROWS, random)
-        return cls(rows.mean(0, dtype=np.float64), places, rows[places])
-
-    def kept_by(self, norm: Any, x: np.ndarray) -> None:
-        """Gives `norm` the statistics with which it makes of `x` nearly what it made of these."""
-        rows = _by_channel(norm, x)
-        mean, variance = (values(v.value) for v in (norm.moving_mean, norm.moving_variance))
-        before = np.sqrt(variance.astype(np.float64) + norm.epsilon)
-        after = before / _slopes(rows[self.places], self.rows)
-        after = np.sqrt(np.maximum(np.square(after), norm.epsilon))
-        can = before > 0  # be divided by
-        # What it gave on average, before its scale and offset.
-        off = (self.mean - mean) / np.where(can, before, 1)
-        new_mean = rows.mean(0, dtype=np.float64) - off * after
-        norm.moving_variance.assign(np.where(can, np.square(after) - norm.epsilon, variance))
-        norm.moving_mean.assign(np.where(can, new_mean, mean))
-
-
-def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Of the regression of each column of `y` on that of `x`, within limits; 1 of a constant."""
-    x, y = (rows - rows.mean(0) for rows in (x, y))
-    square = np.einsum("ij,ij->j", x, x, dtype=np.float64)
-    both = np.einsum("ij,ij->j", x, y, dtype=np.float64)
-    slope = np.where(square > 0, both / np.where(square > 0, square, 1), 1.0)
-    return np.clip(slope, 1 / _MOST_GAIN, _MOST_GAIN)
-
-
-def _by_channel(norm: Any, x: np.ndarray) -> np.ndarray:
-    """`[rows, channels]`."""
-    return np.moveaxis(x, norm.axis, -1).reshape(-1, x.shape[norm.axis])

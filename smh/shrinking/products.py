@@ -53,8 +53,12 @@ class Product:
 
     def moments(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The sum over these rows of the products of each two numbers: `[groups, n, n]`."""
-        rows = self.rows(x, places).astype(np.float32, copy=False)
-        return (rows.transpose(0, 2, 1) @ rows).astype(np.float64)
+        return self.moments_of(self.rows(x, places))
+
+    def moments_of(self, rows: np.ndarray) -> np.ndarray:
+        """The same of rows that are known."""
+        rows = rows.astype(np.float32, copy=False)
+        return rows.transpose(0, 2, 1) @ rows
 
 
 def products_of(layer: keras.Layer) -> list[Product]:
@@ -300,10 +304,9 @@ class Diagonal(Product):
             argument=product.argument,
         )
 
-    def moments(self, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def moments_of(self, rows: np.ndarray) -> np.ndarray:
         """The sum of squares: `[groups, 1, 1]`."""
-        rows = self.rows(x, places).astype(np.float32, copy=False)
-        return np.square(rows).sum(1, dtype=np.float64)[..., None]
+        return np.square(rows.astype(np.float32, copy=False)).sum(1, dtype=np.float64)[..., None]
 
 
 class Table(Diagonal):

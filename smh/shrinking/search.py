@@ -34,15 +34,14 @@ _STEPS = 4.0, 64.0  # the least and the most of it, until one keeps the score an
 _TOLD_STEPS = 2.0, 256.0  # likewise, where two tries tell the power
 _BLIND = 16.0  # and where a score says nothing of how far it is
 _BRACKET = 2  # tries for that, as a rule
-_CLOSE = 1.06  # a bit's price known so nearly is near enough: a hundredth of the file
+_CLOSE = 1.08  # a bit's price known so nearly is near enough: a hundredth of the file
 _BETWEEN, _AGAIN = 5, 1  # tries for that at most, and after a better one was found beyond
-_NEAR = 0.96  # of the drop: what loses so much is near enough
 _LEAST_PART = 0.1  # of what is between two prices
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 _MOST_ROUNDS = 3  # of these, each where the one before found a smaller file
-_AROUND, _TELLING = 5, 4  # tries by which chance is judged: the nearest, and the fewest
-_CHANCES = 3.0  # deviations of the logarithm of what is lost
-_LEAST_CHANCE = 0.1
+_AROUND = 5  # tries by which chance is judged: the nearest
+_CHANCES = 2.0  # deviations of the logarithm of what is lost
+_USUAL_CHANCE = 0.15  # a deviation that counts as if it had been seen once
 _LITTLE = 0.1  # of the drop: what loses less, or gains, is taken to lose so much
 
 
@@ -235,20 +234,22 @@ class _Drop:
             return
         bad = min(above, key=lambda one: one.multiplier)
         for _ in range(tries):
-            if bad.multiplier < _CLOSE * good.multiplier or self._lost(good) >= _NEAR * self._drop:
+            apart = math.log(bad.multiplier / good.multiplier) / math.log(_CLOSE)
+            lost = self._part(min(self._lost(good), self._drop), self._lost(bad))  # `None`: nothing tells
+            if apart < 1 or lost is not None and apart * lost < 1:
                 break
-            part = self._part(self._lost(good), self._lost(bad))
+            least = min(_LEAST_PART, 0.5 / apart)
+            part = 0.5 if lost is None else min(max(lost, least), 1 - least)
             part = 0.5 if sides[-1] == sides[-2] else part  # else one end might stay for ever
             found = self.at(good.multiplier * (bad.multiplier / good.multiplier) ** part)
             sides.append(self._keeps(found))
             good, bad = (found, bad) if sides[-1] else (good, found)
 
-    def _part(self, lost: float, too_much: float) -> float:
+    def _part(self, lost: float, too_much: float) -> float | None:
         """Where between two prices, by their logarithms, the drop is lost."""
-        if not 0 < lost < self._drop < too_much:  # by chance, or not a number
-            return 0.5
-        part = math.log(self._drop / lost) / math.log(too_much / lost)
-        return min(max(part, _LEAST_PART), 1 - _LEAST_PART)
+        if not 0 < lost <= self._drop < too_much < math.inf:  # by chance, or not a number
+            return None
+        return math.log(self._drop / lost) / math.log(too_much / lost)
 
     def beyond(self) -> bool:
         """Tries prices above the best one; whether one of them is better."""
@@ -266,11 +267,11 @@ class _Drop:
         """Whether chance, as the tries around show it, may let this price keep the score."""
         told = [one for one in self.tried if math.isfinite(self._lost(one))]
         told.sort(key=lambda one: abs(math.log(one.multiplier / price)))
-        if len(told) < _TELLING or self._drop == 0:
+        if len(told) < 2 or self._drop == 0:
             return True
         x = np.log([one.multiplier for one in told[:_AROUND]])
         y = np.log([max(self._lost(one), _LITTLE * self._drop) for one in told[:_AROUND]])
         slope, level = np.polyfit(x, y, 1)
-        off = math.sqrt(np.square(y - slope * x - level).sum() / (len(x) - 2))
-        least = slope * math.log(price) + level - _CHANCES * max(off, _LEAST_CHANCE)
+        off = np.square(y - slope * x - level).sum() + _USUAL_CHANCE**2
+        least = slope * math.log(price) + level - _CHANCES * math.sqrt(off / (len(x) - 1))
         return least <= math.log(self._drop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from smh.artifact.files import saved_parts
 from smh.doors.candidates import candidates
 from smh.errors import ArgumentError
 from smh.errors.limits import COUNT
-from smh.sensitivity.examples import batches_of, joined
+from smh.sensitivity.examples import batches_of
 from smh.shrinking.applying import FileSize, apply, zeros
 from smh.shrinking.curve import Curve, expected_bytes
 from smh.shrinking.dead_biases import fold_biases
@@ -33,8 +34,8 @@ from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
 _TELLING = 256  # bytes of a file's numbers: those of fewer do not tell how far off others are
+_BITS = 1.5  # of a number, where a search by a score begins, half way to what a quality has
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
-_MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 
 
 def shrink(
@@ -185,11 +186,11 @@ class _Work:
         """Gathers the statistics, then finds the price of a bit."""
         dead = fold_biases(self.model)
         self._start = snapshot(self.model, self.items)
-        squares = gather(self.model, self.items, self._batches, self._rest)
+        seen = gather(self.model, self.items, self._batches, self._rest)
         put_back(self._states)
         if self._batches:
-            self._squares = squares
-        self._flow = Flow(self.model, self.items, self._at_once(), dead)
+            self._squares = seen.squares
+        self._flow = Flow(self.model, self.items, seen.batch, seen.norms, dead)
         numbers = sum(item.original.size for item in self.items)
         name, request = self.model.name, self.request
         quality = USUAL_QUALITY if request.quality is None else request.quality
@@ -204,14 +205,14 @@ class _Work:
             return to_size(self.attempt, Curve(self._expected, start), request.size, name)
         if request.drop is not None:
             assert self.score is not None
+            start = math.sqrt(start * self._price_of_bits(numbers, start))
             return to_drop(self.attempt, self.score.baseline, request.drop, start, name)
         return self.attempt(start)
 
-    def _at_once(self) -> Any | None:
-        if not self._batches:
-            return None
-        widest = max((item.widest for item in self.items), default=1)
-        return joined(self._batches, max(1, _MOST_AT_ONCE // max(1, widest)))
+    def _price_of_bits(self, numbers: int, start: float) -> float:
+        """At which numbers may be expected to have `_BITS` each."""
+        curve = Curve(lambda price: max(1.0, expected_bytes(self.items, price)), start)
+        return curve.price_of(math.log(_BITS / 8 * numbers))
 
     def _check_possible(self, size: int) -> None:
         smallest = zeros(self.items)

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from smh.errors import ArgumentError
 from smh.progress import track
-from smh.sensitivity.examples import values
-from smh.sensitivity.gradients import Noticeable, gradients, signed_sum
+from smh.sensitivity.examples import examples_of, pieces_of, values
+from smh.sensitivity.gradients import Noticeable, signed_gradients
 from smh.shrinking.factors import Halves, Inputs, Outputs
 from smh.shrinking.items import Item
+from smh.shrinking.normalisations import Normalisations, some
 from smh.shrinking.taps import tapped
 from smh.shrinking.watching import watched
 from smh.virtual_variable import Source
 
 _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more change little
+_TARGETS_PER_INPUT = 32  # and at which what was lost is made good
+_MANY_ROWS, _LEAST_PER_INPUT = 8192, 4  # of a weight with more inputs
 _LEAST_ROWS, _LEAST_OF_A_GROUP = 4096, 1024  # a group of a depthwise layer has few inputs
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
 _MOST_OUTPUTS = 2048  # of a product with more, each counts for itself: `m * m` numbers are too many
 _PRIOR = 2.0  # examples that every channel is taken to have, in which it is as the median one
+_MOST_AT_ONCE = 2**28  # bytes of the largest input of a layer, for the examples that flow through
 _ALIKE = 0.1  # of the outputs' spread: how far they may be from the product that they are
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was seen of a model.
+
+    Attributes:
+        squares: of the variables that are no items the mean squared gradient, per example.
+        norms: of the model, with what went into them.
+        batch: the examples of which that and the items' targets are; `None`: there are none.
+    """
+
+    squares: list[np.ndarray]
+    norms: Normalisations
+    batch: Any | None
 
 
 def gather(
@@ -33,17 +53,14 @@ def gather(
     items: Sequence[Item],
     batches: Sequence[Any],
     others: Sequence[keras.Variable] = (),
-) -> list[np.ndarray]:
-    """Fills in `inputs`, `outputs`, `weights` and `calls` of all items.
+) -> Gathered:
+    """Fills in `inputs`, `outputs`, `weights`, `calls`, `places` and `targets` of all items.
 
     Args:
         model: is run with `training=False`.
         items: of the model.
         batches: each what the model takes; none: only the weights themselves count.
         others: variables of the model that are no items.
-
-    Returns:
-        for each of the `others` its mean squared gradient, per example, in its shape.
 
     Raises:
         ArgumentError: numbers inside the model overflow.
@@ -52,8 +69,12 @@ def gather(
     """
     seen = [_Seen(item) for item in items]
     squares = [np.zeros(tuple(variable.shape)) for variable in others]
+    norms = Normalisations(model)
+    batch = None
     if batches:
-        _look(model, seen, batches, others, squares)
+        scale = _first_look(model, seen, batches[0])
+        batch = _look(model, seen, batches, norms)
+        _weigh(model, seen, batches, scale, others, squares)
     for one in seen:
         item, moments, prior = one.item, one.mean_moments(), _PRIOR / max(1, one.examples)
         sums = (moments, one.squares, () if one.gradients is None else one.gradients)
@@ -73,11 +94,8 @@ def gather(
         if one.gradients is not None and one.pairs and item.weights.size > 1:
             halves = one.halves(one.gradients)
             item.outputs = Outputs.of(one.gradients.sum(0, dtype=np.float64), item.weights, halves)
-    return [each / max(1, sum(map(_examples, batches))) for each in squares]
-
-
-def _examples(batch: Any) -> int:
-    return len(keras.tree.flatten(batch)[0])
+    count = max(1, sum(map(examples_of, batches)))
+    return Gathered([each / count for each in squares], norms, batch)
 
 
 def _by_numbers_alone(item: Item, items: Sequence[Item]) -> float:
@@ -96,69 +114,87 @@ class _Seen:
         item: it.
         moments: sum over `rows` of its inputs' products, of every other batch: `[2, groups, n, n]`.
         rows: of both halves of the batches.
-        half: which of both the batch belongs to.
         squares: sum over the batches of the squared gradient of its numbers, in their shape.
         examples: in all batches.
         gradients: sum over `pairs` of the products of its outputs' gradients, of every other batch:
-            `[2, groups, m, m]`.
-        places: the rows of the last batch that were looked at.
-        products: what its inputs give there, `[groups, rows, m]`.
-        made: what the layer made of them, its bias included: `[count, groups, m]`.
-        count: how many rows the last batch has.
+            `[2, groups, m, m]`; `None`: its outputs count each for itself.
+        count: how many rows its input had.
     """
 
     def __init__(self, item: Item):
         groups, n, m = item.original.shape
         self.item = item
         self.moments = np.zeros((2, groups, n, n), np.float32)
-        self.rows, self.half = [0, 0], 0
+        self.rows = [0, 0]
         self.squares = np.zeros(tuple(item.stored.shape))
         tells = 1 < m <= _MOST_OUTPUTS and item.product.whole
         self.gradients: np.ndarray | None = (
             np.zeros((2, groups, m, m), np.float32) if tells else None
         )
         self.examples = self.pairs = self.count = 0
-        self.places = np.zeros(0, np.int64)
-        self.products: np.ndarray | None = None
 
-    def inputs(self, x: np.ndarray, places: np.ndarray) -> None:
-        """Takes in an input of the layer."""
-        item = self.item
+    def inputs(self, x: np.ndarray, parts: range, share: float, are_first: bool, random) -> None:
+        """Takes in an input of the layer.
+
+        Args:
+            x: of some examples.
+            parts: the numbers of the batches in it.
+            share: of all examples that it has.
+            are_first: whether the targets are theirs.
+            random: draws its rows.
+        """
+        item, product = self.item, self.item.product
         item.calls += 1
-        item.widest = max(item.widest, 4 * x.size // max(1, len(x)))
-        self.moments[self.half] += item.product.moments(x, places)
-        self.rows[self.half] += len(places)
-        self.places, self.count = places, item.product.count(x)
-        if self.gradients is not None and not self.pairs:
-            self.products = item.product.rows(x, places) @ item.original
+        self.count = count = product.count(x)
+        wanted = max(1, int(enough(item, _ROWS_PER_INPUT) * share))
+        has_targets = are_first and product.whole and item.calls == 1
+        places = some(count, max(wanted, _rows_of(item)) if has_targets else wanted, random)
+        targets: list[np.ndarray] = []
+        told = np.zeros(len(places), bool)
+        if has_targets:
+            told[some(len(places), _rows_of(item), random)] = True
+        ends = np.searchsorted(places * len(parts), count * np.arange(len(parts) + 1))
+        for number, start, stop in zip(parts, ends[:-1], ends[1:], strict=True):
+            own = slice(start, stop)
+            if start == stop:
+                continue
+            self.rows[number % 2] += int(stop - start)
+            if told[own].any():
+                rows = product.rows(x, places[own])
+                self.moments[number % 2] += product.moments_of(rows)
+                targets.append(rows[:, told[own]] @ item.original)
+            else:
+                self.moments[number % 2] += product.moments(x, places[own])
+        if targets:
+            item.places, item.targets = places[told], np.concatenate(targets, 1)
 
     def output(self, y: np.ndarray) -> None:
-        """Takes in what the layer made of it; an output that is not the product counts for itself.
+        """Looks at what the layer made of it; an output that is not the product counts for itself.
 
         Of layers whose channels are not the last axis, for example.
         """
-        if self.gradients is None or self.products is None:
+        if self.gradients is None or self.item.targets is None:
             return
-        groups, _, m = self.item.original.shape
+        products = self.item.targets
+        groups, _, m = products.shape
         if self.item.calls != 1 or y.size != self.count * groups * m:
             self.gradients = None
             return
-        made = y.reshape(self.count, groups, m)[self.places].transpose(1, 0, 2)
-        bias = (made - self.products).mean(1, keepdims=True)
-        spread = self.products.std(dtype=np.float64)
-        if np.abs(made - self.products - bias).max() > _ALIKE * spread:
+        made = y.reshape(self.count, groups, m)[self.item.places].transpose(1, 0, 2)
+        bias = (made - products).mean(1, keepdims=True)
+        spread = products.std(dtype=np.float64)
+        if np.abs(made - products - bias).max() > _ALIKE * spread:
             self.gradients = None
-        self.products = None
 
-    def gradient(self, y: np.ndarray) -> None:
-        """Takes in the gradient of the layer's outputs."""
-        if self.gradients is None:
-            return
+    def gradient(self, y: np.ndarray, batch: int, wanted: int, random) -> None:
+        """Takes in the gradient of the layer's outputs in a batch."""
+        assert self.gradients is not None
         groups, _, m = self.item.original.shape
-        rows = y.reshape(self.count, groups, m)[self.places].transpose(1, 0, 2)
-        rows = rows.astype(np.float32)
-        self.gradients[self.half] += rows.transpose(0, 2, 1) @ rows
-        self.pairs += len(self.places)
+        by_row = y.reshape(-1, groups, m)
+        places = some(len(by_row), wanted, random)
+        rows = by_row[places].transpose(1, 0, 2).astype(np.float32)
+        self.gradients[batch % 2] += rows.transpose(0, 2, 1) @ rows
+        self.pairs += len(places)
 
     def mean_moments(self) -> np.ndarray:
         """Of all batches; of none the identity."""
@@ -176,61 +212,86 @@ class _Seen:
         return one, other
 
 
+def _layers(seen: Sequence[_Seen]) -> list[keras.Layer]:
+    layers = [one.item.layer for one in seen if one.item.layer is not None]
+    return list({id(layer): layer for layer in layers}.values())
+
+
+def _of(seen: Sequence[_Seen], layer: keras.Layer) -> list[_Seen]:
+    return [one for one in seen if one.item.layer is layer]
+
+
+def _first_look(model: keras.Layer, seen: Sequence[_Seen], batch: Any) -> Noticeable:
+    """How the outputs of a batch are noticed, and how wide the inputs of each layer are."""
+
+    def before(layer: keras.Layer, inputs: list[Any]) -> None:
+        for one in _of(seen, layer):
+            x = inputs[one.item.product.argument]
+            one.item.widest = max(one.item.widest, 4 * math.prod(x.shape) // examples_of(batch))
+
+    with watched(model, _layers(seen), before):
+        return Noticeable.of(model, batch)
+
+
 def _look(
+    model: keras.Layer, seen: Sequence[_Seen], batches: Sequence[Any], norms: Normalisations
+) -> Any:
+    """Looks at the inputs of all layers; returns the examples that the targets are of."""
+    random, count, done = np.random.default_rng(0), sum(map(examples_of, batches)), 0
+    widest = max((one.item.widest for one in seen), default=1)
+    pieces = pieces_of(batches, max(1, _MOST_AT_ONCE // max(1, widest)))
+    layers = list({id(layer): layer for layer in [*_layers(seen), *norms.layers]}.values())
+    for number, piece in enumerate(track(pieces, "looking at the layers")):
+        first, share = number == 0, examples_of(piece) / count
+        parts = range(done, done + max(1, round(share * len(batches))))
+        done = parts.stop
+
+        def before(layer: keras.Layer, inputs: list[Any], parts=parts, first=first) -> None:
+            for one in _of(seen, layer):
+                x = values(inputs[one.item.product.argument])
+                one.inputs(x, parts, len(parts) / len(batches), first, random)
+            if first:
+                norms.see(layer, values(inputs[0]), random)
+
+        def note(layer: keras.Layer, y):
+            for one in _of(seen, layer):
+                one.output(values(y))
+            return y
+
+        for one in seen:
+            one.item.calls = 0
+        with watched(model, layers, before), tapped(layers if first else (), note):
+            model(piece, training=False)
+    return pieces[0]
+
+
+def _weigh(
     model: keras.Layer,
     seen: Sequence[_Seen],
     batches: Sequence[Any],
+    scale: Noticeable,
     others: Sequence[keras.Variable],
     squares: Sequence[np.ndarray],
 ) -> None:
-    """Runs the batches; adds the squared gradients of the `others` to `squares`."""
-    layers = {id(one.item.layer): one.item.layer for one in seen if one.item.layer is not None}
+    """Looks at the gradients; adds those of the `others`, squared, to `squares`."""
     stored = [*(one.item.stored for one in seen), *others]
-    random, signs = np.random.default_rng(0), np.random.default_rng(0)
-    scale = Noticeable.of(model, batches[0])
+    random = np.random.default_rng(0)
+    told = [one for one in seen if one.gradients is not None]
 
-    def of(layer: keras.Layer) -> list[_Seen]:
-        return [one for one in seen if one.item.layer is layer]
+    def products(inside):
+        return tapped(_layers(told), lambda layer, y: inside(id(layer), y))
 
-    def before(layer: keras.Layer, inputs: list[Any]) -> None:
-        for one in of(layer):
-            x, product = values(inputs[one.item.product.argument]), one.item.product
-            wanted = enough(one.item, _ROWS_PER_INPUT) // len(batches)
-            one.inputs(x, some(product.count(x), wanted, random))
-
-    for number, batch in enumerate(track(batches, "looking at the layers")):
-        added: dict[int, keras.Variable] = {}
-
-        def note(layer: keras.Layer, y, added=added):
-            for one in of(layer):
-                one.output(values(y))
-            if any(one.gradients is not None for one in of(layer)):
-                added[id(layer)] = keras.Variable(np.zeros(tuple(y.shape), np.float32))
-            return y
-
-        def add(layer: keras.Layer, y, added=added):
-            return y + ops.cast(added[id(layer)], y.dtype) if id(layer) in added else y
-
-        seed = int(signs.integers(2**32))
-
-        def score(batch=batch, seed=seed, add=add):
-            with tapped(layers.values(), add):
-                return signed_sum(scale(model(batch, training=False)), seed)
-
-        for one in seen:
-            one.item.calls, one.half = 0, number % 2
-        with watched(model, layers.values(), before), tapped(layers.values(), note):
-            model(batch, training=False)
-        found = gradients(score, [*stored, *added.values()])
+    runs = signed_gradients(model, stored, batches, scale, products)
+    for number, (examples, found, by_layer) in enumerate(runs):
         for one, gradient in zip(seen, found[: len(seen)], strict=True):
             one.squares += np.square(gradient, dtype=np.float64)
-            one.examples += _examples(batch)
-        for total, gradient in zip(squares, found[len(seen) : len(stored)], strict=True):
+            one.examples += examples
+        for total, gradient in zip(squares, found[len(seen) :], strict=True):
             total += np.square(gradient, dtype=np.float64)
-        by_layer = dict(zip(added, found[len(stored) :], strict=True))
-        for one in seen:
+        for one in told:
             if id(one.item.layer) in by_layer:
-                one.gradient(by_layer[id(one.item.layer)])
+                wanted = enough(one.item, _ROWS_PER_INPUT) // len(batches)
+                one.gradient(by_layer[id(one.item.layer)], number, wanted, random)
 
 
 def enough(item: Item, per_input: int) -> int:
@@ -239,11 +300,10 @@ def enough(item: Item, per_input: int) -> int:
     return max(_LEAST_ROWS if groups == 1 else _LEAST_OF_A_GROUP, per_input * n)
 
 
-def some(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
-    """At most `wanted` of so many places, evenly by chance, in order."""
-    if count <= wanted:
-        return np.arange(count)
-    return np.sort(random.choice(count, wanted, replace=False))
+def _rows_of(item: Item) -> int:
+    """How many rows of its inputs tell how a weight makes good what was lost before it."""
+    most = max(_MANY_ROWS, _LEAST_PER_INPUT * item.original.shape[1])
+    return min(enough(item, _TARGETS_PER_INPUT), most)
 
 
 def _weights(squares: np.ndarray, moments: np.ndarray, batches: int, prior: float) -> np.ndarray:

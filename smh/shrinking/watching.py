@@ -29,11 +29,21 @@ def watched(model: keras.Layer, layers: Iterable[keras.Layer], before: Before) -
         return call(*args, **kwargs)
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_without_gradients())
         for layer in own_layers(model):
             if isinstance(layer, keras.layers.RNN):
                 stack.enter_context(_unrolled(layer))
         stack.enter_context(calls_through(layers, telling))
         yield
+
+
+def _without_gradients() -> contextlib.AbstractContextManager:
+    """On PyTorch what is computed of trained weights keeps all that it was computed from."""
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.no_grad()
 
 
 @contextlib.contextmanager
