@@ -151,7 +151,7 @@ INSIDE_SENSITIVITY = [
     {"scan"},
 ]
 INSIDE_SHRINKING = [
-    {"patches", "watching", "pricing", "request", "searching.tries"},
+    {"patches", "watching", "pricing", "request", "searching.tries", "normalisations"},
     {"products", "dead_biases", "searching.copies", "tiles"},
     {"items", "searching.by_drop", "rounding"},
     {"statistics", "shares", "rest"},

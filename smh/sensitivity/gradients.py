@@ -85,7 +85,7 @@ def signed_gradients(
         ArgumentError: there are none on Keras' backend, or of a layer.
     """
     backend = keras.backend.backend()
-    if backend not in _RUNS:
+    if variables and backend not in _RUNS:
         raise ArgumentError(
             f"There are no gradients here on Keras' backend {backend}, only on "
             f"{', '.join(_RUNS)}. smh.shrink needs none without data."
@@ -98,12 +98,12 @@ def signed_gradients(
                 total = total + ops.sum(z * signs(tuple(z.shape)))
         return total
 
-    run = _RUNS[backend](score, variables, batches, seen is not None)
+    run = _RUNS[backend](score, variables, batches, seen is not None) if variables else _nothing
     random = np.random.default_rng(0)
     for batch in track(batches, "weighing the layers"):
         seed = int(random.integers(2**32))
         try:
-            found = run(batch, seed) if variables else ([], {})
+            found = run(batch, seed)
         except SmhError:
             raise
         except Exception as error:  # whatever a layer's own gradient raises
@@ -112,6 +112,10 @@ def signed_gradients(
                 "none outside of a compiled function. smh.shrink needs none without data."
             ) from error
         yield examples_of(batch), *found
+
+
+def _nothing(batch: Any, seed: int) -> Found:
+    return [], {}
 
 
 class Noticeable:

@@ -235,7 +235,7 @@ class _Drop:
         bad = min(above, key=lambda one: one.multiplier)
         for _ in range(tries):
             apart = math.log(bad.multiplier / good.multiplier) / math.log(_CLOSE)
-            lost = self._part(min(self._lost(good), self._drop), self._lost(bad))  # `None`: nothing tells
+            lost = self._part(min(self._lost(good), self._drop), self._lost(bad))
             if apart < 1 or lost is not None and apart * lost < 1:
                 break
             least = min(_LEAST_PART, 0.5 / apart)
@@ -246,7 +246,7 @@ class _Drop:
             good, bad = (found, bad) if sides[-1] else (good, found)
 
     def _part(self, lost: float, too_much: float) -> float | None:
-        """Where between two prices, by their logarithms, the drop is lost."""
+        """Where between two prices, by their logarithms, it is lost; `None`: nothing tells."""
         if not 0 < lost <= self._drop < too_much < math.inf:  # by chance, or not a number
             return None
         return math.log(self._drop / lost) / math.log(too_much / lost)

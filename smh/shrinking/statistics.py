@@ -23,7 +23,7 @@ from smh.virtual_variable import Source
 
 _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more change little
 _TARGETS_PER_INPUT = 32  # and at which what was lost is made good
-_MANY_ROWS, _LEAST_PER_INPUT = 8192, 4  # of a weight with more inputs
+_MANY_ROWS, _LEAST_PER_INPUT = 16384, 4  # of a weight with more inputs
 _LEAST_ROWS, _LEAST_OF_A_GROUP = 4096, 1024  # a group of a depthwise layer has few inputs
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
@@ -148,24 +148,21 @@ class _Seen:
         self.count = count = product.count(x)
         wanted = max(1, int(enough(item, _ROWS_PER_INPUT) * share))
         has_targets = are_first and product.whole and item.calls == 1
-        places = some(count, max(wanted, _rows_of(item)) if has_targets else wanted, random)
+        flowing = _rows_of(item) if has_targets else 0
+        places = some(count, max(wanted, flowing), random)
+        seen, told = (_drawn(len(places), number, random) for number in (wanted, flowing))
         targets: list[np.ndarray] = []
-        told = np.zeros(len(places), bool)
-        if has_targets:
-            told[some(len(places), _rows_of(item), random)] = True
         ends = np.searchsorted(places * len(parts), count * np.arange(len(parts) + 1))
         for number, start, stop in zip(parts, ends[:-1], ends[1:], strict=True):
             own = slice(start, stop)
-            if start == stop:
-                continue
-            self.rows[number % 2] += int(stop - start)
-            if told[own].any():
+            self.rows[number % 2] += int(seen[own].sum())
+            if has_targets:
                 rows = product.rows(x, places[own])
-                self.moments[number % 2] += product.moments_of(rows)
-                targets.append(rows[:, told[own]] @ item.original)
-            else:
+                self.moments[number % 2] += product.moments_of(_at(rows, seen[own]))
+                targets.append(_at(rows, told[own]) @ item.original)
+            elif start < stop:
                 self.moments[number % 2] += product.moments(x, places[own])
-        if targets:
+        if has_targets:
             item.places, item.targets = places[told], np.concatenate(targets, 1)
 
     def output(self, y: np.ndarray) -> None:
@@ -210,6 +207,18 @@ class _Seen:
             part.astype(np.float64) / rows for part, rows in zip(sums, self.rows, strict=True)
         )
         return one, other
+
+
+def _drawn(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
+    """Bool `[count]`: at most `wanted` by chance."""
+    out = np.zeros(count, bool)
+    out[some(count, wanted, random)] = True
+    return out
+
+
+def _at(rows: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Some of `[groups, rows, n]`; no copy of all."""
+    return rows if which.all() else rows[:, which]
 
 
 def _layers(seen: Sequence[_Seen]) -> list[keras.Layer]:
