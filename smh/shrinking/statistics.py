@@ -23,7 +23,7 @@ from smh.virtual_variable import Source
 
 _ROWS_PER_INPUT = 48  # rows for each number of a row, over all batches: more change little
 _TARGETS_PER_INPUT = 32  # and at which what was lost is made good
-_MANY_ROWS, _LEAST_PER_INPUT = 16384, 4  # of a weight with more inputs
+_MOST_NUMBERS, _LEAST_PER_INPUT = 2**24, 4  # in these rows, and rows where that is too few
 _LEAST_ROWS, _LEAST_OF_A_GROUP = 4096, 1024  # a group of a depthwise layer has few inputs
 _LEAST_WEIGHT = 1e-3  # of the mean: of an output that the examples do not need
 _FEW = 4  # batches; below, outputs are not told apart
@@ -311,7 +311,8 @@ def enough(item: Item, per_input: int) -> int:
 
 def _rows_of(item: Item) -> int:
     """How many rows of its inputs tell how a weight makes good what was lost before it."""
-    most = max(_MANY_ROWS, _LEAST_PER_INPUT * item.original.shape[1])
+    n = item.original.shape[1]
+    most = max(_MOST_NUMBERS // n, _LEAST_PER_INPUT * n)
     return min(enough(item, _TARGETS_PER_INPUT), most)
 
 
