@@ -241,12 +241,13 @@ class _Jax:
 
     def __init__(self, score, variables, batches, has_inside: bool):
         self._score, self._variables, self._has_inside = score, variables, has_inside
+        self._known: dict[int, dict[int, Shape]] = {}  # of batches of so many examples
 
     def __call__(self, batch: Any, seed: int) -> Found:
         import jax
         import jax.numpy as jnp
 
-        shapes: dict[int, Shape] = {}
+        shapes = self._known.setdefault(examples_of(batch), {})
         stored = [variable.value for variable in self._variables]
 
         def of(given, added):
@@ -258,7 +259,7 @@ class _Jax:
             with keras.StatelessScope(state_mapping=state):
                 return self._score(batch, _signs(seed), inside)
 
-        if self._has_inside:
+        if self._has_inside and not shapes:
             jax.eval_shape(of, stored, {})
         zeros = {key: jnp.zeros(shape, jnp.float32) for key, shape in shapes.items()}
         found, inside = jax.grad(of, argnums=(0, 1))(stored, zeros)

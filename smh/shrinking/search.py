@@ -36,6 +36,7 @@ _BLIND = 16.0  # and where a score says nothing of how far it is
 _BRACKET = 2  # tries for that, as a rule
 _CLOSE = 1.08  # a bit's price known so nearly is near enough: a hundredth of the file
 _BETWEEN, _AGAIN = 5, 1  # tries for that at most, and after a better one was found beyond
+_SAFE = 0.5  # of that: so far before the price that is likely to lose all of the drop
 _LEAST_PART = 0.1  # of what is between two prices
 _BEYOND = (1.2, 1.45, 1.75)  # times the best price: a score does not fall with every step
 _MOST_ROUNDS = 3  # of these, each where the one before found a smaller file
@@ -239,7 +240,7 @@ class _Drop:
             if apart < 1 or lost is not None and apart * lost < 1:
                 break
             least = min(_LEAST_PART, 0.5 / apart)
-            part = 0.5 if lost is None else min(max(lost, least), 1 - least)
+            part = 0.5 if lost is None else min(max(lost - _SAFE / apart, least), 1 - least)
             part = 0.5 if sides[-1] == sides[-2] else part  # else one end might stay for ever
             found = self.at(good.multiplier * (bad.multiplier / good.multiplier) ** part)
             sides.append(self._keeps(found))

@@ -97,7 +97,7 @@ def shrink(
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: two forward and backward passes of the examples, then as a rule one to ten roundings, each
+    Cost: two forward passes of the examples and a backward one, then one to ten roundings, each
         a forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: ten seconds
         for a ResNet-8. Memory: three times the weights, with `max_drop` five times, `n * n + m * m`
         for each matrix, and the layers' inputs.
