@@ -15,12 +15,13 @@ from smh import coding
 from smh.errors import ArgumentError, SelectionError, SmhError, SmhWarning
 from smh.parametrizations.stepped import Stepped
 from smh.sensitivity.examples import batches_of
-from smh.shrinking import shrink_model
+from smh.shrinking import shrink_model, statistics
 from smh.shrinking.curve import Curve
 from smh.shrinking.dead_biases import fold_biases
 from smh.shrinking.flow import Flow
 from smh.shrinking.items import items_of
 from smh.shrinking.normalisations import _MOST_GAIN, Normalisations
+from smh.shrinking.products import Product
 from smh.shrinking.report import Attempt
 from smh.shrinking.rest import fold_statistics, to_digits
 from smh.shrinking.search import to_size
@@ -1017,6 +1018,65 @@ def test_a_fixed_batch_size_that_binds_is_told(batch, door):
     smh.shrink(model, quality=70)
 
 
+class OfItsOwn(layers.Layer):
+    """Looks at three numbers of its own, whatever the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = layers.Conv1D(4, 3)
+        self.inner.build((None, 3, 5))
+
+    def call(self, x):
+        return x + ops.sum(self.inner(ops.ones((1, 3, 5))))
+
+
+def test_a_layer_that_sees_fewer_rows_than_there_are_batches():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(5), OfItsOwn(), layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(64, 6)).astype("float32")
+    report = smh.shrink(model, x, quality=60)
+    assert {row.rule for row in report.rows} == {"inputs"}
+
+
+@pytest.mark.parametrize("most", [1, 2**10, 2**14, 2**28])
+def test_as_many_rows_are_looked_at_however_many_examples_fit_at_once(most, monkeypatch):
+    model, x = network(), examples(128)
+    taken = {}
+
+    def moments_of(self, rows, old=Product.moments_of):
+        taken[self.variable.path] = taken.get(self.variable.path, 0) + rows.shape[1]
+        return old(self, rows)
+
+    monkeypatch.setattr(Product, "moments_of", moments_of)
+    monkeypatch.setattr(statistics, "_MOST_AT_ONCE", most)
+    monkeypatch.setattr(statistics, "_LEAST_ROWS", 256)
+    monkeypatch.setattr(statistics, "_ROWS_PER_INPUT", 1)
+    items = items_of(model, smh.doors.candidates.candidates(model, None, None))
+    gather(model, items, [x[i : i + 16] for i in range(0, 128, 16)])
+    first = next(item for item in items if "conv2d" in item.path)
+    assert 0.5 * 256 <= taken[first.path] <= 256
+
+
+LITTLE = {
+    "two numbers": lambda: (2, layers.Dense(1)),
+    "all alike": lambda: (8, layers.Dense(8, kernel_initializer="ones")),
+}
+
+
+@pytest.mark.parametrize("kind", LITTLE)
+def test_a_search_by_a_score_begins_somewhere_where_bits_say_nothing(kind):
+    width, layer = LITTLE[kind]()
+    model = keras.Sequential([keras.Input((width,)), layer])
+    x = np.random.default_rng(0).normal(size=(64, width)).astype("float32")
+    expected = predictions(model, x)
+
+    def score(model):
+        return -float(np.square(predictions(model, x) - expected).mean() / expected.var())
+
+    report = smh.shrink(model, x, max_drop=0.01, evaluate=score)
+    assert score(model) >= -0.01 and report.chosen.score >= -0.01
+    assert any(attempt.score < -0.01 for attempt in report.attempts)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow's")
 @pytest.mark.parametrize("door", LOOKED_AT)
 def test_a_layer_without_gradients_of_this_kind_is_told(door):
@@ -1025,4 +1085,7 @@ def test_a_layer_without_gradients_of_this_kind_is_told(door):
     model.layers[-2].quantize("float8")
     with pytest.raises(ArgumentError, match="no gradients: .* needs none without data"):
         LOOKED_AT[door](model, np.ones((3, 12), "float32"))
-    smh.shrink(model, np.random.default_rng(0).normal(size=(16, 12)).astype("float32"), quality=70)
+    x = (
+        np.random.default_rng(0).normal(size=(17, 12)).astype("float32")
+    )  # the last batch is shorter
+    smh.shrink(model, x, quality=70)

@@ -12,10 +12,11 @@ section 9; the random signs: Hutchinson, "A Stochastic Estimator of the Trace", 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -79,7 +80,7 @@ def signed_gradients(
 
     Returns:
         the examples; the gradients of the variables, zeros where there are none; and those of the
-        tensors (where a key was given twice, of the last).
+        tensors, each of which has a key of its own.
 
     Raises:
         ArgumentError: there are none on Keras' backend, or of a layer.
@@ -98,7 +99,7 @@ def signed_gradients(
                 total = total + ops.sum(z * signs(tuple(z.shape)))
         return total
 
-    run = _RUNS[backend](score, variables, batches, seen is not None) if variables else _nothing
+    run = _RUNS[backend](score, variables, batches) if variables else _nothing
     random = np.random.default_rng(0)
     for batch in track(batches, "weighing the layers"):
         seed = int(random.integers(2**32))
@@ -108,8 +109,8 @@ def signed_gradients(
             raise
         except Exception as error:  # whatever a layer's own gradient raises
             raise ArgumentError(
-                f"The model gave no gradients: {told(error)}. On TensorFlow a layer in float8 has "
-                "none outside of a compiled function. smh.shrink needs none without data."
+                f"The model gave no gradients: {told(error)}.{_HINTS.get(backend, '')} "
+                "smh.shrink needs none without data."
             ) from error
         yield examples_of(batch), *found
 
@@ -171,25 +172,30 @@ def _drawn(random: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 class _TensorFlow:
-    """Compiled, batches of as many examples as the first one has take a half to an eighth."""
+    """Compiled, batches of as many examples as others take a half to an eighth of the time."""
 
-    def __init__(self, score, variables, batches, has_inside: bool):
+    def __init__(self, score, variables, batches):
         self._score, self._stored = score, [variable.value for variable in variables]
-        self._size = examples_of(batches[0])
-        self._compiles = sum(examples_of(x) == self._size for x in batches) >= _WORTH_COMPILING
-        self._compiled: Callable | None = None
-        self._keys: list[int] = []
-        self._shapes: list[Shape] = []
+        self._left = collections.Counter(map(examples_of, batches))
+        self._compiled: dict[int, _Compiled] = {}
+        self._compiles = True
 
     def __call__(self, batch: Any, seed: int) -> Found:
-        if self._compiles and examples_of(batch) == self._size:
+        size = examples_of(batch)
+        if self._compiles and (size in self._compiled or self._left[size] >= _WORTH_COMPILING):
             try:
                 return self._by_graph(batch, seed)
             except Exception:  # whatever a layer raises that must see numbers
                 self._compiles = False
-        return self._found(self._gradients(batch, _signs(seed)))
+        try:
+            keys, found = self._gradients(batch, _signs(seed))
+        except Exception:
+            if not (self._compiles and self._compiled):
+                raise
+            return self._by_graph(batch, seed)  # as the others, if there are gradients there alone
+        return self._found(keys, found)
 
-    def _gradients(self, batch: Any, signs) -> list[Tensor]:
+    def _gradients(self, batch: Any, signs) -> tuple[list[int], list[Tensor]]:
         import tensorflow as tf
 
         kept: dict[int, Tensor] = {}
@@ -203,50 +209,67 @@ class _TensorFlow:
                 tape.watch(one)
             with keras.StatelessScope():
                 total = self._score(batch, signs, inside)
-        self._keys = list(kept)
         sources = [*self._stored, *kept.values()]
         found = tape.gradient(total, sources, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return [tf.convert_to_tensor(gradient) for gradient in found]
+        return list(kept), [tf.convert_to_tensor(gradient) for gradient in found]
 
     def _by_graph(self, batch: Any, seed: int) -> Found:
         import tensorflow as tf
 
-        tensors = keras.tree.map_structure(ops.convert_to_tensor, batch)
-        if self._compiled is None:
-            self._compiled = tf.function(self._traced, autograph=False).get_concrete_function(
-                tensors, tf.TensorSpec([None], tf.float32)
-            )
-        random = np.random.default_rng(seed)
-        drawn = [_drawn(random, shape).ravel() for shape in self._shapes]
-        return self._found(self._compiled(tensors, tf.constant(np.concatenate(drawn))))
+        tensors, size = keras.tree.map_structure(ops.convert_to_tensor, batch), examples_of(batch)
+        if size not in self._compiled:
+            self._compiled[size] = self._traced(tensors)
+        compiled, random = self._compiled[size], np.random.default_rng(seed)
+        drawn = [_drawn(random, shape).ravel() for shape in compiled.shapes]
+        found = compiled.function(tensors, tf.constant(np.concatenate(drawn)))
+        return self._found(compiled.keys, found)
 
-    def _traced(self, batch: Any, flat: Tensor) -> list[Tensor]:
-        self._shapes = []
+    def _traced(self, batch: Any) -> _Compiled:
+        import tensorflow as tf
 
-        def signs(shape: Shape) -> Tensor:
-            start = sum(map(math.prod, self._shapes))
-            self._shapes.append(shape)
-            return ops.reshape(flat[start : start + math.prod(shape)], shape)
+        keys: list[int] = []
+        shapes: list[Shape] = []
 
-        return self._gradients(batch, signs)
+        def run(batch: Any, flat: Tensor) -> list[Tensor]:
+            def signs(shape: Shape) -> Tensor:
+                start = sum(map(math.prod, shapes))
+                shapes.append(shape)
+                return ops.reshape(flat[start : start + math.prod(shape)], shape)
 
-    def _found(self, gradients: Sequence[Tensor]) -> Found:
-        found = [values(gradient) for gradient in gradients]
-        count = len(self._stored)
-        return found[:count], dict(zip(self._keys, found[count:], strict=True))
+            shapes.clear()
+            keys[:], found = self._gradients(batch, signs)
+            return found
+
+        function = tf.function(run, autograph=False).get_concrete_function(
+            batch, tf.TensorSpec([None], tf.float32)
+        )
+        return _Compiled(function, keys, shapes)
+
+    def _found(self, keys: Sequence[int], gradients: Sequence[Tensor]) -> Found:
+        found, count = [values(gradient) for gradient in gradients], len(self._stored)
+        return found[:count], dict(zip(keys, found[count:], strict=True))
+
+
+class _Compiled(NamedTuple):
+    """For batches of one size: what it computes, the tensors on the way, and what has signs."""
+
+    function: Callable
+    keys: list[int]
+    shapes: list[Shape]
 
 
 class _Jax:
     """A tensor's gradient is that of zeros which are added to it, for which its shape is needed."""
 
-    def __init__(self, score, variables, batches, has_inside: bool):
-        self._score, self._variables, self._has_inside = score, variables, has_inside
+    def __init__(self, score, variables, batches):
+        self._score, self._variables = score, variables
         self._known: dict[int, dict[int, Shape]] = {}  # of batches of so many examples
 
     def __call__(self, batch: Any, seed: int) -> Found:
         import jax
         import jax.numpy as jnp
 
+        is_new = examples_of(batch) not in self._known
         shapes = self._known.setdefault(examples_of(batch), {})
         stored = [variable.value for variable in self._variables]
 
@@ -259,15 +282,18 @@ class _Jax:
             with keras.StatelessScope(state_mapping=state):
                 return self._score(batch, _signs(seed), inside)
 
-        if self._has_inside and not shapes:
-            jax.eval_shape(of, stored, {})
+        if is_new:
+            try:
+                jax.eval_shape(of, stored, {})
+            except Exception:  # a layer asks for numbers
+                of(stored, {})
         zeros = {key: jnp.zeros(shape, jnp.float32) for key, shape in shapes.items()}
         found, inside = jax.grad(of, argnums=(0, 1))(stored, zeros)
         return [values(g) for g in found], {key: values(g) for key, g in inside.items()}
 
 
 class _Torch:
-    def __init__(self, score, variables, batches, has_inside: bool):
+    def __init__(self, score, variables, batches):
         self._score, self._stored = score, [variable.value for variable in variables]
 
     def __call__(self, batch: Any, seed: int) -> Found:
@@ -299,4 +325,8 @@ class _Torch:
         return made[:count], dict(zip(kept, made[count:], strict=True))
 
 
+_HINTS = {
+    "tensorflow": " A layer in float8 has none outside of a compiled function, which takes four "
+    "batches of as many examples or more."
+}
 _RUNS: dict[str, Any] = {"tensorflow": _TensorFlow, "jax": _Jax, "torch": _Torch}

@@ -35,6 +35,7 @@ from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
 _TELLING = 256  # bytes of a file's numbers: those of fewer do not tell how far off others are
 _BITS = 1.5  # of a number, where a search by a score begins, half way to what a quality has
+_FAR = 1e8  # times a price: beyond, as of weights that are all alike
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 
 
@@ -210,9 +211,10 @@ class _Work:
         return self.attempt(start)
 
     def _price_of_bits(self, numbers: int, start: float) -> float:
-        """At which numbers may be expected to have `_BITS` each."""
+        """At which numbers may be expected to have `_BITS` each; `start`, if that says nothing."""
         curve = Curve(lambda price: max(1.0, expected_bytes(self.items, price)), start)
-        return curve.price_of(math.log(_BITS / 8 * numbers))
+        price = curve.price_of(math.log(_BITS / 8 * numbers))
+        return price if 1 / _FAR < price / start < _FAR else start
 
     def _check_possible(self, size: int) -> None:
         smallest = zeros(self.items)

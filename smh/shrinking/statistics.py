@@ -83,7 +83,7 @@ def gather(
                 f"On these data '{item.path}' meets numbers whose squares float32 cannot hold."
             )
         if sum(one.rows):
-            item.inputs = Inputs.of(moments, one.halves(one.moments), prior)
+            item.inputs = Inputs.of(moments, _halves(one.moments, one.rows), prior)
         else:
             item.inputs = Inputs.alike(*item.original.shape[:2])
         if not batches:
@@ -91,8 +91,8 @@ def gather(
             continue
         own = item.product.to_matrices(one.squares / one.examples)
         item.weights = _weights(own, moments, len(batches), prior)
-        if one.gradients is not None and one.pairs and item.weights.size > 1:
-            halves = one.halves(one.gradients)
+        if one.gradients is not None and any(one.pairs) and item.weights.size > 1:
+            halves = _halves(one.gradients, one.pairs)
             item.outputs = Outputs.of(one.gradients.sum(0, dtype=np.float64), item.weights, halves)
     count = max(1, sum(map(examples_of, batches)))
     return Gathered([each / count for each in squares], norms, batch)
@@ -118,6 +118,7 @@ class _Seen:
         examples: in all batches.
         gradients: sum over `pairs` of the products of its outputs' gradients, of every other batch:
             `[2, groups, m, m]`; `None`: its outputs count each for itself.
+        pairs: of both halves of the batches.
         count: how many rows its input had.
     """
 
@@ -131,7 +132,8 @@ class _Seen:
         self.gradients: np.ndarray | None = (
             np.zeros((2, groups, m, m), np.float32) if tells else None
         )
-        self.examples = self.pairs = self.count = 0
+        self.pairs = [0, 0]
+        self.examples = self.count = 0
 
     def inputs(self, x: np.ndarray, parts: range, share: float, are_first: bool, random) -> None:
         """Takes in an input of the layer.
@@ -155,14 +157,16 @@ class _Seen:
         ends = np.searchsorted(places * len(parts), count * np.arange(len(parts) + 1))
         for number, start, stop in zip(parts, ends[:-1], ends[1:], strict=True):
             own = slice(start, stop)
+            if start == stop:  # fewer rows than batches
+                continue
             self.rows[number % 2] += int(seen[own].sum())
             if has_targets:
                 rows = product.rows(x, places[own])
                 self.moments[number % 2] += product.moments_of(_at(rows, seen[own]))
                 targets.append(_at(rows, told[own]) @ item.original)
-            elif start < stop:
+            else:
                 self.moments[number % 2] += product.moments(x, places[own])
-        if has_targets:
+        if targets:
             item.places, item.targets = places[told], np.concatenate(targets, 1)
 
     def output(self, y: np.ndarray) -> None:
@@ -191,7 +195,7 @@ class _Seen:
         places = some(len(by_row), wanted, random)
         rows = by_row[places].transpose(1, 0, 2).astype(np.float32)
         self.gradients[batch % 2] += rows.transpose(0, 2, 1) @ rows
-        self.pairs += len(places)
+        self.pairs[batch % 2] += len(places)
 
     def mean_moments(self) -> np.ndarray:
         """Of all batches; of none the identity."""
@@ -199,14 +203,13 @@ class _Seen:
             return self.moments.sum(0, dtype=np.float64) / sum(self.rows)
         return np.broadcast_to(np.eye(self.moments.shape[-1]), self.moments.shape[1:])
 
-    def halves(self, sums: np.ndarray) -> Halves | None:
-        """The mean over the rows of each half; `None`: one has none."""
-        if min(self.rows) == 0:
-            return None
-        one, other = (
-            part.astype(np.float64) / rows for part, rows in zip(sums, self.rows, strict=True)
-        )
-        return one, other
+
+def _halves(sums: np.ndarray, counts: Sequence[int]) -> Halves | None:
+    """The mean of each half; `None`: one has nothing."""
+    if min(counts) == 0:
+        return None
+    one, other = (part.astype(np.float64) / n for part, n in zip(sums, counts, strict=True))
+    return one, other
 
 
 def _drawn(count: int, wanted: int, random: np.random.Generator) -> np.ndarray:
@@ -255,11 +258,11 @@ def _look(
         parts = range(done, done + max(1, round(share * len(batches))))
         done = parts.stop
 
-        def before(layer: keras.Layer, inputs: list[Any], parts=parts, first=first) -> None:
+        def before(layer, inputs: list[Any], parts=parts, share=share, first=first) -> None:
             for one in _of(seen, layer):
                 x = values(inputs[one.item.product.argument])
-                one.inputs(x, parts, len(parts) / len(batches), first, random)
-            if first:
+                one.inputs(x, parts, share, first, random)
+            if first and layer in norms.layers:
                 norms.see(layer, values(inputs[0]), random)
 
         def note(layer: keras.Layer, y):
@@ -269,7 +272,7 @@ def _look(
 
         for one in seen:
             one.item.calls = 0
-        with watched(model, layers, before), tapped(layers if first else (), note):
+        with watched(model, layers, before), tapped(_layers(seen) if first else (), note):
             model(piece, training=False)
     return pieces[0]
 
