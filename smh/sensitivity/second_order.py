@@ -25,7 +25,7 @@ import keras
 import numpy as np
 
 from smh.errors import ArgumentError
-from smh.sensitivity.examples import batches_of, joined, values
+from smh.sensitivity.examples import batches_of, examples_of, joined, values
 from smh.sensitivity.gradients import Noticeable, signed_gradients
 from smh.sensitivity.resuming import InPlaceOfTheWhole, Outputs, goes_on
 from smh.sensitivity.scanned import Scanned
@@ -121,7 +121,7 @@ class SecondOrder:
                 float(np.sum(y**2 / 2 * np.log(y / z) if is_probability else (z - y) ** 2 / 2))
                 for is_probability, y, z in of_each
             )
-        return total / len(keras.tree.flatten(self._few)[0])
+        return total / examples_of(self._few)
 
 
 def places_to_measure(estimates: np.ndarray) -> list[int]:

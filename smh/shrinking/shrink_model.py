@@ -98,10 +98,10 @@ def shrink(
         DeployedModelError: the model is deployed.
         In every case, and after Ctrl-C, the model is as it was.
 
-    Cost: two forward passes of the examples and a backward one, then one to ten roundings, each
-        a forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix `[n, m]`: ten seconds
-        for a ResNet-8. Memory: three times the weights, with `max_drop` five times, `n * n + m * m`
-        for each matrix, and the layers' inputs.
+    Cost: two forward passes of the examples and a backward one, then as a rule one to ten
+        roundings, each a forward pass and `2 * n * m * (n + m)` multiply-adds for each matrix
+        `[n, m]`: ten seconds for a ResNet-8. Memory: three times the weights, with `max_drop` five
+        times, `n * n + m * m` for each matrix, and the layers' inputs.
 
     Example:
         >>> report = smh.shrink(model, x[:500], target_size=2_000)
