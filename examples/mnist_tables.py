@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 from dataclasses import asdict, dataclass, fields
+from importlib import metadata
 from pathlib import Path
 
 import keras
@@ -85,15 +86,19 @@ class Measured:
 
 def versions() -> str:
     """Of what the numbers depend on."""
+    backend = keras.backend.backend()
+    trained = "" if backend == "tensorflow" else f"{backend} {metadata.version(backend)}, "
     return (
-        f"smh {smh.__version__}, keras {keras.__version__}, tensorflow {tf.__version__}, "
+        f"smh {smh.__version__}, keras {keras.__version__}, {trained}tensorflow {tf.__version__}, "
         f"numpy {np.__version__}, python {platform.python_version()}"
     )
 
 
 def command(run: Run, tested: bool) -> str:
     """The command that makes this run again."""
-    words = ["python", "examples/mnist_curve.py", "--data-dir", "DIR"]
+    backend = keras.backend.backend()
+    words = [f"KERAS_BACKEND={backend}"] * (backend != "tensorflow")
+    words += ["python", "examples/mnist_curve.py", "--data-dir", "DIR"]
     for field in fields(run):
         value = getattr(run, field.name)
         if value != field.default:

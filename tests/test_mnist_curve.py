@@ -319,12 +319,13 @@ def test_fused_normalisation_is_keras_normalisation(training):
     for layer in layers:
         layer.build(x.shape)
         layer.gamma.assign([1.0, 2.0, 0.5, -1.0])
-    plain = np.array(layers[0](x, training=training))
+    plain = keras.ops.convert_to_numpy(layers[0](x, training=training))
     with mnist_training.fused_normalisation():
-        fused = np.array(layers[1](x, training=training))
+        fused = keras.ops.convert_to_numpy(layers[1](x, training=training))
     np.testing.assert_allclose(fused, plain, rtol=1e-4, atol=1e-4)
     for one, other in zip(layers[1].weights, layers[0].weights, strict=True):
         # TensorFlow's variance is that of a sample: n / (n - 1), here 200 / 199.
+        one, other = (keras.ops.convert_to_numpy(v) for v in (one, other))
         np.testing.assert_allclose(one, other, rtol=1e-2)
 
 
