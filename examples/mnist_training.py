@@ -197,14 +197,15 @@ def fit(
 
     With a file `state` it goes on where it was stopped, and ends with the same numbers.
     """
-    steps = len(train.y) // run.batch
+    steps, on_torch = len(train.y) // run.batch, keras.backend.backend() == "torch"
     if run.l2:
         smh.recipes.penalise_weights(model, run.l2)
     model.compile(
         keras.optimizers.Adam(one_cycle(run.rate, steps * run.epochs)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        # `PruningSchedule` counts what Keras tells it of: one call for each execution.
-        steps_per_execution=1 if run.method == "pruned" else steps,
+        # `PruningSchedule` counts what Keras tells it of: one call for each execution. On PyTorch
+        # Keras takes no other number.
+        steps_per_execution=1 if run.method == "pruned" or on_torch else steps,
     )
     begin = round(run.float_share * run.epochs) if switch else run.epochs
     cuts = [begin + (run.epochs - begin) * i // (run.refits + 1) for i in range(run.refits + 2)]
