@@ -1,6 +1,7 @@
 """Runs in the peers' own environment: `nncodec` and `zipnn`, asked by lines of JSON.
 
-`benchmarks/shrink.py --peer PYTHON` starts it. A line is a request, a line is the answer:
+`benchmarks/shrink.py --peer PYTHON` starts it. It says when it is ready; then a line is a request,
+and a line is the answer:
 
     {"codec": "nncodec", "weights": "in.npz", "out": "out.npz", "options": {"qp": -20}}
     {"bytes": 12345, "seconds": 0.1}
@@ -14,13 +15,13 @@ import os
 import sys
 import time
 
+import nncodec.nn as codec
 import numpy as np
+import zipnn as package
 
 
 def nncodec(weights: dict[str, np.ndarray], out: str, options: dict) -> dict:
     """Encodes and decodes; writes what was decoded to `out`."""
-    import nncodec.nn as codec
-
     settings = {"results": os.path.dirname(out), "model": "peer", "verbose": False, **options}
     begin = time.perf_counter()
     stream = codec.encode(dict(weights), settings)
@@ -32,8 +33,6 @@ def nncodec(weights: dict[str, np.ndarray], out: str, options: dict) -> dict:
 
 def zipnn(weights: dict[str, np.ndarray], out: str, options: dict) -> dict:
     """Bytes of the float32 numbers, without loss."""
-    import zipnn as package
-
     data = np.concatenate([weight.ravel() for weight in weights.values()]).astype("<f4").tobytes()
     begin = time.perf_counter()
     size = len(package.ZipNN(bytearray_dtype="float32").compress(bytearray(data)))
@@ -45,6 +44,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     codecs = {"nncodec": nncodec, "zipnn": zipnn}
+    print(json.dumps({"ready": sorted(codecs)}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         with contextlib.redirect_stdout(sys.stderr):

@@ -40,6 +40,7 @@ def measure(name: str, options) -> list[dict]:
                 begin = time.perf_counter()
                 made = _run(way, replace(network, loss=judge), peer, Path(folder))
                 search = time.perf_counter() - begin
+                made = [one.checked(network) for one in made]
                 rows += [
                     {**row, "search": round(search, 1), "judge": round(judge.seconds, 1)}
                     for row in _rows(network, made)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,23 @@ FINEST, COARSEST = -44, -4
 
 @dataclass(frozen=True)
 class Made:
-    """One file: how it was made, its bytes, the loss of what is in it, and the time to make it."""
+    """One file: how it was made, its bytes, the loss of what is in it, and the time to make it.
+
+    With a `file`, what is in it is still to be read and judged.
+    """
 
     way: str
     setting: str
     bytes: int
     loss: float
     seconds: float
+    file: Path | None = None
+
+    def checked(self, network: Network) -> Made:
+        """With the loss of what is in its file."""
+        if self.file is None:
+            return self
+        return replace(self, loss=network.loss(smh.load(self.file)), file=None)
 
 
 class Timed:
@@ -67,6 +78,7 @@ class Peer:
                 [python, str(PEER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
+            self._answer()  # it has imported what it is asked for
 
     def __bool__(self) -> bool:
         return self._process is not None
@@ -81,10 +93,16 @@ class Peer:
         }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
+        answer = self._answer()
         if "error" in answer:
             raise SystemExit(f"{codec} {options}: {answer['error']}")
         return answer
+
+    def _answer(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self._process.args} ended: are nncodec and zipnn installed there?")
+        return json.loads(line)
 
     def close(self) -> None:
         """Ends the process."""
@@ -282,7 +300,7 @@ def of_size(network: Network, folder: Path, size: int) -> Made:
 def with_shrink(network: Network, folder: Path) -> list[Made]:
     """`smh.shrink` with the network's calibration inputs, once for each level."""
     found = []
-    for level in network.levels:
+    for number, level in enumerate(network.levels):
         model = copy_of(network.model)
         begin = time.perf_counter()
         smh.shrink(
@@ -292,8 +310,8 @@ def with_shrink(network: Network, folder: Path) -> list[Made]:
             evaluate=lambda changed: -network.loss(changed),
         )
         seconds = time.perf_counter() - begin
-        smh.save(model, folder / "model.smh")
-        size = (folder / "model.smh").stat().st_size
-        again = smh.load(folder / "model.smh")
-        found.append(Made("smh.shrink", f"max_drop={level}", size, network.loss(again), seconds))
+        path = folder / f"shrunk-{number}.smh"
+        smh.save(model, path)
+        setting, size = f"max_drop={level}", path.stat().st_size
+        found.append(Made("smh.shrink", setting, size, math.nan, seconds, path))
     return found

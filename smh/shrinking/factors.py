@@ -66,12 +66,11 @@ class Inputs:
             least = max(prior * np.median(mean), _NOTHING * mean.max(initial=0)) or 1.0
             unseen = max(least, DAMPINGS[0] * mean.max(initial=0))  # such as tokens that are rare
             added = np.maximum(damping * mean, np.where(mean > 0, least, unseen))
-            every = np.arange(moments.shape[-1])
             out = moments.astype(np.float64)
-            out[:, every, every] += added[:, None]
+            _diagonal(out)[:] += added[:, None]
             return out
 
-        damping = _least_unseen(halves, DAMPINGS, damped, lambda other: other)
+        damping = _least_unseen(halves, DAMPINGS, damped)
         return cls(*_factored(damped(moments, damping)))
 
     @classmethod
@@ -111,16 +110,23 @@ class Outputs:
         groups, m, _ = gradients.shape
         own = np.sqrt(np.broadcast_to(weights, (groups, m)))
 
-        def mixed(gradients: np.ndarray, alone: float) -> np.ndarray:
+        def whole(gradients: np.ndarray) -> np.ndarray:
             size = np.sqrt(np.maximum(np.diagonal(gradients, axis1=1, axis2=2), 1e-300))
-            together = gradients / (size[:, :, None] * size[:, None, :])
-            both = (1 - alone) * together + alone * np.eye(m)
-            return both * own[:, :, None] * own[:, None, :]
+            out = gradients / (size[:, :, None] * size[:, None, :])
+            out *= own[:, :, None] * own[:, None, :]
+            _diagonal(out)[:] = np.square(own)  # of one without gradients too
+            return out
 
-        alone = _least_unseen(halves, ALONE, mixed, lambda other: mixed(other, 0.0))
+        def mixed(together: np.ndarray, alone: float) -> np.ndarray:
+            out = (1 - alone) * together
+            _diagonal(out)[:] = np.diagonal(together, axis1=1, axis2=2)
+            return out
+
+        both = None if halves is None else (whole(halves[0]), whole(halves[1]))
+        alone = _least_unseen(both, ALONE, mixed)
         if alone == 1:
             return None
-        order, factor, level = _factored(mixed(gradients, alone))
+        order, factor, level = _factored(mixed(whole(gradients), alone))
         return cls(order, factor, level / np.exp(2 * np.log(own).mean(1)))
 
 
@@ -128,7 +134,6 @@ def _least_unseen(
     halves: Halves | None,
     values: Sequence[float],
     trusted: Callable[[np.ndarray, float], np.ndarray],
-    others: Callable[[np.ndarray], np.ndarray],
 ) -> float:
     """Of rising values the one whose errors cost least on the half that it did not see.
 
@@ -139,20 +144,27 @@ def _least_unseen(
     They nearly always cost less there than by `A`, which is damped. Steps are not made coarser by
     that: it holds of small errors only, and coarse steps leave large ones. DeepLC in 149 kB lost
     36 % of its range so, and 0.9 % without (`benchmarks/README.md`).
+
+    Args:
+        halves: of the examples.
+        values: rising.
+        trusted: of moments in any order, what is trusted of them at a value; their diagonals keep
+            their order.
     """
     if halves is None:
         return values[-1]
     least, best = np.inf, values[-1]
-    both = (halves, halves[::-1]) if halves[0].shape[-1] <= _TOLD_BY_ONE else (halves,)
+    pairs = [_as_one_has_it(*halves)]
+    if halves[0].shape[-1] <= _TOLD_BY_ONE:
+        pairs.append(_as_one_has_it(*halves[::-1]))
     for value in values:
         unseen = 0.0
-        for one, other in both:
-            order, lower = _lower(trusted(one, value))
+        for one, other in pairs:
+            lower = np.linalg.cholesky(trusted(one, value))
             n = lower.shape[-1]
             places = np.unique(np.linspace(0, n - 1, min(n, _SOME)).astype(int))
             rows = _rows_of_inverse(lower, places)
-            moments = _ordered(others(other), order)[:, ::-1, ::-1].astype(np.float32)
-            costs = np.einsum("gij,gij->gi", rows @ moments, rows)
+            costs = np.einsum("gij,gij->gi", rows @ other, rows)
             variances = np.diagonal(lower, axis1=1, axis2=2)[:, places].astype(np.float64) ** 2
             unseen += float((costs * variances).sum())
         if unseen >= least:
@@ -161,26 +173,38 @@ def _least_unseen(
     return best
 
 
+def _as_one_has_it(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both halves in the reverse of the order of the first, the second in float32."""
+    order = _order(one)
+    return _reversed(one, order), _reversed(other, order).astype(np.float32)
+
+
 def _factored(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns order, factor of the inverse, and level of positive definite `[groups, n, n]`."""
-    order, lower = _lower(matrices)
+    """Returns order, factor of the inverse, and level of positive definite `[groups, n, n]`.
+
+    `L^-1` of the matrices in the reverse of that order, reversed, is the factor.
+    """
+    order = _order(matrices)
+    lower = np.linalg.cholesky(_reversed(matrices, order))
     level = np.exp(2 * np.log(np.diagonal(lower, axis1=1, axis2=2)).mean(1))
     factor = _inverse_of_lower(lower.astype(np.float32))[:, ::-1, ::-1]
     return order, np.ascontiguousarray(factor), level
 
 
-def _lower(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the order, and `L` of the matrices in the reverse of it.
-
-    `L^-1`, reversed, is upper triangular, and the factor of the inverse in that order.
-    """
-    order = np.argsort(-np.diagonal(matrices, axis1=1, axis2=2), axis=1, kind="stable")
-    return order, np.linalg.cholesky(_ordered(matrices, order)[:, ::-1, ::-1])
+def _order(matrices: np.ndarray) -> np.ndarray:
+    """Of `[groups, n, n]` the rows, those with the largest numbers on the diagonal first."""
+    return np.argsort(-np.diagonal(matrices, axis1=1, axis2=2), axis=1, kind="stable")
 
 
-def _ordered(matrices: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Rows and columns of `[groups, n, n]` in an order `[groups, n]`."""
-    return matrices[np.arange(len(order))[:, None, None], order[:, :, None], order[:, None, :]]
+def _reversed(matrices: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Rows and columns of `[groups, n, n]` in the reverse of an order `[groups, n]`."""
+    back = order[:, ::-1]
+    return matrices[np.arange(len(back))[:, None, None], back[:, :, None], back[:, None, :]]
+
+
+def _diagonal(matrices: np.ndarray) -> np.ndarray:
+    """Of `[groups, n, n]`, to write to: `[groups, n]`."""
+    return np.einsum("gii->gi", matrices)
 
 
 def _inverse_of_lower(lower: np.ndarray) -> np.ndarray:
