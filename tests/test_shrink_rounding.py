@@ -36,18 +36,52 @@ def cost(error, moments):
     return np.einsum("gnm,gnk,gkm->", error, moments, error)
 
 
-def test_the_factor_is_that_of_the_inverse_and_the_level_the_determinants():
+def test_the_factor_is_that_of_the_inverse():
     moments = correlated(7, groups=2)
-    inputs, levels = seen(moments), []
+    inputs = seen(moments)
     for g in range(2):
         own = inputs.order[g]
         expected = damped(moments[g])[np.ix_(own, own)]
         upper = inputs.factor[g].astype(np.float64)
         assert np.array_equal(upper, np.triu(upper))
         np.testing.assert_allclose(np.linalg.inv(upper.T @ upper), expected, rtol=1e-3, atol=1e-3)
-        levels.append(np.linalg.det(expected) ** (1 / 7))
         assert (np.diff(np.diagonal(moments[g])[own]) <= 0).all()
-    np.testing.assert_allclose(inputs.level, levels, rtol=1e-4)
+
+
+def of_sizes(n, sizes, seed=0):
+    """Moments of inputs or outputs that go together, of such sizes, one after the other."""
+    own = np.resize(np.array(sizes, float), n)
+    return correlated(n, seed=seed) * own[:, None] * own
+
+
+ALIKE, APART, ABSENT = (1.0,), (100.0, 1.0, 0.01), (1.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("outputs", [None, ALIKE, APART, ABSENT], ids=str)
+@pytest.mark.parametrize("inputs", [ALIKE, APART, ABSENT], ids=str)
+def test_the_error_that_steps_are_chosen_by_is_that_which_rounding_leaves(inputs, outputs):
+    n, m, random = 24, 30, np.random.default_rng(0)
+    given = seen(of_sizes(n, inputs))
+    weights, together, relief = np.full((1, m), 3.0), None, 1.0
+    if outputs is not None:
+        gradients = of_sizes(m, outputs, seed=1)
+        weights = np.maximum(np.diagonal(gradients, axis1=1, axis2=2), 1e-3)
+        together = Outputs.of(gradients, weights, (gradients, gradients))
+        relief = together.relief[0]
+    found = []
+    for _ in range(20):
+        matrices = 50 * random.normal(size=(1, n, m))
+        integers = round_in_order(matrices, given, np.ones((1, m)), weights, 0.0, None, together)
+        off = (integers - matrices)[:, given.order[0]]
+        left = np.linalg.solve(given.factor.transpose(0, 2, 1).astype(float), off)  # `U'^-1 E`
+        if together is None:
+            found.append((np.square(left) * weights[:, None]).sum())
+        else:
+            left = left[:, :, together.order[0]].transpose(0, 2, 1)
+            left = np.linalg.solve(together.factor.transpose(0, 2, 1).astype(float), left)
+            found.append(np.square(left).sum())
+    expected = given.level[0] * weights.mean() * relief * n * m / 12
+    np.testing.assert_allclose(np.mean(found), expected, rtol=0.1)
 
 
 FEW = {

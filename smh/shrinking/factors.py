@@ -38,8 +38,8 @@ class Inputs:
         order: `[groups, n]`: the rows in the order in which they are rounded, largest inputs first.
         factor: float32 `[groups, n, n]`: upper triangular `U` with `U' U` the inverse of the damped
             moments, in that order.
-        level: `[groups]`: the geometric mean of the damped moments' conditional variances,
-            `det(H) ** (1 / n)`: what a small error of one number costs once the others made good.
+        level: `[groups]`: what is left of an input's variance (damped) once those after it made
+            good, the mean of all: so much a small error of a number costs, if all are as large.
     """
 
     order: np.ndarray
@@ -88,8 +88,8 @@ class Outputs:
     Attributes:
         order: `[groups, m]`: the columns in the order in which they are rounded.
         factor: float32 `[groups, m, m]`: upper triangular `V` with `V' V` the inverse of `G`.
-        relief: `[groups]`: by how much less an error costs than if each output were alone, on a
-            geometric mean.
+        relief: `[groups]`: by how much less an error costs than if each output were alone, if all
+            are as large.
     """
 
     order: np.ndarray
@@ -127,7 +127,7 @@ class Outputs:
         if alone == 1:
             return None
         order, factor, level = _factored(mixed(whole(gradients), alone))
-        return cls(order, factor, level / np.exp(2 * np.log(own).mean(1)))
+        return cls(order, factor, level / np.square(own).mean(1))
 
 
 def _least_unseen(
@@ -182,11 +182,12 @@ def _as_one_has_it(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
 def _factored(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns order, factor of the inverse, and level of positive definite `[groups, n, n]`.
 
-    `L^-1` of the matrices in the reverse of that order, reversed, is the factor.
+    With `L` of the matrices in the reverse of that order, `L^-1`, reversed, is the factor, and
+    `L_ii ** 2` what is left of each number's variance.
     """
     order = _order(matrices)
     lower = np.linalg.cholesky(_reversed(matrices, order))
-    level = np.exp(2 * np.log(np.diagonal(lower, axis1=1, axis2=2)).mean(1))
+    level = np.square(np.diagonal(lower, axis1=1, axis2=2)).mean(1)
     factor = _inverse_of_lower(lower.astype(np.float32))[:, ::-1, ::-1]
     return order, np.ascontiguousarray(factor), level
 
