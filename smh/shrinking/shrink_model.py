@@ -34,7 +34,7 @@ from smh.virtual_variable.inside_keras.replicas import check_outside_scope
 
 _BESIDE = 200  # bytes of names and shapes, by which files of one network may differ
 _TELLING = 256  # bytes of a file's numbers: those of fewer do not tell how far off others are
-_BITS = 1.5  # of a number, where a search by a score begins, half way to what a quality has
+_BITS = 0.5  # of a number, where a search by a score begins, half way to what a quality has
 _FAR = 1e8  # times a price: beyond, as of weights that are all alike
 _LEAST_BATCHES = 8  # examples are told apart by them: what holds in one and not in others
 
