@@ -37,11 +37,11 @@ def steps_of(item: Item, multiplier: float) -> Steps:
     if largest == 0:
         return Steps(1.0)
     one = _step(level.mean(), multiplier, largest)
-    each = _of_channels(item, _step(level, multiplier, largest))
-    if each is not None:
-        axis, steps = each
+    if _has_channels(item, groups):
+        axis = item.product.output
         variance = _channel_means(item, np.square(item.original, dtype=np.float64), axis)
         costs = _channel_means(item, np.broadcast_to(level[:, None], item.original.shape), axis)
+        steps = _step(costs, multiplier, largest)
         numbers = item.original.size / len(steps)
         saved = numbers * (
             _cost(np.full_like(steps, one), variance, costs, multiplier)
@@ -76,13 +76,10 @@ def _cost(step, variance, level, multiplier: float):
     return bits + level * np.minimum(step**2 / 12, variance) / multiplier
 
 
-def _of_channels(item: Item, steps: np.ndarray) -> tuple[int, np.ndarray] | None:
-    """The axis of the weight's channels, and the geometric mean of the steps of each."""
-    shape, axis = tuple(item.candidate.variable._shape), item.product.output
-    if len(shape) < 2 or item.weights is None or item.weights.size == 1 and steps.shape[0] == 1:
-        return None
-    logs = np.broadcast_to(np.log(steps)[:, None], item.original.shape)
-    return axis, np.exp(_channel_means(item, logs, axis))
+def _has_channels(item: Item, groups: int) -> bool:
+    """Whether the weight's outputs are known to cost more and less."""
+    assert item.weights is not None
+    return len(item.candidate.variable._shape) > 1 and (item.weights.size > 1 or groups > 1)
 
 
 def _channel_means(item: Item, matrices: np.ndarray, axis: int) -> np.ndarray:
