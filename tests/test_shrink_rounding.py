@@ -1,5 +1,7 @@
 """Rounding in order, its statistics and gradients, against plain NumPy."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from smh.sensitivity.gradients import squared_gradients
 from smh.shrinking import factors, rounding
 from smh.shrinking.factors import ALONE, DAMPINGS, Inputs, Outputs
 from smh.shrinking.pricing import Price
+from smh.shrinking.products import products_of
 from smh.shrinking.report import Attempt
 from smh.shrinking.rounding import round_in_order
 from smh.shrinking.search import to_drop
+from smh.shrinking.shares import steps_of
 
 pytestmark = pytest.mark.backend_agnostic
 
@@ -82,6 +86,26 @@ def test_the_error_that_steps_are_chosen_by_is_that_which_rounding_leaves(inputs
             found.append(np.square(left).sum())
     expected = given.level[0] * weights.mean() * relief * n * m / 12
     np.testing.assert_allclose(np.mean(found), expected, rtol=0.1)
+
+
+def test_channels_that_heads_share_have_the_steps_of_the_mean_of_what_errors_cost():
+    layer = keras.layers.EinsumDense("ab,bcd->acd", (4, 32))
+    layer.build((None, 200))
+    (product,) = products_of(layer)
+    random = np.random.default_rng(0)
+    heads, channels = np.array([1e4, 1.0, 1.0, 1e-4]), np.geomspace(1, 1e4, 32)
+    item = SimpleNamespace(
+        original=random.normal(size=(1, 200, 128)),
+        inputs=Inputs.alike(1, 200),
+        weights=(heads[:, None] * channels).reshape(1, -1),
+        outputs=None,
+        product=product,
+        candidate=SimpleNamespace(variable=SimpleNamespace(_shape=(200, 4, 32))),
+        share=1.0,
+    )
+    steps = steps_of(item, 1e-2)
+    found = steps.spread(3)[0, 0] ** 2 * channels * heads.mean()
+    np.testing.assert_allclose(found, 6e-2 / np.log(2), rtol=0.2)  # to the next exponent
 
 
 FEW = {
